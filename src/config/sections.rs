@@ -1,0 +1,241 @@
+//! One struct a section of the file, with every default in one place (`Default`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The whole configuration in effect.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Config {
+    /// `[node]`
+    pub node: Node,
+    /// `[[listener]]`, at least one.
+    pub listeners: Vec<Listener>,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[session]`
+    pub session: Session,
+    /// `[mqtt]`
+    pub mqtt: Mqtt,
+    /// `[retained]`
+    pub retained: Retained,
+    /// `[sys]`
+    pub sys: Sys,
+}
+
+/// How many shards to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ShardCount {
+    /// One for each CPU that the process may use.
+    #[default]
+    Auto,
+    /// Exactly so many.
+    Count(u16),
+}
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Name of this node in `$SYS/brokers/<name>/`.
+    pub name: String,
+    /// Where files are kept.
+    pub data_dir: PathBuf,
+    /// Shards to run.
+    pub shards: ShardCount,
+    /// Pin each shard to a CPU of its own.
+    pub cpu_pinning: bool,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            name: "myriad@localhost".into(),
+            data_dir: "./data".into(),
+            shards: ShardCount::Auto,
+            cpu_pinning: true,
+        }
+    }
+}
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerUrl {
+    /// `mqtt://address:port`
+    Mqtt(SocketAddr),
+}
+
+/// `[[listener]]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Where.
+    pub url: ListenerUrl,
+    /// Connections at the same time.
+    pub max_connections: u32,
+    /// Admit clients that give no credentials. Always so on loopback.
+    pub allow_anonymous: bool,
+    /// Length of the kernel's accept queue.
+    pub backlog: u32,
+}
+
+/// `[limits]`: what one client may cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Bytes of the largest packet accepted, fixed header included; sent as Maximum Packet Size.
+    pub packet_bytes_max: u32,
+    /// Bytes of the longest Client Identifier.
+    pub client_id_len_max: u16,
+    /// Levels of the deepest topic or filter.
+    pub topic_levels_max: u16,
+    /// Bytes of the longest topic or filter.
+    pub topic_len_max: u16,
+    /// Seconds from accept to a complete CONNECT.
+    pub connect_timeout_s: u32,
+    /// Longest Keep Alive granted, in seconds; 0: any. A longer one (or none) becomes this (5.0: Server Keep Alive).
+    pub keep_alive_s_max: u16,
+    /// A silent client is closed after Keep Alive times this.
+    pub keep_alive_factor: f32,
+    /// QoS 1 and 2 PUBLISHes that a client may have unacknowledged; sent as Receive Maximum.
+    pub receive_max: u16,
+    /// Topic Aliases that a connection may use, each way; sent as Topic Alias Maximum.
+    pub topic_alias_max: u16,
+    /// Subscriptions of one session.
+    pub subscriptions_per_session_max: u32,
+    /// Distinct filters expected on the node: sizes the interest table.
+    pub subscriptions_expected: u32,
+    /// Bytes that may wait for a slow client; past it QoS 0 is dropped and QoS 1/2 waits in its mqueue.
+    pub outbound_bytes: u32,
+    /// Connections of the node, over all listeners.
+    pub max_connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            packet_bytes_max: 1024 * 1024,
+            client_id_len_max: 512,
+            topic_levels_max: 128,
+            topic_len_max: 4096,
+            connect_timeout_s: 30,
+            keep_alive_s_max: 0,
+            keep_alive_factor: 1.5,
+            receive_max: 100,
+            topic_alias_max: 16,
+            subscriptions_per_session_max: 10_000,
+            subscriptions_expected: 131_072,
+            outbound_bytes: 1024 * 1024,
+            max_connections: 1_000_000,
+        }
+    }
+}
+
+/// `[session]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// Seconds that a persistent session of 3.x outlives its connection.
+    pub expiry_s: u32,
+    /// Longest Session Expiry Interval granted to 5.0 clients, in seconds; `u32::MAX`: any.
+    pub expiry_s_max: u32,
+    /// QoS 1 and 2 messages sent to a client and not yet acknowledged.
+    pub inflight_max: u16,
+    /// Seconds after which an unacknowledged message is sent again to a connected 3.x client; 0: never.
+    pub retry_interval_s: u32,
+    /// QoS 2 messages received and not yet released, a session; 0: as many as `limits.receive_max`.
+    pub await_rel_max: u16,
+    /// Messages that wait in one session's mqueue; past it the oldest is dropped.
+    pub queue_len_max: u32,
+    /// Keep QoS 0 messages for disconnected persistent sessions.
+    pub queue_qos0: bool,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            expiry_s: 48 * 3600,
+            expiry_s_max: u32::MAX,
+            inflight_max: 100,
+            retry_interval_s: 0,
+            await_rel_max: 0,
+            queue_len_max: 1000,
+            queue_qos0: true,
+        }
+    }
+}
+
+/// Who of a Shared Subscription gets the next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SharedStrategy {
+    /// Each in turn.
+    #[default]
+    RoundRobin,
+    /// Anyone.
+    Random,
+    /// The one with the fewest unacknowledged messages of this Shared Subscription.
+    LeastInflight,
+    /// The same until it leaves.
+    Sticky,
+    /// By the publisher's Client Identifier.
+    HashPublisher,
+    /// By the Topic Name.
+    HashTopic,
+}
+
+/// `[mqtt]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mqtt {
+    /// Highest QoS granted: 0, 1 or 2.
+    pub qos_max: u8,
+    /// Retained messages are kept.
+    pub retain_available: bool,
+    /// Filters may have wildcards.
+    pub wildcard_available: bool,
+    /// Shared Subscriptions may be made.
+    pub shared_available: bool,
+    /// Deliver at the subscription's QoS even where the message was published with a lower one.
+    pub upgrade_qos: bool,
+    /// Who of a Shared Subscription gets the next message.
+    pub shared_strategy: SharedStrategy,
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            qos_max: 2,
+            retain_available: true,
+            wildcard_available: true,
+            shared_available: true,
+            upgrade_qos: false,
+            shared_strategy: SharedStrategy::RoundRobin,
+        }
+    }
+}
+
+/// `[retained]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retained {
+    /// Retained messages kept by the node.
+    pub count_max: u32,
+    /// Bytes of the largest payload kept.
+    pub payload_bytes_max: u32,
+    /// Seconds that a retained message without Message Expiry Interval is kept; 0: for ever.
+    pub expiry_s: u32,
+}
+
+impl Default for Retained {
+    fn default() -> Self {
+        Self { count_max: 1_000_000, payload_bytes_max: 1024 * 1024, expiry_s: 0 }
+    }
+}
+
+/// `[sys]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sys {
+    /// Seconds between two publications of the `$SYS` tree; 0: never.
+    pub interval_s: u32,
+    /// First levels of the tree.
+    pub prefix: String,
+}
+
+impl Default for Sys {
+    fn default() -> Self {
+        Self { interval_s: 60, prefix: "$SYS/brokers".into() }
+    }
+}

@@ -1,0 +1,230 @@
+//! Counters and gauges of one shard: plain words that only their shard writes and anyone may read.
+//! No read-modify-write instruction is on the path of a packet: a counter has one writer.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one. Only the owning shard calls this.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`. Only the owning shard calls this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Takes one away (gauges). Only the owning shard calls this.
+    #[inline]
+    pub fn dec(&self) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(1), Relaxed);
+    }
+
+    /// Replaces the value (gauges). Only the owning shard calls this.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// The value now.
+    #[inline]
+    pub fn load(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $name:ident => $kind:ident $path:literal),+ $(,)?) => {
+        /// All numbers of one shard.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $($(#[doc = $doc])+ pub $name: Counter,)+
+        }
+
+        impl Metrics {
+            /// Every number with its place below `$SYS/brokers/<node>/`, its kind and its value.
+            pub fn each(&self, mut f: impl FnMut(Metric, u64)) {
+                $(f(Metric { name: stringify!($name), path: $path, kind: Kind::$kind }, self.$name.load());)+
+            }
+        }
+    };
+}
+
+/// Whether a number only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down; `$SYS` has its `count` and `max`.
+    Gauge,
+}
+
+/// What a number is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// The field's name.
+    pub name: &'static str,
+    /// The place below `$SYS/brokers/<node>/`.
+    pub path: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+}
+
+metrics! {
+    /// Connections that completed CONNECT.
+    clients => Gauge "stats/clients",
+    /// Sessions, with and without a connection.
+    sessions => Gauge "stats/sessions",
+    /// Sessions that outlive their connection.
+    sessions_persistent => Gauge "stats/sessions/persistent",
+    /// Subscriptions of all sessions.
+    subscriptions => Gauge "stats/subscriptions",
+    /// Shared Subscriptions of all sessions.
+    subscriptions_shared => Gauge "stats/subscriptions/shared",
+    /// Sessions with at least one subscription.
+    subscribers => Gauge "stats/subscribers",
+    /// Distinct Topic Filters.
+    topics => Gauge "stats/topics",
+    /// Distinct filters in the interest table's view.
+    routes => Gauge "stats/routes",
+    /// Messages in all mqueues.
+    queues => Gauge "stats/queues",
+    /// Messages sent and not yet acknowledged.
+    inflight => Gauge "stats/inflight",
+    /// Retained messages.
+    retained => Gauge "stats/retained",
+
+    /// Bytes received.
+    bytes_received => Counter "metrics/bytes/received",
+    /// Bytes sent.
+    bytes_sent => Counter "metrics/bytes/sent",
+    /// Control Packets received.
+    packets_received => Counter "metrics/packets/received",
+    /// Control Packets sent.
+    packets_sent => Counter "metrics/packets/sent",
+    /// CONNECT received.
+    packets_connect => Counter "metrics/packets/connect",
+    /// CONNACK sent.
+    packets_connack => Counter "metrics/packets/connack",
+    /// PUBLISH received.
+    packets_publish_received => Counter "metrics/packets/publish/received",
+    /// PUBLISH sent.
+    packets_publish_sent => Counter "metrics/packets/publish/sent",
+    /// PUBACK received.
+    packets_puback_received => Counter "metrics/packets/puback/received",
+    /// PUBACK sent.
+    packets_puback_sent => Counter "metrics/packets/puback/sent",
+    /// PUBACK for a Packet Identifier not in use.
+    packets_puback_missed => Counter "metrics/packets/puback/missed",
+    /// PUBREC received.
+    packets_pubrec_received => Counter "metrics/packets/pubrec/received",
+    /// PUBREC sent.
+    packets_pubrec_sent => Counter "metrics/packets/pubrec/sent",
+    /// PUBREC for a Packet Identifier not in use.
+    packets_pubrec_missed => Counter "metrics/packets/pubrec/missed",
+    /// PUBREL received.
+    packets_pubrel_received => Counter "metrics/packets/pubrel/received",
+    /// PUBREL sent.
+    packets_pubrel_sent => Counter "metrics/packets/pubrel/sent",
+    /// PUBREL for a Packet Identifier not in use.
+    packets_pubrel_missed => Counter "metrics/packets/pubrel/missed",
+    /// PUBCOMP received.
+    packets_pubcomp_received => Counter "metrics/packets/pubcomp/received",
+    /// PUBCOMP sent.
+    packets_pubcomp_sent => Counter "metrics/packets/pubcomp/sent",
+    /// PUBCOMP for a Packet Identifier not in use.
+    packets_pubcomp_missed => Counter "metrics/packets/pubcomp/missed",
+    /// SUBSCRIBE received.
+    packets_subscribe => Counter "metrics/packets/subscribe",
+    /// SUBACK sent.
+    packets_suback => Counter "metrics/packets/suback",
+    /// UNSUBSCRIBE received.
+    packets_unsubscribe => Counter "metrics/packets/unsubscribe",
+    /// UNSUBACK sent.
+    packets_unsuback => Counter "metrics/packets/unsuback",
+    /// PINGREQ received.
+    packets_pingreq => Counter "metrics/packets/pingreq",
+    /// PINGRESP sent.
+    packets_pingresp => Counter "metrics/packets/pingresp",
+    /// DISCONNECT received.
+    packets_disconnect_received => Counter "metrics/packets/disconnect/received",
+    /// DISCONNECT sent.
+    packets_disconnect_sent => Counter "metrics/packets/disconnect/sent",
+    /// AUTH received.
+    packets_auth => Counter "metrics/packets/auth",
+
+    /// Application Messages received.
+    messages_received => Counter "metrics/messages/received",
+    /// Application Messages sent.
+    messages_sent => Counter "metrics/messages/sent",
+    /// QoS 0 received.
+    messages_qos0_received => Counter "metrics/messages/qos0/received",
+    /// QoS 0 sent.
+    messages_qos0_sent => Counter "metrics/messages/qos0/sent",
+    /// QoS 1 received.
+    messages_qos1_received => Counter "metrics/messages/qos1/received",
+    /// QoS 1 sent.
+    messages_qos1_sent => Counter "metrics/messages/qos1/sent",
+    /// QoS 2 received.
+    messages_qos2_received => Counter "metrics/messages/qos2/received",
+    /// QoS 2 sent.
+    messages_qos2_sent => Counter "metrics/messages/qos2/sent",
+    /// Received with RETAIN set.
+    messages_retained => Counter "metrics/messages/retained",
+    /// Let go, all reasons together.
+    messages_dropped => Counter "metrics/messages/dropped",
+    /// Dropped: the oldest of a full mqueue.
+    dropped_queue_full => Counter "metrics/messages/dropped/queue_full",
+    /// Dropped: QoS 0 for a client that reads too slowly.
+    dropped_slow => Counter "metrics/messages/dropped/slow_subscriber",
+    /// Dropped: QoS 0 for an absent client whose session keeps none.
+    dropped_offline_qos0 => Counter "metrics/messages/dropped/offline_qos0",
+    /// Dropped: Message Expiry Interval passed.
+    dropped_expired => Counter "metrics/messages/dropped/expired",
+    /// Dropped: larger than the client's Maximum Packet Size.
+    dropped_too_large => Counter "metrics/messages/dropped/packet_too_large",
+    /// Dropped: QoS 0 towards a shard whose mailbox gave no credit.
+    dropped_no_credit => Counter "metrics/messages/dropped/no_credit",
+    /// Dropped: the session ended with messages waiting.
+    dropped_session_end => Counter "metrics/messages/dropped/session_end",
+    /// Retained messages refused: too many or too large.
+    retained_refused => Counter "metrics/messages/retained/refused",
+
+    /// Network connections accepted.
+    connections_accepted => Counter "metrics/connections/accepted",
+    /// Network connections closed.
+    connections_closed => Counter "metrics/connections/closed",
+    /// CONNECTs refused.
+    connections_refused => Counter "metrics/connections/refused",
+    /// Connections handed to their home shard.
+    connections_handed_over => Counter "metrics/connections/handed_over",
+    /// Takeovers.
+    takeovers => Counter "metrics/connections/takeovers",
+    /// Connections closed by Keep Alive.
+    keep_alive_timeouts => Counter "metrics/connections/keep_alive_timeouts",
+    /// Connections closed before CONNECT came.
+    connect_timeouts => Counter "metrics/connections/connect_timeouts",
+    /// Malformed packets.
+    errors_malformed => Counter "metrics/errors/malformed",
+    /// Packets that break the protocol.
+    errors_protocol => Counter "metrics/errors/protocol",
+    /// Packets beyond a limit of ours.
+    errors_limit => Counter "metrics/errors/limit",
+
+    /// Messages sent to other shards.
+    shard_messages_sent => Counter "metrics/shards/messages/sent",
+    /// Messages from other shards.
+    shard_messages_received => Counter "metrics/shards/messages/received",
+    /// Publishes that came from another shard and matched nothing here.
+    needless_hops => Counter "metrics/shards/needless_hops",
+    /// Publishers paused for want of credit.
+    credit_waits => Counter "metrics/shards/credit_waits",
+    /// Microseconds of CPU that the shard's thread used.
+    cpu_us => Counter "metrics/shards/cpu_us",
+}
