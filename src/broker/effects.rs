@@ -136,6 +136,10 @@ pub trait Effects {
     /// Bytes appended here leave in one piece at the end of the turn. For a connection that is gone it is a
     /// buffer that nobody reads.
     fn output(&mut self, connection: ConnectionId) -> &mut Vec<u8>;
+    /// `output`, unless the client has taken so little that more than `bytes_max` wait.
+    fn output_below(&mut self, connection: ConnectionId, bytes_max: usize) -> Option<&mut Vec<u8>> {
+        (self.outbound_len(connection) <= bytes_max).then(|| self.output(connection))
+    }
     /// A large payload by reference, in order with `output`.
     fn output_shared(&mut self, connection: ConnectionId, bytes: Bytes);
     /// Bytes that the client has not taken yet, this turn's included.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::effects::Origin;
 use crate::session::{Message, SessionSerial, ShareName};
 use crate::packet::QoS;
 use crate::router::SubscriptionOptions;
@@ -13,6 +14,8 @@ use crate::router::SubscriptionOptions;
 pub struct HandOver {
     /// The CONNECT packet and whatever followed it, unaltered.
     pub bytes: Vec<u8>,
+    /// Where it came in.
+    pub origin: Origin,
 }
 
 /// Number of an operation of the sending shard that waits for an answer.

@@ -18,7 +18,23 @@ pub enum Slot {
     /// PUBLISH sent, PUBACK or PUBREC awaited.
     Publish(Delivery),
     /// PUBREL sent, PUBCOMP awaited.
-    Release,
+    Release {
+        /// To be sent again on this connection.
+        unsent: bool,
+    },
+}
+
+/// `Delivery::sent_s` of what has to be sent again on this connection.
+pub const UNSENT: u32 = u32::MAX;
+
+impl Slot {
+    const fn is_unsent(&self) -> bool {
+        match self {
+            Self::Done => false,
+            Self::Publish(delivery) => delivery.sent_s == UNSENT,
+            Self::Release { unsent } => *unsent,
+        }
+    }
 }
 
 /// What an acknowledgement did.
@@ -33,18 +49,16 @@ pub enum Acked {
 }
 
 /// The window of identifiers in use.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inflight {
     window: VecDeque<Slot>,
     /// Identifier of the window's first slot, counted from 0.
     first: u16,
     live: u16,
-}
-
-impl Default for Inflight {
-    fn default() -> Self {
-        Self { window: VecDeque::new(), first: 0, live: 0 }
-    }
+    /// Of those, how many have to be sent again on this connection.
+    unsent: u16,
+    /// No unsent slot is before this offset.
+    unsent_from: u16,
 }
 
 impl Inflight {
@@ -56,6 +70,60 @@ impl Inflight {
     /// Messages not yet acknowledged.
     pub fn len(&self) -> usize {
         usize::from(self.live)
+    }
+
+    /// Messages that are with the client: what its Receive Maximum limits [MQTT-3.3.4-9].
+    pub fn on_the_wire(&self) -> usize {
+        usize::from(self.live - self.unsent)
+    }
+
+    /// Everything has to be sent again, on a new connection [MQTT-4.4.0-1].
+    pub fn mark_unsent(&mut self) {
+        self.mark_unsent_where(|_| true);
+        for slot in &mut self.window {
+            if let Slot::Release { unsent: unsent @ false } = slot {
+                *unsent = true;
+                self.unsent += 1;
+            }
+        }
+    }
+
+    /// The PUBLISHes chosen have to be sent again.
+    pub fn mark_unsent_where(&mut self, choose: impl Fn(&Delivery) -> bool) {
+        for slot in &mut self.window {
+            if let Slot::Publish(delivery) = slot
+                && delivery.sent_s != UNSENT
+                && choose(delivery)
+            {
+                delivery.sent_s = UNSENT;
+                self.unsent += 1;
+            }
+        }
+        self.unsent_from = 0;
+    }
+
+    /// The oldest that has to be sent again; it counts as sent from now on.
+    pub fn next_unsent(&mut self, sent_s: u32) -> Option<(PacketId, &Slot)> {
+        if self.unsent == 0 {
+            return None;
+        }
+        let from = usize::from(self.unsent_from);
+        let offset = from + self.window.iter().skip(from).position(Slot::is_unsent)?;
+        self.unsent -= 1;
+        self.unsent_from = offset as u16;
+        let id = PacketId::new(((u32::from(self.first) + offset as u32) % CIRCLE + 1) as u16)?;
+        let slot = self.window.get_mut(offset)?;
+        match slot {
+            Slot::Publish(delivery) => delivery.sent_s = sent_s,
+            Slot::Release { unsent } => *unsent = false,
+            Slot::Done => {}
+        }
+        Some((id, slot))
+    }
+
+    /// Whether something has to be sent again.
+    pub fn has_unsent(&self) -> bool {
+        self.unsent > 0
     }
 
     /// Whether all are acknowledged.
@@ -93,10 +161,11 @@ impl Inflight {
             Some(slot) if matches!(slot, Slot::Publish(d) if d.qos == qos) => {
                 let taken = std::mem::replace(slot, Slot::Done);
                 self.live -= 1;
+                self.unsent -= u16::from(taken.is_unsent());
                 self.shrink();
                 match taken {
                     Slot::Publish(delivery) => Acked::Delivery(delivery),
-                    Slot::Done | Slot::Release => Acked::Unknown,
+                    Slot::Done | Slot::Release { .. } => Acked::Unknown,
                 }
             }
             _ => Acked::Unknown,
@@ -107,12 +176,14 @@ impl Inflight {
     pub fn received(&mut self, id: PacketId) -> Acked {
         match self.slot(id) {
             Some(slot) if matches!(slot, Slot::Publish(d) if d.qos == QoS::ExactlyOnce) => {
-                match std::mem::replace(slot, Slot::Release) {
+                let taken = std::mem::replace(slot, Slot::Release { unsent: false });
+                self.unsent -= u16::from(taken.is_unsent());
+                match taken {
                     Slot::Publish(delivery) => Acked::Delivery(delivery),
-                    Slot::Done | Slot::Release => Acked::Unknown,
+                    Slot::Done | Slot::Release { .. } => Acked::Unknown,
                 }
             }
-            Some(Slot::Release) => Acked::Released,
+            Some(Slot::Release { .. }) => Acked::Released,
             _ => Acked::Unknown,
         }
     }
@@ -120,9 +191,10 @@ impl Inflight {
     /// PUBCOMP: the identifier is free. Says whether it was awaited.
     pub fn complete(&mut self, id: PacketId) -> bool {
         match self.slot(id) {
-            Some(slot @ Slot::Release) => {
-                *slot = Slot::Done;
+            Some(slot @ Slot::Release { .. }) => {
+                let taken = std::mem::replace(slot, Slot::Done);
                 self.live -= 1;
+                self.unsent -= u16::from(taken.is_unsent());
                 self.shrink();
                 true
             }
@@ -139,21 +211,13 @@ impl Inflight {
         })
     }
 
-    /// As `iter`, to note when a delivery was sent again.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (PacketId, &mut Slot)> {
-        let first = u32::from(self.first);
-        self.window.iter_mut().enumerate().filter_map(move |(offset, slot)| match slot {
-            Slot::Done => None,
-            slot => PacketId::new(((first + offset as u32) % CIRCLE + 1) as u16).map(|id| (id, slot)),
-        })
-    }
-
     /// Takes every PUBLISH out, oldest first (the session ends).
     pub fn drain(&mut self) -> impl Iterator<Item = Delivery> + '_ {
         self.live = 0;
+        self.unsent = 0;
         self.window.drain(..).filter_map(|slot| match slot {
             Slot::Publish(delivery) => Some(delivery),
-            Slot::Done | Slot::Release => None,
+            Slot::Done | Slot::Release { .. } => None,
         })
     }
 
@@ -166,6 +230,7 @@ impl Inflight {
         while let Some(Slot::Done) = self.window.front() {
             self.window.pop_front();
             self.first = ((u32::from(self.first) + 1) % CIRCLE) as u16;
+            self.unsent_from = self.unsent_from.saturating_sub(1);
         }
     }
 }
@@ -222,6 +287,23 @@ mod tests {
         assert_eq!(inflight.iter().map(|(id, _)| id).collect::<Vec<_>>(), [one]);
         assert!(matches!(inflight.finish_publish(one, QoS::AtLeastOnce), Acked::Delivery(_)));
         assert!(inflight.is_empty());
+    }
+
+    #[test]
+    fn mqtt_4_4_0_1_everything_unacknowledged_is_sent_again_in_order() {
+        let mut inflight = Inflight::default();
+        let ids: Vec<_> = (0..4).map(|_| inflight.push(delivery(QoS::ExactlyOnce)).unwrap()).collect();
+        inflight.received(ids[1]);
+        inflight.mark_unsent();
+        assert_eq!((inflight.len(), inflight.on_the_wire()), (4, 0));
+        assert_eq!(inflight.next_unsent(7).unwrap().0, ids[0]);
+        // An acknowledgement may come for what was not sent again yet.
+        assert!(matches!(inflight.received(ids[2]), Acked::Delivery(_)));
+        assert!(inflight.complete(ids[2]));
+        assert!(matches!(inflight.next_unsent(7).unwrap(), (id, Slot::Release { .. }) if id == ids[1]));
+        assert_eq!(inflight.next_unsent(7).unwrap().0, ids[3]);
+        assert!(inflight.next_unsent(7).is_none());
+        assert_eq!((inflight.len(), inflight.on_the_wire()), (3, 3));
     }
 
     #[test]
