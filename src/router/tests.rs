@@ -1,0 +1,3 @@
+//! The router against a plain list of subscriptions, under a seeded generator.
+
+use super::*;
