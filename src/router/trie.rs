@@ -58,8 +58,14 @@ impl Trie {
         self.root.is_empty()
     }
 
+    #[cfg(test)]
     pub(super) const fn nodes_len(&self) -> usize {
         self.nodes.len()
+    }
+
+    #[cfg(test)]
+    pub(super) const fn edges_len(&self) -> usize {
+        self.edges.len()
     }
 
     /// The filter of exactly this text.
