@@ -2,11 +2,13 @@
 //! Topic Aliases, the client's limits, and the acknowledgements that it is owed.
 
 mod aliases;
+mod error;
 mod owed;
 mod table;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+pub use error::Error;
 pub use aliases::{AliasUse, Aliases};
 pub use owed::{Owed, OwedAck, OwedKind};
 pub use table::ConnectionTable;
