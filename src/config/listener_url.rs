@@ -41,7 +41,7 @@ impl fmt::Display for ListenerUrl {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// A transport that this version lacks.
-    #[error("{0}:// is not in this version of Myriad, only mqtt:// (MQTT over TCP) is")]
+    #[error("{0} is not in this version of Myriad, only mqtt:// (MQTT over TCP) is")]
     Later(String),
     /// Not a scheme of a listener.
     #[error("expected a URL as mqtt://127.0.0.1:1883, not {0:?}")]
