@@ -7,8 +7,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The modules of `src`, lowest first: a module may name only what stands before it.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "clock",
+    "slab",
     "topic",
     "packet",
     "config",
