@@ -188,13 +188,13 @@ impl Effects for Port<'_> {
         }
         link.reserved -= 1;
         link.on_loan += 1;
-        self.trace.note(|| format!("shard {me} → shard {to}: {message:?}"));
+        self.trace.note(|| format!("shard {me} → shard {to}: {:.300}", format!("{message:?}")));
         self.post(to, Mail::Message(message));
     }
 
     fn send_control(&mut self, to: ShardId, message: ShardMessage) {
         let (me, to) = (self.me, usize::from(to.0));
-        self.trace.note(|| format!("shard {me} → shard {to} (control): {message:?}"));
+        self.trace.note(|| format!("shard {me} → shard {to} (control): {:.300}", format!("{message:?}")));
         self.post(to, Mail::Message(message));
     }
 

@@ -182,6 +182,7 @@ impl Client {
         self.redelivery = self.redelivery_expected();
         for outgoing in self.outgoing.clone() {
             let bytes = if outgoing.released {
+                self.resumed.insert(outgoing.pid);
                 wire::ack(wire::AckKind::Pubrel, outgoing.pid)
             } else {
                 let stamp = world.stamp();
@@ -208,11 +209,13 @@ impl Client {
         self.requests.clear();
         self.pings.clear();
         self.redelivery.clear();
+        self.resumed.clear();
         self.quota.clear();
         self.aliases_in.clear();
         self.aliases_out.clear();
         self.alias_max_out = 0;
-        self.receive_max_out = 3;
+        // What the server allows is not known before CONNACK; one is always allowed.
+        self.receive_max_out = 1;
         self.stalled_until = 0;
         self.silent = false;
         self.last_write = now;

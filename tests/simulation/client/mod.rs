@@ -109,6 +109,8 @@ pub struct Client {
     pings: VecDeque<u64>,
     /// What must come again after a resume, in this order; true: as PUBLISH.
     redelivery: Vec<(u16, bool)>,
+    /// Identifiers whose PUBREL was sent again on this connection.
+    resumed: BTreeSet<u16>,
     /// Identifiers of PUBLISHes of this connection that count against Receive Maximum.
     quota: BTreeSet<u16>,
     aliases_in: HashMap<u16, String>,
@@ -149,6 +151,7 @@ impl Client {
             requests: BTreeMap::new(),
             pings: VecDeque::new(),
             redelivery: Vec::new(),
+            resumed: BTreeSet::new(),
             quota: BTreeSet::new(),
             aliases_in: HashMap::new(),
             aliases_out: Vec::new(),
@@ -214,14 +217,21 @@ impl Client {
     }
 
     /// Whether nothing is under way any more.
-    pub fn is_settled(&self, mood: Mood) -> bool {
+    pub fn is_settled(&self, world: &World, mood: Mood) -> bool {
+        if self.gone {
+            return true;
+        }
+        let unread = |socket: usize| world.sockets[socket].is_readable() || !world.sockets[socket].waiting.is_empty();
+        if self.phase == Phase::Open && unread(self.socket) {
+            return false;
+        }
         let settled = match self.phase {
-            Phase::Away { .. } => self.gone || (mood == Mood::Calm && !self.is_persistent()),
+            Phase::Away { .. } => mood == Mood::Calm && !self.is_persistent(),
             Phase::Opening { .. } => false,
             Phase::Open => mood == Mood::Calm && !self.silent,
         };
         let idle = self.outgoing.is_empty() && self.held.is_empty() && self.acks.is_empty() && self.requests.is_empty();
-        settled && (self.gone || matches!(self.phase, Phase::Away { .. }) || idle && self.pings.is_empty())
+        settled && (matches!(self.phase, Phase::Away { .. }) || idle && self.pings.is_empty())
     }
 
     /// What it still waits for, in words.

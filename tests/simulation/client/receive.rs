@@ -202,7 +202,9 @@ impl Client {
             _ => qos == 2 && outgoing.released,
         };
         ensure(fits, "acknowledges-what-was-sent", || format!("client {}: {kind:?} {pid} for {outgoing:?}", self.index))?;
-        ensure(reason == 0 || reason == 0x10, "publish-accepted", || {
+        // PUBREL again after a resume: the broker may have forgotten the identifier with its lost PUBCOMP.
+        let forgotten = kind == AckKind::Pubcomp && reason == 0x92 && self.resumed.contains(&pid);
+        ensure(reason == 0 || reason == 0x10 && kind != AckKind::Pubcomp || forgotten, "publish-accepted", || {
             format!("client {}: {kind:?} {pid} with {reason:#x}", self.index)
         })?;
         if kind == AckKind::Pubcomp {

@@ -156,7 +156,7 @@ impl Model {
         connection.ended = Some(Moment { at: ended.at, stamp: ended.stamp });
         let surely_left = connection.leave == Some(Leave::Normal) && ended.by_broker && ended.all_fed && !connection.rival;
         let answered = connection.connack.is_some();
-        let expiry_s = connection.expiry_s;
+        let (expiry_s, rival) = (connection.expiry_s, connection.rival);
         if let Some(will) = &mut connection.will {
             if !answered && !ended.by_broker || !answered && connection.rival {
                 will.unclear();
@@ -165,7 +165,7 @@ impl Model {
             } else if connection.leave == Some(Leave::Normal) || !answered {
                 will.verdict = Verdict::May;
             } else {
-                will.connection_ended(ended.at, expiry_s);
+                will.connection_ended(ended.at, expiry_s, rival);
             }
             let message = &mut self.messages[will.message];
             if message.sent.is_empty() {

@@ -223,8 +223,16 @@ impl Model {
     /// PUBACK or PUBREC with 0x10 says that nobody subscribes: that must not be wrong.
     pub fn accepted_by_none(&self, number: MessageNumber, reason: u8) -> Check {
         let message = &self.messages[number];
-        let owed = reason == 0x10 && self.sessions.iter().any(|s| s.is_owed(message));
+        let owed = reason == 0x10 && (0..self.sessions.len()).any(|s| self.sessions[s].is_owed(message) && self.is_alive(s));
         ensure(!owed, "no-matching-subscribers", || format!("message {number} {message:?} has subscribers"))
+    }
+
+    /// Whether a session surely exists: its client is connected.
+    fn is_alive(&self, session: SessionNumber) -> bool {
+        let client = self.sessions[session].client;
+        let mine = self.connections.iter().filter(|c| c.client == client && c.connect_sent.is_some());
+        let open = mine.last().is_some_and(|c| c.connack.is_some() && c.ended.is_none());
+        open && self.sessions[session + 1..].iter().all(|s| s.client != client)
     }
 
     /// Whether a filter was subscribed without any doubt when an UNSUBSCRIBE was sent.

@@ -1,5 +1,7 @@
 //! The checks at every PUBLISH that a client reads.
 
+use std::collections::BTreeSet;
+
 use super::message::{MessageNumber, matches, number_of};
 use super::session::{Snapshot, Subscription};
 use super::{Model, SessionNumber};
@@ -154,9 +156,12 @@ impl Model {
         let qos = reception.publish.qos;
         let sends = if message.qos == 1 { message.sent.len().max(1) as u32 } else { 1 };
         let plain = session.live(message).any(|s| s.share.is_none());
-        let shares = session.live(message).filter(|s| s.share.is_some() && s.successor.is_none()).count() as u32;
+        let shares: BTreeSet<_> =
+            session.live(message).filter(|s| s.share.is_some()).map(|s| (&s.share, &s.filter)).collect();
+        let shares = shares.len() as u32;
         let snapshots = session.snapshots(message).count() as u32;
-        let allowed = sends * (u32::from(plain) + shares) + snapshots;
+        let again = if qos == 1 && shares > 0 { self.members_gone } else { 0 };
+        let allowed = sends * (u32::from(plain) + shares) + snapshots + again;
         let got = session.got(number);
         if reception.fresh {
             let invariant = if message.qos == 2 && qos == 2 { "exactly-once" } else { "no-duplicate" };

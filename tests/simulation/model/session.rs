@@ -42,7 +42,8 @@ impl Subscription {
 
     /// Whether it may cause a delivery of something processed within `interval`.
     pub fn may_cover(&self, (from, to): (u64, u64)) -> bool {
-        self.sent <= to && from <= self.over.unwrap_or(u64::MAX)
+        // A Shared Subscription gives a message again when a member's session ends: also to one who came later.
+        (self.sent <= to || self.share.is_some()) && from <= self.over.unwrap_or(u64::MAX)
     }
 
     /// Whether it and `other` are one subscription as the broker sees it.

@@ -34,7 +34,7 @@ pub const LATE_MS: u64 = 2_000;
 impl Will {
     /// The connection ended otherwise than by a DISCONNECT that surely arrived. Published after `delay_s` or at the
     /// session's end, whichever is first [MQTT-3.1.3-9].
-    pub fn connection_ended(&mut self, now: u64, expiry_s: u32) {
+    pub fn connection_ended(&mut self, now: u64, expiry_s: u32, maybe_early: bool) {
         if self.verdict != Verdict::Armed {
             return;
         }
@@ -42,7 +42,7 @@ impl Will {
         self.verdict = if delay_ms == 0 {
             Verdict::Must { not_before: now, not_after: now + WILL_SLACK_MS }
         } else {
-            Verdict::Waiting { due: now + delay_ms, maybe_early: false }
+            Verdict::Waiting { due: now + delay_ms, maybe_early }
         };
     }
 
