@@ -145,7 +145,7 @@ impl Scenario {
             .into_iter()
             .enumerate()
             .map(|(index, profile)| {
-                let first = if profile.watcher { 0 } else { random.within(20, 500) };
+                let first = if profile.watcher { 0 } else { u64::MAX };
                 Client::new(index, format!("client-{index}"), profile, first)
             })
             .collect();
@@ -176,10 +176,7 @@ impl Scenario {
     /// The watcher is there before anyone else.
     fn prepare_watcher(&mut self) -> Check {
         let watcher = self.model.watcher;
-        while self.clients[watcher].phase != Phase::Open {
-            self.step()?;
-            ensure(self.world.step < 10_000, "connect-answered", || "the watcher".into())?;
-        }
+        self.rest_until(|s| s.clients[watcher].phase == Phase::Open)?;
         let wish = Wish {
             filter: "w/#".into(),
             share: None,
@@ -191,10 +188,11 @@ impl Scenario {
         };
         let Self { world, model, clients, .. } = self;
         clients[watcher].subscribe(world, model, vec![wish]);
-        let from = self.world.now;
-        while self.world.now < from + 15 {
-            self.step()?;
+        self.rest_until(|s| s.clients[watcher].is_settled(&s.world, Mood::Calm))?;
+        for client in self.clients.iter_mut().filter(|c| !c.profile.watcher) {
+            client.phase = Phase::Away { until: self.world.now + self.world.random.within(0, 500) };
         }
+        self.wild_until += self.world.now;
         Ok(())
     }
 
@@ -316,7 +314,7 @@ impl Scenario {
     fn rest_until(&mut self, done: impl Fn(&Self) -> bool) -> Check {
         let from = self.world.now;
         while !done(self) {
-            ensure(self.world.now < from + CALM_MS, "connect-answered", || "in calm".to_owned())?;
+            ensure(self.world.now < from + CALM_MS, "connect-answered", || "of the watcher or the auditor".to_owned())?;
             self.step()?;
         }
         Ok(())
@@ -362,6 +360,9 @@ impl Scenario {
                 .collect::<Vec<_>>()
         };
         while self.world.now < from + 20_000 && (!left(self).is_empty() || !self.all_gone()) {
+            self.step()?;
+        }
+        while self.world.now < from + 40_000 && !self.world.is_settled() {
             self.step()?;
         }
         let rest = left(self);

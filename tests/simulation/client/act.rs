@@ -141,10 +141,16 @@ impl Client {
     }
 
     pub(super) fn now_away(&mut self, world: &mut World, model: &mut Model, stamp: u64) {
-        if model.connections[self.socket].expiry_s == 0
-            && let Some(session) = self.session
-        {
+        let connection = &model.connections[self.socket];
+        let lost = connection.expiry_s == 0 || connection.is_contested;
+        if connection.connack.is_none() && !model.surely_goes_on(self.socket, world.now) {
+            // An unanswered CONNECT may have begun a new session: only a clean start is safe for a client.
+            self.clean_next = true;
+        }
+        self.clean_next |= connection.is_contested;
+        if lost && let Some(session) = self.session.take() {
             model.session_ended(session, stamp);
+            self.forget_session();
         }
         let pause = if world.random.percent(40) { 20 } else { 8_000 };
         self.phase = Phase::Away { until: world.now + world.random.within(0, pause) };

@@ -1,6 +1,6 @@
 //! How a client comes: a socket, CONNECT, what it keeps of its session and what it forgets.
 
-use super::{ANSWER_MS, Client, Mood, Phase};
+use super::{ANSWER_MS, Client, Mood, Phase, Redelivery};
 use crate::model::connection::{Connection, Life, Moment};
 use crate::model::message::{Message, payload};
 use crate::model::will::{Verdict, Will};
@@ -196,11 +196,11 @@ impl Client {
         }
     }
 
-    fn redelivery_expected(&self) -> Vec<(u16, bool)> {
-        let mut expected: Vec<(u16, bool)> =
-            self.order.iter().filter_map(|pid| self.held.get(pid).map(|held| (*pid, !held.received))).collect();
-        expected.dedup();
-        expected
+    fn redelivery_expected(&self) -> Vec<Redelivery> {
+        let held = |&(pid, in_place): &(u16, bool)| {
+            self.held.get(&pid).map(|held| Redelivery { pid, as_publish: !held.received, in_place })
+        };
+        self.order.iter().filter_map(held).collect()
     }
 
     fn forget_connection(&mut self, now: u64) {

@@ -78,6 +78,16 @@ pub struct Held {
     pub received: bool,
 }
 
+/// A PUBLISH that must come again after a resume.
+#[derive(Debug, Clone, Copy)]
+pub struct Redelivery {
+    pub pid: u16,
+    /// As PUBLISH, for PUBREC has not been sent; else PUBREL will do.
+    pub as_publish: bool,
+    /// Its place is the one in which the broker sent it first.
+    pub in_place: bool,
+}
+
 /// SUBSCRIBE or UNSUBSCRIBE without an answer yet.
 #[derive(Debug, Clone)]
 pub enum Request {
@@ -101,14 +111,15 @@ pub struct Client {
     pub outgoing: Vec<Outgoing>,
     last_pid: u16,
     held: BTreeMap<u16, Held>,
-    /// Identifiers of `held` in the order of their PUBLISHes.
-    order: Vec<u16>,
+    /// Identifiers of `held` in the order of their PUBLISHes; true: the first one was not a repetition, so this is the
+    /// order in which the broker sent them first.
+    order: Vec<(u16, bool)>,
     /// Due, what, for which identifier.
     acks: VecDeque<(u64, AckKind, u16)>,
     requests: BTreeMap<u16, (u64, Request)>,
     pings: VecDeque<u64>,
-    /// What must come again after a resume, in this order; true: as PUBLISH.
-    redelivery: Vec<(u16, bool)>,
+    /// What must come again after a resume.
+    redelivery: Vec<Redelivery>,
     /// Identifiers whose PUBREL was sent again on this connection.
     resumed: BTreeSet<u16>,
     /// Identifiers of PUBLISHes of this connection that count against Receive Maximum.
@@ -264,6 +275,7 @@ impl Client {
         match kind {
             AckKind::Puback => {
                 self.held.remove(&pid);
+                self.order.retain(|p| p.0 != pid);
                 self.quota.remove(&pid);
             }
             AckKind::Pubcomp => {

@@ -137,8 +137,9 @@ impl Client {
             self.held.insert(pid, Held { message, qos: 1, received: false });
             self.owe_ack(world, AckKind::Puback, pid);
         }
-        self.order.retain(|p| *p != pid);
-        self.order.push(pid);
+        if !self.order.iter().any(|p| p.0 == pid) {
+            self.order.push((pid, !publish.dup));
+        }
         Ok(())
     }
 
@@ -158,9 +159,9 @@ impl Client {
 
     /// After a resume, what was not finished comes again in its order [MQTT-4.6.0-1].
     fn expect_redelivery(&mut self, model: &mut Model, pid: u16, as_publish: bool) -> Check {
-        let Some(at) = self.redelivery.iter().position(|r| r.0 == pid) else { return Ok(()) };
-        if as_publish {
-            let skipped = self.redelivery[..at].iter().find(|r| r.1);
+        let Some(at) = self.redelivery.iter().position(|r| r.pid == pid) else { return Ok(()) };
+        if as_publish && self.redelivery[at].in_place {
+            let skipped = self.redelivery[..at].iter().find(|r| r.as_publish && r.in_place);
             ensure(skipped.is_none(), "redelivery-in-order", || {
                 format!("client {}: {pid} came before {:?}", self.index, self.redelivery)
             })?;
@@ -183,7 +184,7 @@ impl Client {
         }
         self.expect_redelivery(model, pid, false)?;
         self.held.remove(&pid);
-        self.order.retain(|p| *p != pid);
+        self.order.retain(|p| p.0 != pid);
         self.owe_ack(world, AckKind::Pubcomp, pid);
         Ok(())
     }

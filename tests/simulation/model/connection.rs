@@ -42,6 +42,9 @@ pub struct Connection {
     pub rival: bool,
     pub will: Option<Will>,
     pub ended: Option<EndedAt>,
+    /// When it was answered, an older connection of the client was still on its way through the broker, and may take
+    /// the session over again, or end it.
+    pub is_contested: bool,
     /// What the session was before, for what CONNACK must say.
     pub before: Life,
     pub hand_over_failed: bool,
@@ -83,6 +86,11 @@ impl Model {
     /// CONNACK has come in; says whether the session goes on.
     pub fn connack(&mut self, socket: SocketId, now: Moment, session_present: bool) -> Check {
         self.connections[socket].connack = Some(now);
+        let client = self.connections[socket].client;
+        let older = self.connections[..socket].iter();
+        let on_the_way = |c: &Connection| c.connect_sent.is_some() && c.connack.is_none() && c.ended.is_none();
+        self.connections[socket].is_contested = older.filter(|c| c.client == client).any(on_the_way);
+        self.connections[socket].rival |= self.connections[socket].is_contested;
         let connection = &self.connections[socket];
         let sent = connection.connect_sent.map_or(0, |m| m.at);
         let expected = self.session_expected(socket, sent, now.at);
@@ -96,7 +104,6 @@ impl Model {
             (Some(false), false) if connection.before != Life::None => self.checked.expired += 1,
             _ => {}
         }
-        let client = self.connections[socket].client;
         for other in self.connections[..socket].iter_mut().filter(|c| c.client == client) {
             if let Some(will) = &mut other.will {
                 will.reconnected(sent, now.at, session_present);
@@ -148,6 +155,12 @@ impl Model {
         } else {
             None
         }
+    }
+
+    /// Whether the session of an unanswered CONNECT surely goes on, whenever the broker sees the CONNECT.
+    pub fn surely_goes_on(&self, socket: SocketId, now: u64) -> bool {
+        let sent = self.connections[socket].connect_sent.map_or(now, |m| m.at);
+        self.session_expected(socket, sent, now + 60_000) == Some(true)
     }
 
     /// The broker's end of a socket is over.

@@ -137,6 +137,11 @@ impl Model {
                             && session.definite_until(index) == u64::MAX
                     })
             };
+            // Too large for the member that is chosen: dropped.
+            let fits = |s: &Session| s.packet_max.is_none_or(|max| message.size + message.topic.len() + 64 <= max);
+            if !self.sessions.iter().filter(|s| self.workers[s.client]).all(fits) {
+                continue;
+            }
             let qos_2_may_be_gone = message.qos == 2 && self.members_gone > 0;
             if qos_2_may_be_gone || self.queue_len_max < 100 || !self.sessions.iter().any(lasting) {
                 continue;

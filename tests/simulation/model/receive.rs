@@ -141,10 +141,12 @@ impl Model {
         let stream = (message.publisher, message.topic.clone(), message.qos, reception.publish.qos);
         let key = message.key;
         let last = self.sessions[reception.session].last.entry(stream).or_default();
-        if key < *last {
-            return broken("order", format!("message {number} (key {key}) of client {} on {} at QoS {}/{} came after key {last}",
-                message.publisher, message.topic, message.qos, reception.publish.qos));
-        }
+        ensure(key >= *last, "order", || {
+            format!(
+                "message {number} (key {key}) of client {} on {} at QoS {}/{} came after key {last}",
+                message.publisher, message.topic, message.qos, reception.publish.qos
+            )
+        })?;
         *last = key;
         Ok(())
     }
