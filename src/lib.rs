@@ -36,3 +36,6 @@ pub mod connection;
 
 /// One broker a shard: inputs in, effects out.
 pub mod broker;
+
+/// The broker on the real machine; the only module that names `shards`.
+pub mod server;
