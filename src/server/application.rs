@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shards::{Accepted, Closed, Io};
 
-use crate::broker::{Broker, BrokerSetup, Close, Effects, HandOver, Input, Origin, ShardMessage, Shared, Timer};
+use crate::broker::{
+    Broker, BrokerSetup, Close, Effects, HandOver, Input, Origin, ShardMessage, Shared, Timer,
+};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::ShardId;
@@ -14,7 +16,7 @@ use crate::session::ConnectionId;
 
 /// What shards and the main thread say to a shard.
 #[derive(Debug)]
-pub enum ServerMessage {
+pub(super) enum ServerMessage {
     /// Another shard's broker to this one's.
     Broker(ShardMessage),
     /// SIGHUP.
@@ -25,7 +27,7 @@ pub enum ServerMessage {
 
 /// A shard's broker.
 #[derive(Debug)]
-pub struct Application {
+pub(super) struct Application {
     broker: Broker,
     is_exiting: bool,
 }

@@ -1,5 +1,7 @@
 //! Structured logs to standard error, with levels that change while the broker runs.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
@@ -34,7 +36,7 @@ pub enum LogError {
 /// The level can't be read, or the process has a log already.
 pub fn start_log(level: &str) -> Result<LogHandle, LogError> {
     let (filter, handle) = reload::Layer::new(parse(level)?);
-    let output = fmt::layer().with_writer(std::io::stderr);
+    let output = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     tracing_subscriber::registry()
         .with(filter)
         .with(output)
