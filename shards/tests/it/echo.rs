@@ -67,7 +67,7 @@ fn echo_several_rings() {
 fn echo_large() {
     let shards = start(config(1), |_| Echo);
     let mut stream = client(shards.addresses()[0]);
-    let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7919 >> 5) as u8).collect();
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(7919) >> 5) as u8).collect();
     let mut writer = stream.try_clone().unwrap();
     let sent = bytes.clone();
     let thread = std::thread::spawn(move || writer.write_all(&sent).unwrap());
