@@ -135,7 +135,7 @@ fn the_peer_closes_while_its_connection_moves() {
 #[test]
 fn a_full_target_leaves_the_connection_where_it_is() {
     // Shard 1 accepts nothing itself; everything moves there until it is full.
-    let config = shards::Config { connections_max: 2200, ..config(2) };
+    let config = shards::Config { connections_max: 2700, ..config(2) };
     let shards = Shards::start(config, |shard, io: &mut Port<'_, Mover>| {
         if shard == ShardId(1) {
             io.stop_accepting();
