@@ -176,7 +176,7 @@ impl Wheel {
             let Some(mut distance) = slots.next_occupied(position as usize % SLOTS) else { continue };
             // The slot under the hand of an upper level has been moved down already unless that is still to
             // be done: what is there now belongs to the next round.
-            if distance == 0 && level >= self.cascade_done_from() {
+            if distance == 0 && level > 0 && !self.to_be_moved(level) {
                 distance = SLOTS as u32;
             }
             next = next.min((position + u64::from(distance)) << (8 * level));
@@ -184,9 +184,9 @@ impl Wheel {
         Some(next.saturating_mul(TICK_MS))
     }
 
-    /// Levels from this one on have had their slot under the hand moved down.
-    fn cascade_done_from(&self) -> usize {
-        if self.cascade < LEVELS { usize::MAX } else { 1 }
+    /// Whether the slot under the hand of an upper level is still to be moved down.
+    fn to_be_moved(&self, level: usize) -> bool {
+        level >= self.cascade && self.now.trailing_zeros() >= 8 * level as u32
     }
 
     /// Number of timers.
@@ -221,6 +221,7 @@ mod tests {
         let (mut now, mut fired) = (12_345u64, 0);
         while fired < timers.len() {
             let next = wheel.next_ms().unwrap();
+            assert!(next > now || fired == 0, "the wheel asks for a time that has passed");
             now = now.max(next);
             for key in drain(&mut wheel, now) {
                 let at = timers[key as usize];
