@@ -132,7 +132,7 @@ fn every_altered_byte_is_refused_or_read() {
 fn any_bytes_are_refused_or_read() {
     let mut random = Random::new(7);
     let mut read = 0_u32;
-    for _ in 0..200_000 {
+    for _ in 0..50_000 {
         let len = random.below(24);
         let mut bytes = vec![(1 + random.below(15) as u8) << 4, len as u8];
         // Small values make lengths and identifiers that fit.
@@ -148,7 +148,7 @@ fn any_bytes_are_refused_or_read() {
             }
         }
     }
-    assert!(read > 1_000, "{read}");
+    assert!(read > 250, "{read}");
 }
 
 #[test]
