@@ -1,0 +1,3 @@
+//! MQTT 5.0, one file a theme.
+
+mod connect;
