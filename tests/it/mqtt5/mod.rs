@@ -1,3 +1,9 @@
 //! MQTT 5.0, one file a theme.
 
+mod alias;
+mod auth;
+mod connack;
 mod connect;
+mod properties;
+mod publish;
+mod session;
