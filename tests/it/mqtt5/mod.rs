@@ -7,3 +7,5 @@ mod connect;
 mod properties;
 mod publish;
 mod session;
+mod shared;
+mod subscribe;
