@@ -205,7 +205,7 @@ sharded!(mqtt5_3_3_1_5_no_older_retained_message_after_a_newer_live_one, |broker
         for _ in 0..5 {
             let id = publisher.next_id();
             let payload = format!("{id:05}");
-            publisher.send(Publish::new("t", payload).qos((number % 2) as u8).id(id).retain());
+            publisher.publish(Publish::new("t", payload).qos((number % 2) as u8).id(id).retain());
         }
         let mut client = broker.connect(Connect::v5(&format!("c-{number}")));
         client.send(Subscribe::new(1, "t", 0));
