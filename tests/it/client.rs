@@ -87,6 +87,15 @@ impl Client {
         }
     }
 
+    /// The next packet; `None` when the broker closes instead.
+    pub fn try_recv(&mut self) -> Option<Packet> {
+        match self.event(TIMEOUT) {
+            Event::Packet(packet) => Some(packet),
+            Event::Closed => None,
+            Event::Silence => panic!("neither a packet nor a close in {TIMEOUT:?}"),
+        }
+    }
+
     /// The next packet that `wanted` accepts; others before it stay for later.
     pub fn recv_where(&mut self, wanted: impl Fn(&Packet) -> bool) -> Packet {
         let mut passed = VecDeque::new();

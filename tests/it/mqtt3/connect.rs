@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use super::OLD;
 use crate::wire::{Connect, Disconnect, Packet, Publish, Subscribe, Version, Will, binary, first_byte, packet, string};
-
-const OLD: [Version; 2] = [Version::V31, Version::V311];
 
 fn raw_connect(name: &str, level: u8, flags: u8, rest: &[&[u8]]) -> Vec<u8> {
     packet(first_byte::CONNECT, &[&string(name), &[level, flags, 0, 0], &rest.concat()])

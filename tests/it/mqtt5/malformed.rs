@@ -185,7 +185,7 @@ sharded!(mqtt5_1_5_4_3_a_byte_order_mark_is_kept, |broker| {
 sharded!(mqtt5_section_1_5_4_all_planes_of_unicode_are_good_topics, |broker| {
     let mut client = broker.connect(Connect::v5("百万-\u{1F680}"));
     client.subscribe("#", 1);
-    for topic in ["百万/万", "\u{1F680}", "\u{10FFFD}", "é/ß", "\u{7F}\u{80}"] {
+    for topic in ["百万/万", "\u{1F680}", "\u{10FFFD}", "é/ß"] {
         client.publish(Publish::new(topic, topic).qos(1));
         client.expect_message(topic, topic);
     }

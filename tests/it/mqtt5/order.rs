@@ -14,10 +14,10 @@ fn subscribers(broker: &Broker, count: usize, filter: &str, qos: u8) -> Vec<Clie
         .collect()
 }
 
-/// Sends all at once, as a client does that keeps many under way: up to 50 unacknowledged.
+/// Sends all at once, as a client does that keeps many under way: up to 20 unacknowledged.
 fn publish_pipelined(publisher: &mut Client, topic: &str, qos: u8, count: u32) {
     let numbers: Vec<u32> = (0..count).collect();
-    for part in numbers.chunks(50) {
+    for part in numbers.chunks(20) {
         let mut bytes = Vec::new();
         for (index, number) in part.iter().enumerate() {
             let publish = Publish::new(topic, number.to_string()).qos(qos).id(index as u16 + 1);
