@@ -163,6 +163,11 @@ impl Broker {
         wait(&mut self.child).unwrap_or_else(|| panic!("still runs after {START_TIMEOUT:?}:\n{}", self.output()))
     }
 
+    /// Its data directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Its process identifier.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -214,6 +219,7 @@ fn mosquitto(options: &Options, address: SocketAddr, dir: &Path) -> Option<Comma
         let (key, value) = setting.split_once('=').unwrap();
         let name = match key {
             "storage.durability" => continue,
+            "limits.max_connections" => "max_connections",
             "limits.packet_bytes_max" => "max_packet_size",
             "limits.receive_max" | "session.inflight_max" => "max_inflight_messages",
             "limits.keep_alive_s_max" => "max_keepalive",

@@ -1,0 +1,24 @@
+//! PINGREQ and PINGRESP (MQTT 5.0 sections 3.12 and 3.13): a fixed header and nothing else.
+
+use super::reader::Reader;
+use super::{Error, PacketType};
+
+/// A PINGREQ.
+pub const PINGREQ: [u8; 2] = [0xC0, 0];
+
+/// A PINGRESP.
+pub const PINGRESP: [u8; 2] = [0xD0, 0];
+
+pub(super) fn decode(packet_type: PacketType, body: Reader<'_>) -> Result<(), Error> {
+    body.end(packet_type)
+}
+
+/// Appends a PINGREQ.
+pub fn encode_pingreq(out: &mut Vec<u8>) {
+    out.extend_from_slice(&PINGREQ);
+}
+
+/// Appends a PINGRESP.
+pub fn encode_pingresp(out: &mut Vec<u8>) {
+    out.extend_from_slice(&PINGRESP);
+}
