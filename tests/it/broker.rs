@@ -160,7 +160,8 @@ impl Broker {
 
     /// Waits until the process has ended.
     pub fn wait(&mut self) -> ExitStatus {
-        wait(&mut self.child).unwrap_or_else(|| panic!("still runs after {START_TIMEOUT:?}:\n{}", self.output()))
+        wait(&mut self.child)
+            .unwrap_or_else(|| panic!("still runs after {START_TIMEOUT:?}:\n{}", self.output()))
     }
 
     /// Its data directory.

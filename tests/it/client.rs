@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::wire::{
-    Ack, AckKind, Connack, Decoded, Disconnect, Filter, Packet, Publish, Subscribe, Unsubscribe, Version, decode,
+    Ack, AckKind, Connack, Decoded, Disconnect, Filter, Packet, Publish, Subscribe, Unsubscribe, Version,
+    decode,
 };
 
 /// Longest wait for anything that has to come.

@@ -10,6 +10,7 @@ mod broker;
 mod client;
 mod wire;
 
+mod clients;
 mod mqtt3;
 mod mqtt5;
 mod process;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::OLD;
-use crate::wire::{Connect, Disconnect, Packet, Publish, Subscribe, Version, Will, binary, first_byte, packet, string};
+use crate::wire::{
+    Connect, Disconnect, Packet, Publish, Subscribe, Version, Will, binary, first_byte, packet, string,
+};
 
 fn raw_connect(name: &str, level: u8, flags: u8, rest: &[&[u8]]) -> Vec<u8> {
     packet(first_byte::CONNECT, &[&string(name), &[level, flags, 0, 0], &rest.concat()])
@@ -173,8 +175,10 @@ sharded!(mqtt31_section_3_2_connack_of_3_1_has_a_reserved_byte_of_zero, |broker|
 });
 
 sharded!(mqtt3_section_3_1_2_2_versions_mix_on_one_broker, |broker| {
-    let mut clients: Vec<_> =
-        Version::ALL.iter().map(|&version| broker.connect(Connect::new(version, &format!("{version:?}")))).collect();
+    let mut clients: Vec<_> = Version::ALL
+        .iter()
+        .map(|&version| broker.connect(Connect::new(version, &format!("{version:?}"))))
+        .collect();
     clients.iter_mut().for_each(|client| client.subscribe("mixed", 2));
     for sender in 0..clients.len() {
         clients[sender].publish(Publish::new("mixed", sender.to_string()).qos(2));

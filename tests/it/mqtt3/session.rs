@@ -145,22 +145,26 @@ sharded!(mqtt3_section_3_1_2_4_persistent_sessions_expire_as_configured, "sessio
     assert!(!broker.connect_with_ack(Connect::v311("c").persistent()).1.session_present);
 });
 
-sharded!(mqtt3_section_3_1_2_4_queued_qos1_and_qos2_obey_drop_oldest, "session.queue_len_max=100", |broker| {
-    let mut client = broker.connect(Connect::v311("c").persistent());
-    client.subscribe_all(&["topic1", "topic2"], 1);
-    client.disconnect();
-    let mut publisher = broker.connect(Connect::v311("p"));
-    for number in 0..70 {
-        publisher.publish(Publish::new("topic1", format!("1-{number}")).qos(1));
+sharded!(
+    mqtt3_section_3_1_2_4_queued_qos1_and_qos2_obey_drop_oldest,
+    "session.queue_len_max=100",
+    |broker| {
+        let mut client = broker.connect(Connect::v311("c").persistent());
+        client.subscribe_all(&["topic1", "topic2"], 1);
+        client.disconnect();
+        let mut publisher = broker.connect(Connect::v311("p"));
+        for number in 0..70 {
+            publisher.publish(Publish::new("topic1", format!("1-{number}")).qos(1));
+        }
+        for number in 0..80 {
+            publisher.publish(Publish::new("topic2", format!("2-{number}")).qos(1));
+        }
+        let mut client = broker.connect(Connect::v311("c").persistent());
+        client.expect_payloads((50..70).map(|number: u32| format!("1-{number}")));
+        client.expect_payloads((0..80).map(|number: u32| format!("2-{number}")));
+        client.expect_nothing();
     }
-    for number in 0..80 {
-        publisher.publish(Publish::new("topic2", format!("2-{number}")).qos(1));
-    }
-    let mut client = broker.connect(Connect::v311("c").persistent());
-    client.expect_payloads((50..70).map(|number: u32| format!("1-{number}")));
-    client.expect_payloads((0..80).map(|number: u32| format!("2-{number}")));
-    client.expect_nothing();
-});
+);
 
 sharded!(mqtt3_3_14_4_1_disconnect_is_followed_by_a_close, |broker| {
     for version in OLD {

@@ -19,7 +19,9 @@ sharded!(mqtt3_4_7_1_2_bad_filters_are_0x80_or_close, |broker| {
             // Which of both is the Server's choice; a Share Name is not known to 3.x, so it may also be a plain filter.
             match client.try_recv() {
                 None => {}
-                Some(Packet::Ack(ack)) if ack.kind == AckKind::Suback => assert_eq!(ack.reasons, [0x80], "{filter:?}"),
+                Some(Packet::Ack(ack)) if ack.kind == AckKind::Suback => {
+                    assert_eq!(ack.reasons, [0x80], "{filter:?}")
+                }
                 other => panic!("{filter:?}: {other:?}"),
             }
         }
@@ -130,8 +132,12 @@ sharded!(mqtt3_3_3_1_10_an_empty_payload_removes_the_retained_message, |broker| 
     }
 });
 
-sharded!(mqtt3_section_3_8_too_many_subscriptions_are_0x80, "limits.subscriptions_per_session_max=3", |broker| {
-    let mut client = broker.connect(Connect::v311("c"));
-    (0..3).for_each(|number| client.subscribe(&format!("t/{number}"), 0));
-    assert_eq!(client.subscribe_reason("t/3", 0), 0x80);
-});
+sharded!(
+    mqtt3_section_3_8_too_many_subscriptions_are_0x80,
+    "limits.subscriptions_per_session_max=3",
+    |broker| {
+        let mut client = broker.connect(Connect::v311("c"));
+        (0..3).for_each(|number| client.subscribe(&format!("t/{number}"), 0));
+        assert_eq!(client.subscribe_reason("t/3", 0), 0x80);
+    }
+);

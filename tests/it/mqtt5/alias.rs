@@ -116,7 +116,8 @@ sharded!(mqtt5_3_1_2_26_aliases_sent_are_within_the_clients_maximum, |broker| {
                 topics[usize::from(alias)] = publish.topic.clone();
             }
         }
-        let topic = if publish.topic.is_empty() { &topics[usize::from(alias.unwrap())] } else { &publish.topic };
+        let topic =
+            if publish.topic.is_empty() { &topics[usize::from(alias.unwrap())] } else { &publish.topic };
         assert_eq!(*topic, expected);
     }
 });

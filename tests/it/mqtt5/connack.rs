@@ -45,28 +45,36 @@ sharded!(mqtt5_3_2_2_13_retained_will_without_retain_is_0x9a, "mqtt.retain_avail
     broker.expect_refused(Connect::v5("a").will(Will::new("w", "x").retain()), 0x9A);
 });
 
-sharded!(mqtt5_3_2_2_14_publish_with_retain_without_retain_is_0x9a, "mqtt.retain_available=false", |broker| {
-    let (mut client, connack) = broker.connect_with_ack(Connect::v5("a"));
-    assert_eq!(announced!(connack, RetainAvailable), Some(0));
-    client.send(Publish::new("t", "x").retain());
-    client.expect_disconnect(0x9A);
-});
+sharded!(
+    mqtt5_3_2_2_14_publish_with_retain_without_retain_is_0x9a,
+    "mqtt.retain_available=false",
+    |broker| {
+        let (mut client, connack) = broker.connect_with_ack(Connect::v5("a"));
+        assert_eq!(announced!(connack, RetainAvailable), Some(0));
+        client.send(Publish::new("t", "x").retain());
+        client.expect_disconnect(0x9A);
+    }
+);
 
 sharded!(mqtt5_section_3_2_2_3_5_retain_is_available, |broker| {
     assert_ne!(announced!(connack(broker, Connect::v5("a")), RetainAvailable), Some(0));
 });
 
-sharded!(mqtt5_section_3_2_2_3_11_no_wildcards_is_announced_and_0xa2, "mqtt.wildcard_available=false", |broker| {
-    let (mut client, connack) = broker.connect_with_ack(Connect::v5("a"));
-    assert_eq!(announced!(connack, WildcardAvailable), Some(0));
-    assert_eq!(client.subscribe_reason("t", 0), 0);
-    client.send(crate::wire::Subscribe::new(9, "a/#", 0));
-    match client.recv() {
-        crate::wire::Packet::Ack(ack) => assert_eq!(ack.reasons, [0xA2]),
-        crate::wire::Packet::Disconnect(disconnect) => assert_eq!(disconnect.reason, 0xA2),
-        other => panic!("{other:?}"),
+sharded!(
+    mqtt5_section_3_2_2_3_11_no_wildcards_is_announced_and_0xa2,
+    "mqtt.wildcard_available=false",
+    |broker| {
+        let (mut client, connack) = broker.connect_with_ack(Connect::v5("a"));
+        assert_eq!(announced!(connack, WildcardAvailable), Some(0));
+        assert_eq!(client.subscribe_reason("t", 0), 0);
+        client.send(crate::wire::Subscribe::new(9, "a/#", 0));
+        match client.recv() {
+            crate::wire::Packet::Ack(ack) => assert_eq!(ack.reasons, [0xA2]),
+            crate::wire::Packet::Disconnect(disconnect) => assert_eq!(disconnect.reason, 0xA2),
+            other => panic!("{other:?}"),
+        }
     }
-});
+);
 
 sharded!(mqtt5_section_3_2_2_3_13_no_shared_is_announced_and_0x9e, "mqtt.shared_available=false", |broker| {
     let (mut client, connack) = broker.connect_with_ack(Connect::v5("a"));
@@ -90,9 +98,13 @@ sharded!(mqtt5_section_3_2_2_3_3_receive_maximum_is_announced, "limits.receive_m
     assert_eq!(announced!(connack(broker, Connect::v5("a")), ReceiveMax), Some(7));
 });
 
-sharded!(mqtt5_section_3_2_2_3_6_maximum_packet_size_is_announced, "limits.packet_bytes_max=2000", |broker| {
-    assert_eq!(announced!(connack(broker, Connect::v5("a")), MaximumPacketSize), Some(2000));
-});
+sharded!(
+    mqtt5_section_3_2_2_3_6_maximum_packet_size_is_announced,
+    "limits.packet_bytes_max=2000",
+    |broker| {
+        assert_eq!(announced!(connack(broker, Connect::v5("a")), MaximumPacketSize), Some(2000));
+    }
+);
 
 sharded!(mqtt5_3_2_2_17_topic_alias_maximum_is_announced, "limits.topic_alias_max=5", |broker| {
     assert_eq!(announced!(connack(broker, Connect::v5("a")), TopicAliasMax), Some(5));
@@ -147,10 +159,14 @@ sharded!(mqtt5_3_2_2_19_connack_fits_the_clients_maximum_packet_size, |broker| {
     let mut client = broker.open(Version::V50);
     client.send(Connect::v5("tiny").with(Property::MaximumPacketSize(64)));
     let connack = client.recv_connack();
-    let bytes: usize = connack.properties.iter().map(|property| {
-        let mut out = Vec::new();
-        property.encode(&mut out);
-        out.len()
-    }).sum();
+    let bytes: usize = connack
+        .properties
+        .iter()
+        .map(|property| {
+            let mut out = Vec::new();
+            property.encode(&mut out);
+            out.len()
+        })
+        .sum();
     assert!(bytes + 5 <= 64, "{connack:?}");
 });

@@ -4,7 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::TIMEOUT;
-use crate::wire::{Connect, Packet, Property, Publish, Subscribe, Version, Will, binary, first_byte, packet, string};
+use crate::wire::{
+    Connect, Packet, Property, Publish, Subscribe, Version, Will, binary, first_byte, packet, string,
+};
 
 /// A CONNECT put together by hand: protocol name, level, flags, then the rest.
 fn raw_connect(name: &str, level: u8, flags: u8, rest: &[&[u8]]) -> Vec<u8> {

@@ -8,7 +8,10 @@ use crate::wire::{Connect, Packet, Publish};
 /// The broker may look at its clocks once a second and be late on a busy machine, but never early.
 fn in_time(start: Instant, keep_alive_s: f64) {
     let waited = start.elapsed().as_secs_f64();
-    assert!(waited > keep_alive_s * 1.5 - 0.6 && waited < keep_alive_s * 1.5 + 3.0, "closed after {waited} s");
+    assert!(
+        waited > keep_alive_s * 1.5 - 0.6 && waited < keep_alive_s * 1.5 + 3.0,
+        "closed after {waited} s"
+    );
 }
 
 sharded!(mqtt5_3_1_2_22_keep_alive_expires, |broker| {

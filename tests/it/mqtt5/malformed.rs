@@ -198,7 +198,8 @@ sharded!(mqtt5_3_3_2_2_publish_to_a_topic_with_wildcards_is_refused, |broker| {
 });
 
 sharded!(mqtt5_4_13_2_1_a_stream_of_garbage_ends_only_its_own_connection, |broker| {
-    let mut others: Vec<_> = (0..10).map(|number| broker.connect(Connect::v5(&format!("o-{number}")))).collect();
+    let mut others: Vec<_> =
+        (0..10).map(|number| broker.connect(Connect::v5(&format!("o-{number}")))).collect();
     let mut state = 12_345_u32;
     for _ in 0..50 {
         let mut client = broker.open(crate::wire::Version::V50);

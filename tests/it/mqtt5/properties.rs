@@ -36,7 +36,8 @@ sharded!(mqtt5_3_3_2_18_user_properties_keep_their_order, |broker| {
     let mut client = broker.connect(Connect::v5("c"));
     client.subscribe("t", 0);
     let names: Vec<_> = (0..50).map(|number: u32| format!("{:03}", (number * 37) % 101)).collect();
-    let publish = names.iter().fold(Publish::new("t", "x"), |publish, name| publish.with(Property::user(name, "v")));
+    let publish =
+        names.iter().fold(Publish::new("t", "x"), |publish, name| publish.with(Property::user(name, "v")));
     client.publish(publish.clone());
     assert_eq!(client.recv_publish().properties, publish.properties);
 });
@@ -199,7 +200,8 @@ sharded!(mqtt5_section_3_8_2_1_2_identifier_0_is_a_protocol_error, |broker| {
 
 sharded!(mqtt5_section_3_8_2_1_2_identifier_twice_is_a_protocol_error, |broker| {
     let mut client = broker.connect(Connect::v5("c"));
-    let subscribe = Subscribe::new(1, "t", 1).with(Property::SubscriptionId(1)).with(Property::SubscriptionId(2));
+    let subscribe =
+        Subscribe::new(1, "t", 1).with(Property::SubscriptionId(1)).with(Property::SubscriptionId(2));
     client.send(subscribe);
     client.expect_disconnect_one_of(&[0x81, 0x82]);
 });

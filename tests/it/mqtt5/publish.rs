@@ -47,15 +47,19 @@ sharded!(mqtt5_3_8_4_8_delivery_has_the_lower_of_both_qos, |broker| {
     }
 });
 
-sharded!(mqtt5_section_3_8_4_upgrade_qos_delivers_at_the_subscriptions_qos, "mqtt.upgrade_qos=true", |broker| {
-    let mut subscriber = broker.connect(Connect::v5("s"));
-    subscriber.subscribe("t", 2);
-    let mut publisher = broker.connect(Connect::v5("p"));
-    for sent in 0..3 {
-        publisher.publish(Publish::new("t", "x").qos(sent));
-        assert_eq!(subscriber.recv_message().qos, 2);
+sharded!(
+    mqtt5_section_3_8_4_upgrade_qos_delivers_at_the_subscriptions_qos,
+    "mqtt.upgrade_qos=true",
+    |broker| {
+        let mut subscriber = broker.connect(Connect::v5("s"));
+        subscriber.subscribe("t", 2);
+        let mut publisher = broker.connect(Connect::v5("p"));
+        for sent in 0..3 {
+            publisher.publish(Publish::new("t", "x").qos(sent));
+            assert_eq!(subscriber.recv_message().qos, 2);
+        }
     }
-});
+);
 
 sharded!(mqtt5_3_3_1_3_dup_is_not_propagated, |broker| {
     let mut client = broker.connect(Connect::v5("c"));
@@ -244,17 +248,21 @@ sharded!(mqtt5_3_1_2_24_the_largest_packet_that_fits_is_sent, |broker| {
     small.expect_nothing();
 });
 
-sharded!(mqtt5_3_2_2_15_packets_over_the_servers_maximum_are_0x95, "limits.packet_bytes_max=1000", |broker| {
-    let mut watcher = broker.connect(Connect::v5("w"));
-    watcher.subscribe("t", 0);
-    let mut client = broker.connect(Connect::v5("c"));
-    // Fixed header 3, topic 3, properties 1.
-    client.publish(Publish::new("t", "x".repeat(993)).qos(0));
-    watcher.expect_payloads(["x".repeat(993)]);
-    client.send(Publish::new("t", "x".repeat(994)));
-    client.expect_disconnect(0x95);
-    watcher.expect_nothing();
-});
+sharded!(
+    mqtt5_3_2_2_15_packets_over_the_servers_maximum_are_0x95,
+    "limits.packet_bytes_max=1000",
+    |broker| {
+        let mut watcher = broker.connect(Connect::v5("w"));
+        watcher.subscribe("t", 0);
+        let mut client = broker.connect(Connect::v5("c"));
+        // Fixed header 3, topic 3, properties 1.
+        client.publish(Publish::new("t", "x".repeat(993)).qos(0));
+        watcher.expect_payloads(["x".repeat(993)]);
+        client.send(Publish::new("t", "x".repeat(994)));
+        client.expect_disconnect(0x95);
+        watcher.expect_nothing();
+    }
+);
 
 sharded!(mqtt5_3_2_2_15_a_remaining_length_over_the_maximum_is_refused_before_the_body, |broker| {
     let mut client = broker.connect(Connect::v5("c"));
@@ -262,12 +270,16 @@ sharded!(mqtt5_3_2_2_15_a_remaining_length_over_the_maximum_is_refused_before_th
     client.expect_disconnect(0x95);
 });
 
-sharded!(mqtt5_section_3_1_2_11_4_a_connect_over_the_maximum_is_refused, "limits.packet_bytes_max=1000", |broker| {
-    let mut client = broker.open(Version::V50);
-    let connect = Packet::from(Connect::v5("c").password(&"p".repeat(2000))).encode(Version::V50);
-    client.send_bytes_or_closed(&connect);
-    client.expect_refusal_or_closed(0x95);
-});
+sharded!(
+    mqtt5_section_3_1_2_11_4_a_connect_over_the_maximum_is_refused,
+    "limits.packet_bytes_max=1000",
+    |broker| {
+        let mut client = broker.open(Version::V50);
+        let connect = Packet::from(Connect::v5("c").password(&"p".repeat(2000))).encode(Version::V50);
+        client.send_bytes_or_closed(&connect);
+        client.expect_refusal_or_closed(0x95);
+    }
+);
 
 sharded!(mqtt5_section_3_3_3_payloads_up_to_one_mebibyte_arrive_whole, |broker| {
     let mut subscriber = broker.connect(Connect::v5("s"));
@@ -281,17 +293,21 @@ sharded!(mqtt5_section_3_3_3_payloads_up_to_one_mebibyte_arrive_whole, |broker| 
     }
 });
 
-sharded!(mqtt5_section_2_1_4_packets_of_many_mebibytes_up_to_the_limit, "limits.packet_bytes_max=20000000", |broker| {
-    let mut subscriber = broker.connect(Connect::v5("s"));
-    subscriber.subscribe("big", 1);
-    let mut publisher = broker.connect(Connect::v5("p"));
-    for (qos, size) in [(1, 2_097_152), (0, 9_000_000)] {
-        let payload: Vec<u8> = (0..size).map(|index: u32| (index % 253) as u8).collect();
-        publisher.publish(Publish::new("big", payload.clone()).qos(qos));
-        let publish = subscriber.recv_message();
-        assert!(publish.payload == payload, "{size} bytes became {}", publish.payload.len());
+sharded!(
+    mqtt5_section_2_1_4_packets_of_many_mebibytes_up_to_the_limit,
+    "limits.packet_bytes_max=20000000",
+    |broker| {
+        let mut subscriber = broker.connect(Connect::v5("s"));
+        subscriber.subscribe("big", 1);
+        let mut publisher = broker.connect(Connect::v5("p"));
+        for (qos, size) in [(1, 2_097_152), (0, 9_000_000)] {
+            let payload: Vec<u8> = (0..size).map(|index: u32| (index % 253) as u8).collect();
+            publisher.publish(Publish::new("big", payload.clone()).qos(qos));
+            let publish = subscriber.recv_message();
+            assert!(publish.payload == payload, "{size} bytes became {}", publish.payload.len());
+        }
     }
-});
+);
 
 sharded!(mqtt5_section_3_3_3_an_empty_payload_is_a_message, |broker| {
     let mut client = broker.connect(Connect::v5("c"));

@@ -19,34 +19,42 @@ fn resume(broker: &Broker, id: &str) -> Client {
     client
 }
 
-sharded!(mqtt5_section_4_1_a_full_queue_drops_the_oldest_of_all_topics, "session.queue_len_max=100", |broker| {
-    offline(broker, "c", &["topic1", "topic2"], 1);
-    let mut publisher = broker.connect(Connect::v5("p"));
-    for number in 0..70 {
-        publisher.publish(Publish::new("topic1", format!("1-{number}")).qos(1));
+sharded!(
+    mqtt5_section_4_1_a_full_queue_drops_the_oldest_of_all_topics,
+    "session.queue_len_max=100",
+    |broker| {
+        offline(broker, "c", &["topic1", "topic2"], 1);
+        let mut publisher = broker.connect(Connect::v5("p"));
+        for number in 0..70 {
+            publisher.publish(Publish::new("topic1", format!("1-{number}")).qos(1));
+        }
+        for number in 0..80 {
+            publisher.publish(Publish::new("topic2", format!("2-{number}")).qos(1));
+        }
+        let mut client = resume(broker, "c");
+        client.expect_payloads((50..70).map(|number: u32| format!("1-{number}")));
+        client.expect_payloads((0..80).map(|number: u32| format!("2-{number}")));
+        client.expect_nothing();
     }
-    for number in 0..80 {
-        publisher.publish(Publish::new("topic2", format!("2-{number}")).qos(1));
-    }
-    let mut client = resume(broker, "c");
-    client.expect_payloads((50..70).map(|number: u32| format!("1-{number}")));
-    client.expect_payloads((0..80).map(|number: u32| format!("2-{number}")));
-    client.expect_nothing();
-});
+);
 
-sharded!(mqtt5_section_4_1_a_full_queue_of_a_connected_client_drops_the_oldest, "session.queue_len_max=10", |broker| {
-    let mut client = broker.connect(Connect::v5("c").with(Property::ReceiveMax(1)));
-    client.subscribe("t", 1);
-    let mut publisher = broker.connect(Connect::v5("p"));
-    publisher.publish(Publish::new("t", "held").qos(1));
-    let held = client.recv_publish();
-    for number in 0..30 {
-        publisher.publish(Publish::new("t", number.to_string()).qos(1));
+sharded!(
+    mqtt5_section_4_1_a_full_queue_of_a_connected_client_drops_the_oldest,
+    "session.queue_len_max=10",
+    |broker| {
+        let mut client = broker.connect(Connect::v5("c").with(Property::ReceiveMax(1)));
+        client.subscribe("t", 1);
+        let mut publisher = broker.connect(Connect::v5("p"));
+        publisher.publish(Publish::new("t", "held").qos(1));
+        let held = client.recv_publish();
+        for number in 0..30 {
+            publisher.publish(Publish::new("t", number.to_string()).qos(1));
+        }
+        client.send(Ack::new(AckKind::Puback, held.id));
+        client.expect_payloads((20..30).map(|number: u32| number.to_string()));
+        client.expect_nothing();
     }
-    client.send(Ack::new(AckKind::Puback, held.id));
-    client.expect_payloads((20..30).map(|number: u32| number.to_string()));
-    client.expect_nothing();
-});
+);
 
 sharded!(mqtt5_section_4_1_qos2_in_a_full_queue_drops_the_oldest_too, "session.queue_len_max=10", |broker| {
     offline(broker, "c", &["t"], 2);
@@ -160,24 +168,28 @@ sharded!(mqtt5_section_4_9_qos1_for_a_slow_subscriber_waits_and_comes_in_order, 
     slow.expect_nothing();
 });
 
-sharded!(mqtt5_section_4_9_a_stalled_reader_gets_every_byte_right, "limits.outbound_bytes=67108864", |broker| {
-    let mut slow = broker.connect(Connect::v5("slow"));
-    slow.subscribe("flood", 0);
-    let mut publisher = broker.connect(Connect::v5("p"));
-    let mut next = 0;
-    for round in 0..5 {
-        for number in 0..200_u32 {
-            let size = 1 + (number * 7919 + round * 31) % 30_000;
-            let payload: Vec<u8> = (0..size).map(|index| ((index + number) % 256) as u8).collect();
-            publisher.publish(Publish::new("flood", payload));
-        }
-        publisher.ping();
-        for _ in 0..200_u32 {
-            let number = next % 200;
-            let publish = slow.recv_publish();
-            let exact = |(index, &byte): (usize, &u8)| byte == ((index as u32 + number) % 256) as u8;
-            assert!(publish.payload.iter().enumerate().all(exact), "message {next}");
-            next += 1;
+sharded!(
+    mqtt5_section_4_9_a_stalled_reader_gets_every_byte_right,
+    "limits.outbound_bytes=67108864",
+    |broker| {
+        let mut slow = broker.connect(Connect::v5("slow"));
+        slow.subscribe("flood", 0);
+        let mut publisher = broker.connect(Connect::v5("p"));
+        let mut next = 0;
+        for round in 0..5 {
+            for number in 0..200_u32 {
+                let size = 1 + (number * 7919 + round * 31) % 30_000;
+                let payload: Vec<u8> = (0..size).map(|index| ((index + number) % 256) as u8).collect();
+                publisher.publish(Publish::new("flood", payload));
+            }
+            publisher.ping();
+            for _ in 0..200_u32 {
+                let number = next % 200;
+                let publish = slow.recv_publish();
+                let exact = |(index, &byte): (usize, &u8)| byte == ((index as u32 + number) % 256) as u8;
+                assert!(publish.payload.iter().enumerate().all(exact), "message {next}");
+                next += 1;
+            }
         }
     }
-});
+);

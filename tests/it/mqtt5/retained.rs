@@ -124,7 +124,8 @@ sharded!(mqtt5_section_3_3_1_3_wildcards_find_retained_messages_on_all_shards, |
 sharded!(mqtt5_section_3_8_4_ten_thousand_retained_messages_for_one_subscribe, |broker| {
     let mut publisher = broker.connect(Connect::v5("p"));
     for number in 0..10_000_u32 {
-        publisher.send(Publish::new(&format!("fleet/{}/{number}", number % 100), number.to_string()).retain());
+        publisher
+            .send(Publish::new(&format!("fleet/{}/{number}", number % 100), number.to_string()).retain());
     }
     publisher.ping();
     publisher.publish(Publish::new("fleet/last/message", "10000").qos(2).retain());
@@ -160,43 +161,55 @@ sharded!(mqtt5_section_3_3_2_3_3_retained_messages_expire, |broker| {
     client.expect_nothing();
 });
 
-sharded!(mqtt5_section_3_3_1_3_retained_messages_without_expiry_get_the_brokers, "retained.expiry_s=1", |broker| {
-    retain(broker, "t", "x");
-    thread::sleep(Duration::from_millis(2200));
-    let mut client = broker.connect(Connect::v5("c"));
-    client.subscribe("t", 1);
-    client.expect_nothing();
-});
-
-sharded!(mqtt5_section_3_3_1_3_a_retained_payload_over_the_limit_is_not_kept, "retained.payload_bytes_max=100", |broker| {
-    let mut live = broker.connect(Connect::v5("live"));
-    live.subscribe("t/#", 0);
-    retain(broker, "t/small", &"s".repeat(100));
-    retain(broker, "t/large", &"l".repeat(101));
-    live.expect_payloads(["s".repeat(100), "l".repeat(101)]);
-    let mut client = broker.connect(Connect::v5("c"));
-    client.subscribe("t/#", 1);
-    client.expect_payloads(["s".repeat(100)]);
-    client.expect_nothing();
-});
-
-sharded!(mqtt5_section_3_3_1_3_retained_messages_over_the_count_are_not_kept, "retained.count_max=20", |broker| {
-    let mut live = broker.connect(Connect::v5("live"));
-    live.subscribe("t/#", 0);
-    for number in 0..60_u32 {
-        retain(broker, &format!("t/{number}"), &number.to_string());
+sharded!(
+    mqtt5_section_3_3_1_3_retained_messages_without_expiry_get_the_brokers,
+    "retained.expiry_s=1",
+    |broker| {
+        retain(broker, "t", "x");
+        thread::sleep(Duration::from_millis(2200));
+        let mut client = broker.connect(Connect::v5("c"));
+        client.subscribe("t", 1);
+        client.expect_nothing();
     }
-    live.expect_payloads((0..60).map(|number: u32| number.to_string()));
-    let mut client = broker.connect(Connect::v5("c"));
-    client.subscribe("t/#", 0);
-    let mut got = 0;
-    while client.recv_within(Duration::from_millis(300)).is_some() {
-        got += 1;
+);
+
+sharded!(
+    mqtt5_section_3_3_1_3_a_retained_payload_over_the_limit_is_not_kept,
+    "retained.payload_bytes_max=100",
+    |broker| {
+        let mut live = broker.connect(Connect::v5("live"));
+        live.subscribe("t/#", 0);
+        retain(broker, "t/small", &"s".repeat(100));
+        retain(broker, "t/large", &"l".repeat(101));
+        live.expect_payloads(["s".repeat(100), "l".repeat(101)]);
+        let mut client = broker.connect(Connect::v5("c"));
+        client.subscribe("t/#", 1);
+        client.expect_payloads(["s".repeat(100)]);
+        client.expect_nothing();
     }
-    // The limit is divided among the slices, which fill unevenly.
-    assert!((10..=20).contains(&got), "{got} of at most 20");
-    retain(broker, "t/0", "replaced");
-});
+);
+
+sharded!(
+    mqtt5_section_3_3_1_3_retained_messages_over_the_count_are_not_kept,
+    "retained.count_max=20",
+    |broker| {
+        let mut live = broker.connect(Connect::v5("live"));
+        live.subscribe("t/#", 0);
+        for number in 0..60_u32 {
+            retain(broker, &format!("t/{number}"), &number.to_string());
+        }
+        live.expect_payloads((0..60).map(|number: u32| number.to_string()));
+        let mut client = broker.connect(Connect::v5("c"));
+        client.subscribe("t/#", 0);
+        let mut got = 0;
+        while client.recv_within(Duration::from_millis(300)).is_some() {
+            got += 1;
+        }
+        // The limit is divided among the slices, which fill unevenly.
+        assert!((10..=20).contains(&got), "{got} of at most 20");
+        retain(broker, "t/0", "replaced");
+    }
+);
 
 sharded!(mqtt5_3_3_1_5_no_older_retained_message_after_a_newer_live_one, |broker| {
     let mut publisher = broker.connect(Connect::v5("p"));
@@ -226,7 +239,8 @@ sharded!(mqtt5_3_3_1_5_no_older_retained_message_after_a_newer_live_one, |broker
 
 sharded!(mqtt5_section_3_3_1_3_retained_messages_do_not_pass_the_receive_maximum, |broker| {
     let mut publisher = broker.connect(Connect::v5("p"));
-    (0..30).for_each(|number: u32| publisher.publish(Publish::new(&format!("t/{number}"), "x").qos(1).retain()));
+    (0..30)
+        .for_each(|number: u32| publisher.publish(Publish::new(&format!("t/{number}"), "x").qos(1).retain()));
     let mut client = broker.connect(Connect::v5("c").with(Property::ReceiveMax(3)));
     client.subscribe("t/#", 1);
     let mut held = Vec::new();

@@ -118,7 +118,8 @@ sharded!(mqtt5_3_1_4_3_takeover_disconnects_the_old_connection_with_0x8e, |broke
 
 sharded!(mqtt5_3_1_4_3_takeover_works_for_many_clients_on_all_shards, |broker| {
     let id = |number: u32| format!("many-{number}");
-    let mut old: Vec<_> = (0..30).map(|number| broker.connect(Connect::v5(&id(number)).persistent())).collect();
+    let mut old: Vec<_> =
+        (0..30).map(|number| broker.connect(Connect::v5(&id(number)).persistent())).collect();
     for round in 0..3 {
         let new: Vec<_> = (0..30)
             .map(|number| {

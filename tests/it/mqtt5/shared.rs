@@ -53,16 +53,20 @@ sharded!(mqtt5_4_8_2_each_message_goes_to_one_member, |broker| {
     }
 });
 
-sharded!(mqtt5_section_4_8_2_round_robin_gives_each_member_its_turn, "mqtt.shared_strategy=round_robin", |broker| {
-    let mut members = members(broker, 4, "$share/group/t", 0);
-    let mut publisher = broker.connect(Connect::v5("p"));
-    for number in 0..40 {
-        publisher.publish(Publish::new("t", number.to_string()).qos(1));
+sharded!(
+    mqtt5_section_4_8_2_round_robin_gives_each_member_its_turn,
+    "mqtt.shared_strategy=round_robin",
+    |broker| {
+        let mut members = members(broker, 4, "$share/group/t", 0);
+        let mut publisher = broker.connect(Connect::v5("p"));
+        for number in 0..40 {
+            publisher.publish(Publish::new("t", number.to_string()).qos(1));
+        }
+        let parts = collect(&mut members);
+        expect_all_once(&parts, 40);
+        assert!(parts.iter().all(|part| part.len() == 10), "{parts:?}");
     }
-    let parts = collect(&mut members);
-    expect_all_once(&parts, 40);
-    assert!(parts.iter().all(|part| part.len() == 10), "{parts:?}");
-});
+);
 
 sharded!(mqtt5_section_4_8_2_sticky_stays_until_the_member_leaves, "mqtt.shared_strategy=sticky", |broker| {
     let mut members = members(broker, 3, "$share/group/t", 1);
@@ -79,22 +83,26 @@ sharded!(mqtt5_section_4_8_2_sticky_stays_until_the_member_leaves, "mqtt.shared_
     expect_all_once(&collect(&mut members), 1);
 });
 
-sharded!(mqtt5_section_4_8_2_hash_topic_keeps_a_topic_with_its_member, "mqtt.shared_strategy=hash_topic", |broker| {
-    let mut members = members(broker, 4, "$share/group/t/+", 0);
-    let mut publisher = broker.connect(Connect::v5("p"));
-    for number in 0..60 {
-        publisher.publish(Publish::new(&format!("t/{}", number % 20), number.to_string()).qos(1));
-    }
-    let parts = collect(&mut members);
-    expect_all_once(&parts, 60);
-    let mut owner = HashMap::new();
-    for (member, part) in parts.iter().enumerate() {
-        for payload in part {
-            let topic = payload.parse::<usize>().unwrap() % 20;
-            assert_eq!(*owner.entry(topic).or_insert(member), member, "{parts:?}");
+sharded!(
+    mqtt5_section_4_8_2_hash_topic_keeps_a_topic_with_its_member,
+    "mqtt.shared_strategy=hash_topic",
+    |broker| {
+        let mut members = members(broker, 4, "$share/group/t/+", 0);
+        let mut publisher = broker.connect(Connect::v5("p"));
+        for number in 0..60 {
+            publisher.publish(Publish::new(&format!("t/{}", number % 20), number.to_string()).qos(1));
+        }
+        let parts = collect(&mut members);
+        expect_all_once(&parts, 60);
+        let mut owner = HashMap::new();
+        for (member, part) in parts.iter().enumerate() {
+            for payload in part {
+                let topic = payload.parse::<usize>().unwrap() % 20;
+                assert_eq!(*owner.entry(topic).or_insert(member), member, "{parts:?}");
+            }
         }
     }
-});
+);
 
 sharded!(mqtt5_section_4_8_2_groups_and_plain_subscriptions_each_get_the_message, |broker| {
     let mut clients: Vec<_> = ["$share/one/t", "$share/two/t", "$share/two/+", "t"]

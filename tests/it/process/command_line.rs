@@ -57,7 +57,8 @@ fn a_port_in_use_exits_1_and_names_it() {
 
 #[test]
 fn an_address_of_another_machine_exits_1_and_is_named() {
-    let args = ["--listen", "mqtt://192.0.2.1:1883", "--set", "listener.allow_anonymous=true", "--shards", "1"];
+    let args =
+        ["--listen", "mqtt://192.0.2.1:1883", "--set", "listener.allow_anonymous=true", "--shards", "1"];
     expect_failure_in_one_line(&args, 1, &["192.0.2.1:1883"]);
 }
 
@@ -71,7 +72,8 @@ fn anonymous_clients_from_other_machines_have_to_be_allowed() {
 
 #[test]
 fn check_prints_what_would_run_and_reads_it_back() {
-    let (dir, file) = file_with("[session]\nqueue_len_max = 77\n[[listener]]\nurl = \"mqtt://127.0.0.1:1999\"\n");
+    let (dir, file) =
+        file_with("[session]\nqueue_len_max = 77\n[[listener]]\nurl = \"mqtt://127.0.0.1:1999\"\n");
     let Some(output) = run(&["check", "--config", file.to_str().unwrap()]) else { return };
     assert!(output.status.success(), "{output:?}");
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -110,7 +112,14 @@ fn each_listener_has_a_line_and_port_0_becomes_a_real_one() {
     let zero = SocketAddr::new(address.ip(), 0);
     let dir = temporary_dir();
     let mut command = Command::new(binary());
-    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}"), "--listen", &format!("mqtt://{zero}")]);
+    command.args([
+        "--shards",
+        "2",
+        "--listen",
+        &format!("mqtt://{address}"),
+        "--listen",
+        &format!("mqtt://{zero}"),
+    ]);
     command.arg("--data-dir").arg(&dir);
     let broker = Broker::spawn(&mut command, address, 2, dir);
     let output = broker.output();
@@ -119,7 +128,8 @@ fn each_listener_has_a_line_and_port_0_becomes_a_real_one() {
         .filter_map(|word| word.strip_prefix("mqtt://").unwrap_or(word).parse().ok())
         .collect();
     assert!(bound.contains(&address), "{output}");
-    let other = *bound.iter().find(|other| **other != address && other.port() != 0).expect("the second address");
+    let other =
+        *bound.iter().find(|other| **other != address && other.port() != 0).expect("the second address");
     let mut first = broker.connect(Connect::v5("first"));
     first.subscribe("t", 0);
     let mut second = Client::open(other, Version::V50);
@@ -148,7 +158,8 @@ sharded!(memory_durability_writes_no_files, |broker| {
     client.publish(Publish::new("t", "x").qos(2).retain());
     client.expect_message("t", "x");
     client.disconnect();
-    let mut files: Vec<_> = std::fs::read_dir(broker.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(broker.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| !file.ends_with("mosquitto.conf"));
     assert!(files.is_empty(), "{files:?}");
 });

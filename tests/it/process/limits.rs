@@ -22,20 +22,25 @@ fn connect_when_free(broker: &Broker, id: &str) -> Client {
     }
 }
 
-sharded!(mqtt5_section_3_2_2_2_at_capacity_a_client_is_refused_with_0x97, "limits.max_connections=5", |broker| {
-    let mut clients: Vec<_> = (0..5).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
-    for number in 0..3 {
-        broker.expect_refused(Connect::v5(&format!("late-{number}")), 0x97);
-        broker.expect_refused(Connect::v311(&format!("old-{number}")), 0x03);
+sharded!(
+    mqtt5_section_3_2_2_2_at_capacity_a_client_is_refused_with_0x97,
+    "limits.max_connections=5",
+    |broker| {
+        let mut clients: Vec<_> =
+            (0..5).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
+        for number in 0..3 {
+            broker.expect_refused(Connect::v5(&format!("late-{number}")), 0x97);
+            broker.expect_refused(Connect::v311(&format!("old-{number}")), 0x03);
+        }
+        clients.iter_mut().for_each(Client::ping);
+        clients.pop().unwrap().disconnect();
+        clients.push(connect_when_free(broker, "next"));
+        clients.iter_mut().for_each(Client::ping);
     }
-    clients.iter_mut().for_each(Client::ping);
-    clients.pop().unwrap().disconnect();
-    clients.push(connect_when_free(broker, "next"));
-    clients.iter_mut().for_each(Client::ping);
-});
+);
 
 sharded!(connections_that_come_and_go_leave_nothing_behind, "sys.interval_s=1", |broker| {
-    for round in 0..40 {
+    for round in 0..20 {
         let clients: Vec<_> = (0..50)
             .map(|number| {
                 let mut client = broker.connect(Connect::v311(&format!("c-{}", (round * 7 + number) % 120)));
@@ -50,7 +55,8 @@ sharded!(connections_that_come_and_go_leave_nothing_behind, "sys.interval_s=1", 
     watcher.subscribe("$SYS/#", 0);
     let mut numbers = HashMap::new();
     let deadline = Instant::now() + TIMEOUT;
-    let wanted = [("stats/clients/count", "1"), ("stats/sessions/count", "1"), ("stats/subscriptions/count", "1")];
+    let wanted =
+        [("stats/clients/count", "1"), ("stats/sessions/count", "1"), ("stats/subscriptions/count", "1")];
     if crate::broker::peer_is_mosquitto() {
         return println!("skipped: Mosquitto's numbers have other names");
     }
@@ -70,7 +76,8 @@ fn cpu_ticks(pid: u32) -> u64 {
 }
 
 sharded!(an_idle_broker_uses_no_cpu, |broker| {
-    let mut clients: Vec<_> = (0..300).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
+    let mut clients: Vec<_> =
+        (0..300).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
     clients.iter_mut().for_each(Client::ping);
     thread::sleep(Duration::from_millis(500));
     let before = cpu_ticks(broker.pid());

@@ -57,7 +57,8 @@ fn sigterm_does_not_wait_for_ever_for_a_client_that_does_not_read() {
 #[test]
 fn sigterm_delivers_what_was_accepted() {
     let mut broker = start(2);
-    let mut subscribers: Vec<_> = (0..6).map(|number| broker.connect(Connect::v5(&format!("s-{number}")))).collect();
+    let mut subscribers: Vec<_> =
+        (0..6).map(|number| broker.connect(Connect::v5(&format!("s-{number}")))).collect();
     subscribers.iter_mut().for_each(|client| client.subscribe("t", 1));
     let mut publisher = broker.connect(Connect::v5("p"));
     publisher.publish(Publish::new("t", "last").qos(1));
@@ -97,7 +98,8 @@ fn reload_until(broker: &Broker, expected: u16) {
 fn reload(shards: u16) {
     let (dir, file) = file_with("[limits]\nreceive_max = 11\n");
     let Some(mut broker) = start_with_file(&dir, &file, shards) else { return };
-    let mut clients: Vec<_> = (0..10).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
+    let mut clients: Vec<_> =
+        (0..10).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
     clients.iter_mut().for_each(|client| client.subscribe("t", 1));
     assert_eq!(receive_maximum(&broker, "before"), Some(11));
     std::fs::write(&file, "[limits]\nreceive_max = 12\n").unwrap();

@@ -28,39 +28,54 @@ fn watcher(broker: &Broker, filter: &str) -> Client {
 sharded!(sys_tells_version_uptime_and_datetime, "sys.interval_s=1", "node.name=n1", |broker| {
     let mut client = watcher(broker, "$SYS/brokers/#");
     let names = ["version", "uptime", "datetime", "sysdescr"];
-    let tree = read(&mut client, |tree| names.iter().all(|name| tree.contains_key(&format!("$SYS/brokers/n1/{name}"))));
+    let tree = read(&mut client, |tree| {
+        names.iter().all(|name| tree.contains_key(&format!("$SYS/brokers/n1/{name}")))
+    });
     assert!(tree["$SYS/brokers/n1/uptime"].ends_with("seconds"), "{tree:#?}");
 });
 
-sharded!(sys_counts_clients_sessions_subscriptions_and_retained, "sys.interval_s=1", "node.name=n1", |broker| {
-    let mut client = watcher(broker, "$SYS/brokers/n1/stats/#");
-    let mut others: Vec<_> = (0..9).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
-    others.iter_mut().for_each(|other| other.subscribe_all(&["a", "b/+"], 1));
-    for number in 0..7 {
-        others[0].publish(Publish::new(&format!("kept/{number}"), "x").qos(1).retain());
+sharded!(
+    sys_counts_clients_sessions_subscriptions_and_retained,
+    "sys.interval_s=1",
+    "node.name=n1",
+    |broker| {
+        let mut client = watcher(broker, "$SYS/brokers/n1/stats/#");
+        let mut others: Vec<_> =
+            (0..9).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
+        others.iter_mut().for_each(|other| other.subscribe_all(&["a", "b/+"], 1));
+        for number in 0..7 {
+            others[0].publish(Publish::new(&format!("kept/{number}"), "x").qos(1).retain());
+        }
+        let wanted = [("clients", "10"), ("sessions", "10"), ("subscriptions", "19"), ("retained", "7")];
+        read(&mut client, |tree| {
+            wanted.iter().all(|(name, value)| {
+                tree.get(&format!("$SYS/brokers/n1/stats/{name}/count")).is_some_and(|count| count == value)
+            })
+        });
     }
-    let wanted = [("clients", "10"), ("sessions", "10"), ("subscriptions", "19"), ("retained", "7")];
-    read(&mut client, |tree| {
-        wanted.iter().all(|(name, value)| {
-            tree.get(&format!("$SYS/brokers/n1/stats/{name}/count")).is_some_and(|count| count == value)
-        })
-    });
-});
+);
 
-sharded!(sys_counts_messages_and_drops, "sys.interval_s=1", "node.name=n1", "session.queue_len_max=3", |broker| {
-    let mut away = broker.connect(Connect::v5("away").persistent());
-    away.subscribe("t", 1);
-    away.disconnect();
-    let mut publisher = broker.connect(Connect::v5("p"));
-    (0..10).for_each(|_| publisher.publish(Publish::new("t", "x").qos(1)));
-    let mut client = watcher(broker, "$SYS/brokers/n1/metrics/messages/#");
-    read(&mut client, |tree| {
-        let is = |name: &str, value: &str| {
-            tree.get(&format!("$SYS/brokers/n1/metrics/messages/{name}")).is_some_and(|count| count == value)
-        };
-        is("qos1/received", "10") && is("dropped", "7") && is("dropped/queue_full", "7")
-    });
-});
+sharded!(
+    sys_counts_messages_and_drops,
+    "sys.interval_s=1",
+    "node.name=n1",
+    "session.queue_len_max=3",
+    |broker| {
+        let mut away = broker.connect(Connect::v5("away").persistent());
+        away.subscribe("t", 1);
+        away.disconnect();
+        let mut publisher = broker.connect(Connect::v5("p"));
+        (0..10).for_each(|_| publisher.publish(Publish::new("t", "x").qos(1)));
+        let mut client = watcher(broker, "$SYS/brokers/n1/metrics/messages/#");
+        read(&mut client, |tree| {
+            let is = |name: &str, value: &str| {
+                tree.get(&format!("$SYS/brokers/n1/metrics/messages/{name}"))
+                    .is_some_and(|count| count == value)
+            };
+            is("qos1/received", "10") && is("dropped", "7") && is("dropped/queue_full", "7")
+        });
+    }
+);
 
 sharded!(mqtt5_4_7_2_1_sys_is_hidden_from_leading_wildcards, "sys.interval_s=1", |broker| {
     let mut hidden = broker.connect(Connect::v5("hidden"));

@@ -95,8 +95,7 @@ fn publish_ack(first: u8, reader: &mut Reader<'_>, version: Version) -> Result<P
     let id = reader.u16()?;
     let more = version.is_v5() && !reader.bytes.is_empty();
     let reason = if more { reader.byte()? } else { 0 };
-    let properties =
-        if more && !reader.bytes.is_empty() { reader.properties(first & 0xF0)? } else { vec![] };
+    let properties = if more && !reader.bytes.is_empty() { reader.properties(first & 0xF0)? } else { vec![] };
     Ok(Ack { kind, id, reasons: vec![reason], properties }.into())
 }
 

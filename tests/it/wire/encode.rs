@@ -1,7 +1,9 @@
 //! Encoding of what a Client sends, and the parts that tests put together by hand.
 
 use super::property::encode_block;
-use super::{AckKind, Auth, Connect, Disconnect, Packet, Publish, Subscribe, Unsubscribe, Version, first_byte};
+use super::{
+    AckKind, Auth, Connect, Disconnect, Packet, Publish, Subscribe, Unsubscribe, Version, first_byte,
+};
 
 /// A Variable Byte Integer (Remaining Length of 3.x), shortest form.
 pub fn variable_int(mut value: u32) -> Vec<u8> {

@@ -9,7 +9,9 @@ mod property;
 
 pub use decode::{Decoded, decode};
 pub use encode::{binary, packet, string, variable_int};
-pub use packet::{Ack, AckKind, Auth, Connack, Connect, Disconnect, Filter, Packet, Publish, Subscribe, Unsubscribe, Will};
+pub use packet::{
+    Ack, AckKind, Auth, Connack, Connect, Disconnect, Filter, Packet, Publish, Subscribe, Unsubscribe, Will,
+};
 pub use property::Property;
 
 /// A version of the protocol.
