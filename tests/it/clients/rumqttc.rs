@@ -24,9 +24,13 @@ fn connect(options: MqttOptions) -> (Client, mpsc::Receiver<Packet>) {
     thread::spawn(move || {
         for event in connection.iter() {
             match event {
-                Ok(Event::Incoming(packet)) if sender.send(packet).is_ok() => {}
+                Ok(Event::Incoming(packet)) => {
+                    if sender.send(packet).is_err() {
+                        return;
+                    }
+                }
                 Ok(Event::Outgoing(_)) => {}
-                _ => return,
+                Err(_) => return,
             }
         }
     });

@@ -127,7 +127,13 @@ const scenarios = {
       }
       const second = await Peer.connect("persistent", version, { persistent: true });
       assert.equal(version === 3 || second.connack.sessionPresent, true);
-      for (let number = 0; number < 50; number += 1) await second.expect("resume/t", String(number));
+      const got = [];
+      while (got.length < 50) got.push(Number((await second.receive()).text));
+      // A message of QoS 2 is handed over at its PUBREL, so the two QoS are each in order, not together.
+      for (const odd of [0, 1]) {
+        const expected = Array.from({ length: 25 }, (_, index) => index * 2 + odd);
+        assert.deepEqual(got.filter((number) => number % 2 === odd), expected);
+      }
       await second.expectNothing();
       await second.end();
       await publisher.end();
