@@ -1,9 +1,9 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP of clients: inflight windows move on, QoS 2 identifiers are released.
 
+use super::Broker;
 use super::clients::{Clients, SharedNews};
 use super::deliver::count_sent;
 use super::effects::Effects;
-use super::Broker;
 use crate::clock::Timestamp;
 use crate::config::SharedStrategy;
 use crate::packet::{self, Ack, QoS, ReasonCode};
@@ -21,7 +21,7 @@ impl Broker {
 
     pub(super) fn pubrec<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, ack: &Ack<'_>, fx: &mut E) {
         self.metrics().packets_pubrec_received.inc();
-        if ack.reason_code.is_failure() {
+        if ack.reason.is_failure() {
             // The client does not want it: the identifier is free, no PUBREL follows [MQTT-4.3.3-4].
             match self.clients.finish(id, ack, QoS::ExactlyOnce) {
                 Acked::Delivery(delivery) => self.delivered(now, id, delivery, fx),
@@ -45,7 +45,7 @@ impl Broker {
         let metrics = self.metrics();
         count_sent(metrics, &metrics.packets_pubrel_sent, output.len() - before);
         if let Acked::Delivery(delivery) = received {
-            self.shared_acked(id, &delivery, fx);
+            self.shared_acked(now, id, &delivery, fx);
         }
     }
 
@@ -68,7 +68,13 @@ impl Broker {
         count_sent(metrics, &metrics.packets_pubcomp_sent, output.len() - before);
     }
 
-    pub(super) fn pubcomp<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, ack: &Ack<'_>, fx: &mut E) {
+    pub(super) fn pubcomp<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        ack: &Ack<'_>,
+        fx: &mut E,
+    ) {
         self.metrics().packets_pubcomp_received.inc();
         let outbound = self.clients.session_of(id).and_then(|session| session.outbound.as_mut());
         if outbound.is_some_and(|outbound| outbound.inflight.complete(ack.packet_id)) {
@@ -82,15 +88,18 @@ impl Broker {
     /// A delivery has ended: the next one may go.
     fn delivered<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, delivery: Delivery, fx: &mut E) {
         self.metrics().inflight.dec();
-        self.shared_acked(id, &delivery, fx);
+        self.shared_acked(now, id, &delivery, fx);
         self.pump(now, id, fx);
     }
 
     /// Sends the session of a connection what there is room for, retained messages included.
     pub(super) fn pump<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
-        let Some(index) = self.clients.connections.get(id).map(|connection| connection.session) else { return };
+        let Some(index) = self.clients.connections.get(id).map(|connection| connection.session) else {
+            return;
+        };
         if !self.cursors.is_empty() {
-            self.ready_cursor(index);
+            // Before the mqueue, which may never be empty.
+            self.advance_cursors(now, index, fx);
         }
         self.clients.pump(now, index, fx);
     }
@@ -99,16 +108,24 @@ impl Broker {
         self.pump(now, id, fx);
     }
 
-    fn shared_acked<E: Effects>(&mut self, id: ConnectionId, delivery: &Delivery, fx: &mut E) {
+    fn shared_acked<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        delivery: &Delivery,
+        fx: &mut E,
+    ) {
         let Some(share) = &delivery.share else { return };
         if self.config().mqtt.shared_strategy != SharedStrategy::LeastInflight {
             return;
         }
         let share = std::sync::Arc::clone(share);
-        let Some(index) = self.clients.connections.get(id).map(|connection| connection.session) else { return };
+        let Some(index) = self.clients.connections.get(id).map(|connection| connection.session) else {
+            return;
+        };
         let Some(serial) = self.clients.sessions.get(index).map(|session| session.serial) else { return };
         self.clients.shared_news.push(SharedNews::Acked(share, index, serial));
-        self.send_shared_news(fx);
+        self.send_shared_news(now, fx);
     }
 }
 

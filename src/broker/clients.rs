@@ -62,6 +62,11 @@ impl Clients {
         self.by_client_id.find(self.hasher.hash_one(client_id), is_it)
     }
 
+    /// Hash by which the messages of a topic are known again.
+    pub(super) fn topic_hash(&self, topic: &str) -> u64 {
+        self.hasher.hash_one(topic)
+    }
+
     /// A new session.
     pub(super) fn open_session(&mut self, client_id: &str, version: ProtocolVersion) -> u32 {
         let serial = SessionSerial(self.next_serial);

@@ -2,21 +2,27 @@
 
 use std::num::NonZeroU16;
 
+use super::Broker;
 use super::deliver::count_sent;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
 use super::receive::Flow;
-use super::Broker;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::connection::Phase;
-use crate::packet::{self, ConnAck, Connect, Error, PacketType, ProtocolVersion, ReasonCode, connect};
+use crate::packet::{self, ConnAck, Connect, PacketType, ProtocolVersion, QoS, ReasonCode, connect};
 use crate::session::{ConnectionId, Message, MessageHead, NEVER, SessionSerial, Will};
 use crate::topic;
 
 impl Broker {
     /// The first packet of a connection: a CONNECT or nothing [MQTT-3.1.0-1].
-    pub(super) fn opening<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, bytes: &[u8], fx: &mut E) -> Flow {
+    pub(super) fn opening<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        bytes: &[u8],
+        fx: &mut E,
+    ) -> Flow {
         if bytes.first().is_none_or(|first| first >> 4 != PacketType::Connect as u8) {
             self.violation(now, id, "a packet before CONNECT [MQTT-3.1.0-1]", fx);
             return Flow::Gone;
@@ -25,7 +31,8 @@ impl Broker {
             Ok(connect) => connect,
             Err(error) => {
                 self.metrics().packets_connect.inc();
-                self.fail(now, id, &error, fx);
+                self.refuse_malformed(id, bytes, &error, fx);
+                self.fail(now, id, &error.into(), fx);
                 return Flow::Gone;
             }
         };
@@ -33,7 +40,7 @@ impl Broker {
         let refusal = if is_over_capacity {
             Some(ReasonCode::QuotaExceeded)
         } else if self.draining.is_some() {
-            Some(ReasonCode::ServerShuttingDown)
+            Some(ReasonCode::ServerUnavailable)
         } else {
             refusal(&connect, self.config())
         };
@@ -86,6 +93,7 @@ impl Broker {
         let keep_alive = granted_keep_alive(connect, &config);
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
         connection.phase = Phase::Connected;
+        connection.heard_at = now;
         connection.session = index;
         connection.version = connect.version;
         connection.packet_bytes_max = connect.packet_bytes_max.unwrap_or(u32::MAX);
@@ -123,7 +131,9 @@ impl Broker {
         client_id: &str,
         fx: &mut E,
     ) -> (u32, bool) {
-        if let Some(old) = self.clients.find(client_id).and_then(|index| self.clients.sessions.get(index)?.connection) {
+        if let Some(old) =
+            self.clients.find(client_id).and_then(|index| self.clients.sessions.get(index)?.connection)
+        {
             self.metrics().takeovers.inc();
             self.send_disconnect(old, ReasonCode::SessionTakenOver, fx);
             fx.close(old, Close::Flush);
@@ -164,36 +174,61 @@ impl Broker {
         let expiry_s = session_expiry_s(connect, config);
         let mut connack = ConnAck::new(is_present, ReasonCode::Success);
         if connect.version == ProtocolVersion::V5 {
-            connack.session_expiry_s = (connect.session_expiry_s.unwrap_or(0) != expiry_s).then_some(expiry_s);
+            connack.session_expiry_s =
+                (connect.session_expiry_s.unwrap_or(0) != expiry_s).then_some(expiry_s);
             connack.receive_max = (config.limits.receive_max < u16::MAX).then_some(config.limits.receive_max);
-            connack.qos_max = (config.mqtt.qos_max < 2).then_some(config.mqtt.qos_max);
-            connack.retain_available = (!config.mqtt.retain_available).then_some(false);
+            connack.maximum_qos = QoS::from_bits(config.mqtt.qos_max).unwrap_or(QoS::ExactlyOnce);
+            connack.retain_available = config.mqtt.retain_available;
             connack.packet_bytes_max = Some(config.limits.packet_bytes_max);
             connack.assigned_client_id = connect.client_id.is_empty().then_some(client_id);
-            connack.topic_alias_max = (config.limits.topic_alias_max > 0).then_some(config.limits.topic_alias_max);
-            connack.wildcard_available = (!config.mqtt.wildcard_available).then_some(false);
-            connack.shared_available = (!config.mqtt.shared_available).then_some(false);
+            connack.topic_alias_max =
+                (config.limits.topic_alias_max > 0).then_some(config.limits.topic_alias_max);
+            connack.wildcard_subscriptions_available = config.mqtt.wildcard_available;
+            connack.shared_subscriptions_available = config.mqtt.shared_available;
             connack.server_keep_alive = (keep_alive != connect.keep_alive).then_some(keep_alive);
         }
         self.write_connack(id, connect.version, &connack, fx);
     }
 
     /// CONNACK with an error. The caller closes.
-    fn refuse<E: Effects>(&mut self, id: ConnectionId, version: ProtocolVersion, reason: ReasonCode, fx: &mut E) {
+    fn refuse<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        version: ProtocolVersion,
+        reason: ReasonCode,
+        fx: &mut E,
+    ) {
         self.metrics().connections_refused.inc();
         tracing::debug!(connection = id.index, ?reason, "CONNECT refused");
         self.write_connack(id, version, &ConnAck::new(false, reason), fx);
     }
 
     /// The answer to a CONNECT that can't be read: none, where its sender would not understand it.
-    pub(super) fn refuse_malformed<E: Effects>(&mut self, id: ConnectionId, error: &Error, fx: &mut E) {
+    fn refuse_malformed<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        error: &packet::Error,
+        fx: &mut E,
+    ) {
         self.metrics().connections_refused.inc();
-        if let Some((version, reason)) = error.connack() {
-            self.write_connack(id, version, &ConnAck::new(false, reason), fx);
-        }
+        let version = match (error, connect::version(bytes)) {
+            // Newer versions than ours have CONNACKs like that of 5.0, older ones like that of 3.1.1.
+            (packet::Error::ProtocolLevel { level }, _) if *level > 5 => ProtocolVersion::V5,
+            (packet::Error::ProtocolLevel { .. }, _) => ProtocolVersion::V311,
+            (_, Ok(ProtocolVersion::V5)) => ProtocolVersion::V5,
+            _ => return,
+        };
+        self.write_connack(id, version, &ConnAck::new(false, error.reason_code()), fx);
     }
 
-    fn write_connack<E: Effects>(&mut self, id: ConnectionId, version: ProtocolVersion, connack: &ConnAck<'_>, fx: &mut E) {
+    fn write_connack<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        version: ProtocolVersion,
+        connack: &ConnAck<'_>,
+        fx: &mut E,
+    ) {
         let output = fx.output(id);
         let before = output.len();
         connack.encode(version, output);
@@ -203,13 +238,14 @@ impl Broker {
 
     /// DISCONNECT, which only 5.0 has from the server.
     pub(super) fn send_disconnect<E: Effects>(&mut self, id: ConnectionId, reason: ReasonCode, fx: &mut E) {
-        let is_v5 = self.clients.connections.get(id).is_some_and(|c| c.is_v5() && c.phase == Phase::Connected);
+        let is_v5 =
+            self.clients.connections.get(id).is_some_and(|c| c.is_v5() && c.phase == Phase::Connected);
         if !is_v5 {
             return;
         }
         let output = fx.output(id);
         let before = output.len();
-        packet::encode_disconnect(reason, output);
+        packet::encode_disconnect(ProtocolVersion::V5, reason, output);
         let metrics = self.metrics();
         count_sent(metrics, &metrics.packets_disconnect_sent, output.len() - before);
     }
@@ -242,14 +278,14 @@ fn refusal(connect: &Connect<'_>, config: &Config) -> Option<ReasonCode> {
     }
     let will = connect.will.as_ref()?;
     let limits = topic::TopicLimits {
-        len_max: usize::from(config.limits.topic_len_max),
-        levels_max: usize::from(config.limits.topic_levels_max),
+        len_max: config.limits.topic_len_max,
+        levels_max: config.limits.topic_levels_max,
     };
     if topic::check_name(will.topic, &limits).is_err() {
         return Some(ReasonCode::TopicNameInvalid);
     }
     if will.qos as u8 > config.mqtt.qos_max {
-        return Some(ReasonCode::QosNotSupported);
+        return Some(ReasonCode::QoSNotSupported);
     }
     if will.retain && !config.mqtt.retain_available {
         return Some(ReasonCode::RetainNotSupported);

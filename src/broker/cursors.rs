@@ -68,7 +68,13 @@ enum Step {
 
 impl Broker {
     /// A subscription wants its retained messages.
-    pub(super) fn open_cursor(&mut self, index: u32, filter: &str, options: SubscriptionOptions, subscription_id: u32) {
+    pub(super) fn open_cursor(
+        &mut self,
+        index: u32,
+        filter: &str,
+        options: SubscriptionOptions,
+        subscription_id: u32,
+    ) {
         self.drop_cursors(index, filter);
         let slices = if topic::has_wildcard(filter) {
             self.shared.placement.iter().collect()
@@ -117,12 +123,13 @@ impl Broker {
             let Some(index) = self.ready_cursors.pop_front() else { return };
             if let Some(session) = self.cursors.get_mut(&index) {
                 session.is_ready = false;
-                self.advance(now, index, fx);
+                self.advance_cursors(now, index, fx);
             }
         }
     }
 
-    fn advance<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
+    /// Gives a session's client what it has room for.
+    pub(super) fn advance_cursors<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
         for _ in 0..MESSAGES_BUDGET {
             match self.step(now, index, fx) {
                 Step::Go => {}
@@ -140,7 +147,8 @@ impl Broker {
         let upgrade = self.clients.config.mqtt.upgrade_qos;
         let Some((session, id, _)) = self.clients.connected(index) else { return Step::Wait };
         let serial = session.serial;
-        let Some(cursor) = self.cursors.get_mut(&index).and_then(|session| session.cursors.front_mut()) else {
+        let Some(cursor) = self.cursors.get_mut(&index).and_then(|session| session.cursors.front_mut())
+        else {
             return Step::Done;
         };
         if let Some(message) = cursor.chunk.front() {
@@ -175,7 +183,8 @@ impl Broker {
     }
 
     fn deliver_retained<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) -> Step {
-        let Some(cursor) = self.cursors.get_mut(&index).and_then(|session| session.cursors.front_mut()) else {
+        let Some(cursor) = self.cursors.get_mut(&index).and_then(|session| session.cursors.front_mut())
+        else {
             return Step::Done;
         };
         let Some(message) = cursor.chunk.pop_front() else { return Step::Go };
@@ -207,13 +216,15 @@ impl Broker {
         let index = token.session.index;
         if self.clients.sessions.get(index).is_some_and(|session| session.serial == token.session.serial) {
             self.take_chunk(token, messages, next);
-            self.advance(now, index, fx);
+            self.advance_cursors(now, index, fx);
         }
     }
 
     fn take_chunk(&mut self, token: CursorToken, messages: Vec<Arc<Message>>, next: Option<Box<str>>) {
         let Some(session) = self.cursors.get_mut(&token.session.index) else { return };
-        let Some(cursor) = session.cursors.iter_mut().find(|cursor| cursor.number == token.number) else { return };
+        let Some(cursor) = session.cursors.iter_mut().find(|cursor| cursor.number == token.number) else {
+            return;
+        };
         cursor.is_asked = false;
         cursor.chunk.extend(messages);
         if next.is_none() {

@@ -1,6 +1,7 @@
 //! One message to one session: at once, into its inflight window, or into its mqueue. Here every PUBLISH that
 //! the broker sends is written.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -162,7 +163,8 @@ impl Clients {
         if publication.payload.len() >= SHARED_PAYLOAD_MIN {
             publication.message();
         }
-        let kept = (publication.payload.len() >= SHARED_PAYLOAD_MIN).then(|| Arc::clone(publication.message()));
+        let kept =
+            (publication.payload.len() >= SHARED_PAYLOAD_MIN).then(|| Arc::clone(publication.message()));
         let outgoing = Outgoing {
             topic: publication.topic,
             forwarded: publication.forwarded,
@@ -209,10 +211,35 @@ impl Clients {
     ) {
         let has_room = self.has_room(index, fx);
         let Some(session) = self.sessions.get_mut(index) else { return };
-        let waits = session.outbound.as_ref().is_some_and(|o| !o.mqueue.is_empty() || o.inflight.has_unsent());
+        let waits =
+            session.outbound.as_ref().is_some_and(|o| !o.mqueue.is_empty() || o.inflight.has_unsent());
         if !has_room || waits {
             return self.enqueue(index, delivery);
         }
+        self.send_tracked(now, index, delivery, fx);
+    }
+
+    /// A retained message for a new subscription: past the mqueue. The caller has seen that there is room.
+    pub(super) fn deliver_before_mqueue<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        index: u32,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+        fx: &mut E,
+    ) {
+        let qos = delivery_qos(publication.head.qos, terms.qos, self.config.mqtt.upgrade_qos);
+        if qos == QoS::AtMostOnce {
+            return self.deliver_qos0(now, index, publication, terms, terms.retained, fx);
+        }
+        let delivery = Delivery {
+            message: Arc::clone(publication.message()),
+            subscription_ids: ids_box(terms.ids),
+            share: None,
+            sent_s: 0,
+            qos,
+            retain: terms.retained,
+        };
         self.send_tracked(now, index, delivery, fx);
     }
 
@@ -376,16 +403,19 @@ fn write<E: Effects>(
     if connection.topic_alias_max > 0 {
         match connection.aliases.get_or_insert_default().name(outgoing.topic, connection.topic_alias_max) {
             AliasUse::None => {}
-            AliasUse::Introduce(alias) => head.topic_alias = Some(alias),
+            AliasUse::Introduce(alias) => head.topic_alias = NonZeroU16::new(alias),
             AliasUse::Known(alias) => {
-                head.topic_alias = Some(alias);
+                head.topic_alias = NonZeroU16::new(alias);
                 head.topic = "";
             }
         }
     }
     let output = fx.output(id);
     let before = output.len();
-    encode_publish_head(&head, output);
+    if encode_publish_head(&head, output).is_err() {
+        // Larger than any packet: only a message with very many Subscription Identifiers gets there.
+        return;
+    }
     let head_len = output.len() - before;
     match outgoing.kept {
         Some(kept) if outgoing.payload.len() >= SHARED_PAYLOAD_MIN => {

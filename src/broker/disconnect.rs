@@ -6,8 +6,9 @@ use super::effects::{Close, Effects};
 use super::receive::Flow;
 use super::{Broker, DRAIN_BUDGET};
 use crate::clock::Timestamp;
+use crate::connection::Error;
 use crate::connection::Phase;
-use crate::packet::{Disconnect, Error, ReasonCode};
+use crate::packet::{Disconnect, ReasonCode};
 use crate::router::{FilterId, SessionIndex};
 use crate::session::{ConnectionId, Message, MessageHead, Session, Will};
 
@@ -39,7 +40,9 @@ impl Broker {
         if let Some(expiry_s) = disconnect.session_expiry_s {
             let may_extend = self.clients.connections.get(id).is_some_and(|c| c.may_extend_expiry);
             if expiry_s > 0 && !may_extend {
-                let error = Error::Protocol("a Session Expiry Interval in DISCONNECT after 0 in CONNECT (3.14.2.2.2)");
+                let error = Error::Violation(
+                    "a Session Expiry Interval in DISCONNECT after 0 in CONNECT (3.14.2.2.2)",
+                );
                 self.fail(now, id, &error, fx);
                 return Flow::Gone;
             }
@@ -51,7 +54,7 @@ impl Broker {
                 self.count_persistent(was, is);
             }
         }
-        let is_goodbye = disconnect.reason_code == ReasonCode::NormalDisconnection;
+        let is_goodbye = disconnect.reason == ReasonCode::Success;
         fx.close(id, Close::Flush);
         self.end_connection(now, id, if is_goodbye { End::Goodbye } else { End::Lost }, fx);
         Flow::Gone
@@ -62,7 +65,13 @@ impl Broker {
     }
 
     /// Forgets a connection; what follows for its session and its Will.
-    pub(super) fn end_connection<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, end: End, fx: &mut E) {
+    pub(super) fn end_connection<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        end: End,
+        fx: &mut E,
+    ) {
         let Some(connection) = self.clients.connections.remove(id) else { return };
         self.metrics().connections_closed.inc();
         if connection.phase != Phase::Connected {
@@ -115,7 +124,7 @@ impl Broker {
         self.cursors.remove(&index);
         self.drop_subscriptions(index, &mut session, fx);
         self.clients.give_up(&mut session);
-        self.send_shared_news(fx);
+        self.send_shared_news(now, fx);
         if let Some(will) = session.will.take() {
             self.publish_will(now, *will, fx);
         }
@@ -157,7 +166,7 @@ impl Broker {
         }
     }
 
-    pub(super) fn continue_drain<E: Effects>(&mut self, fx: &mut E) {
+    pub(super) fn continue_drain<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
         for _ in 0..DRAIN_BUDGET {
             let Some(id) = self.draining.and_then(|from| self.clients.connections.next_from(from)) else {
                 // Those that come by hand-over meanwhile.
@@ -167,7 +176,7 @@ impl Broker {
             self.draining = Some(id.index + 1);
             self.send_disconnect(id, ReasonCode::ServerShuttingDown, fx);
             fx.close(id, Close::Flush);
-            self.end_connection(Timestamp(0), id, End::Drain, fx);
+            self.end_connection(now, id, End::Drain, fx);
         }
     }
 }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::effects::Origin;
-use crate::session::{Message, SessionSerial, ShareName};
 use crate::packet::QoS;
 use crate::router::SubscriptionOptions;
+use crate::session::{Message, SessionSerial, ShareName};
 
 /// A connection on its way home. Owned by the target from the moment it is sent; comes back whole in
 /// `Input::HandOverFailed`.
@@ -162,7 +162,7 @@ pub struct CursorToken {
 }
 
 /// QoS of a delivery: the lower of the message's and the subscription's, or the subscription's (`upgrade_qos`).
-pub fn delivery_qos(published: QoS, granted: QoS, upgrade: bool) -> QoS {
+pub(super) fn delivery_qos(published: QoS, granted: QoS, upgrade: bool) -> QoS {
     if upgrade { granted } else { published.min(granted) }
 }
 

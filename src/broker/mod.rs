@@ -39,8 +39,8 @@ use shared::{Groups, Memberships};
 
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::interest::{Interest, InterestTable, LocalInterest, Placement, ShardId};
-use crate::metrics::Metrics;
+use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
+use crate::metrics::{Metrics, Totals};
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
 use crate::session::{ConnectionId, Message};
@@ -50,7 +50,7 @@ use crate::slab::ChunkedSlab;
 #[derive(Debug)]
 pub struct Shared {
     /// Which shards may want a topic.
-    pub interest: InterestTable,
+    pub interest: Arc<InterestTable>,
     /// Which shard is whose home.
     pub placement: Placement,
     /// Numbers of every shard.
@@ -66,7 +66,7 @@ impl Shared {
     /// For a node of `shards` shards. `seed` keys every hash: random in a process, chosen in a simulation.
     pub fn new(config: &Config, shards: u16, seed: u64, started_unix_ms: u64) -> Arc<Self> {
         Arc::new(Self {
-            interest: InterestTable::new(shards, config.limits.subscriptions_expected, seed),
+            interest: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, seed)),
             placement: Placement::new(seed, shards),
             metrics: (0..shards).map(|_| Arc::default()).collect(),
             retained_count: AtomicU32::new(0),
@@ -108,6 +108,7 @@ pub struct Broker {
     ready_cursors: VecDeque<u32>,
     draining: Option<u32>,
     random: u64,
+    totals: Totals,
     matched: Vec<FilterId>,
     merge: Merge,
     alias_topic: String,
@@ -134,7 +135,7 @@ impl Broker {
             shards: u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX),
             clients: Clients::new(shard, config, metrics, seed),
             router: Router::new(seed.rotate_left(17)),
-            interest: LocalInterest::new(shard),
+            interest: LocalInterest::new(shard, Arc::clone(&shared.interest)),
             retained: RetainedStore::new(),
             retained_swept: None,
             groups: Groups::new(),
@@ -147,6 +148,7 @@ impl Broker {
             ready_cursors: VecDeque::new(),
             draining: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            totals: Totals::default(),
             matched: Vec::new(),
             merge: Merge::new(),
             alias_topic: String::new(),
@@ -222,7 +224,7 @@ impl Broker {
             self.continue_cursors(now, fx);
         }
         if self.draining.is_some() {
-            self.continue_drain(fx);
+            self.continue_drain(now, fx);
         }
     }
 
@@ -247,14 +249,14 @@ impl Broker {
     /// A filter came into use here: its bit is visible before the SUBACK goes out.
     fn announce(&mut self, filter: FilterId) {
         let text = self.router.filter(filter);
-        self.interest.add(&self.shared.interest, text, false);
+        self.interest.add(text, false);
         self.clients.metrics.topics.inc();
         self.clients.metrics.routes.inc();
     }
 
     /// A filter went out of use here.
     fn withdraw(&mut self, text: &str) {
-        self.interest.remove(&self.shared.interest, text, false);
+        self.interest.remove(text, false);
         self.clients.metrics.topics.dec();
         self.clients.metrics.routes.dec();
     }

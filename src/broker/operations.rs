@@ -1,18 +1,19 @@
 //! Operations: what waits for answers of other shards (or for a fan-out that is not through), and whom to tell.
 
+use super::Broker;
 use super::effects::Effects;
 use super::message::{OperationId, ShardMessage};
-use super::Broker;
 use crate::clock::Timestamp;
 use crate::interest::ShardId;
+use crate::packet::{PacketId, ReasonCode};
 use crate::session::ConnectionId;
 
 /// A SUBACK that waits for the homes of Shared Subscriptions.
 #[derive(Debug)]
 pub(super) struct PendingSubAck {
     pub(super) connection: ConnectionId,
-    pub(super) packet_id: crate::packet::PacketId,
-    pub(super) reasons: Vec<u8>,
+    pub(super) packet_id: PacketId,
+    pub(super) reasons: Vec<ReasonCode>,
 }
 
 /// Whom to tell when it is done.
@@ -78,7 +79,8 @@ impl Broker {
             return id;
         }
         let waiter = pending.waiter.take().unwrap_or(Waiter::Nobody);
-        let id = OperationId(self.operations.insert(Operation { waiter, answers_awaited: 1, matched: false }));
+        let id =
+            OperationId(self.operations.insert(Operation { waiter, answers_awaited: 1, matched: false }));
         pending.operation = Some(id);
         id
     }
@@ -114,8 +116,21 @@ impl Broker {
         }
     }
 
+    /// Whom to tell, known only after the operation was begun.
+    pub(super) fn set_waiter(&mut self, pending: &Pending, waiter: Waiter) {
+        if let Some(operation) = pending.operation.and_then(|id| self.operations.get_mut(id.0)) {
+            operation.waiter = waiter;
+        }
+    }
+
     /// An answer came.
-    pub(super) fn answered<E: Effects>(&mut self, now: Timestamp, id: OperationId, matched: bool, fx: &mut E) {
+    pub(super) fn answered<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: OperationId,
+        matched: bool,
+        fx: &mut E,
+    ) {
         let Some(operation) = self.operations.get_mut(id.0) else { return };
         operation.matched |= matched;
         operation.answers_awaited -= 1;
@@ -141,7 +156,7 @@ impl Broker {
                     self.metrics().shard_messages_sent.inc();
                 }
             }
-            Waiter::Subscriber(pending) => self.send_suback(now, &pending, fx),
+            Waiter::Subscriber(pending) => self.send_suback(&pending, fx),
         }
     }
 }

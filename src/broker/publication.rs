@@ -78,8 +78,9 @@ impl Encoded {
                 forwarded: p.forwarded,
                 payload_len: p.payload.len(),
             };
-            encode_publish_head(&head, out);
-            out.extend_from_slice(p.payload);
+            if encode_publish_head(&head, out).is_ok() {
+                out.extend_from_slice(p.payload);
+            }
         }
         out
     }

@@ -1,16 +1,16 @@
 //! PUBLISH from a client: what the specification asks of it, then the router; and the acknowledgement, at once
 //! or when every shard concerned has the message.
 
+use super::Broker;
 use super::deliver::count_sent;
 use super::effects::Effects;
 use super::operations::Waiter;
 use super::publication::Publication;
 use super::receive::Flow;
 use super::route::Routed;
-use super::Broker;
 use crate::clock::Timestamp;
-use crate::connection::{Connection, OwedAck, OwedKind};
-use crate::packet::{self, Error, PacketId, Publish, QoS, ReasonCode};
+use crate::connection::{Connection, Error, OwedAck, OwedKind};
+use crate::packet::{self, PacketId, Publish, QoS, ReasonCode};
 use crate::session::{ConnectionId, MessageHead};
 use crate::topic;
 
@@ -38,18 +38,23 @@ impl Broker {
     }
 
     /// What makes a PUBLISH illegal. Resolves its Topic Alias into `named` if it has no Topic Name.
-    fn check_publish(&mut self, id: ConnectionId, publish: &Publish<'_>, named: &mut String) -> Result<(), Error> {
+    fn check_publish(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        named: &mut String,
+    ) -> Result<(), Error> {
         let Self { clients, .. } = self;
         let limits = &clients.config.limits;
         let Some(connection) = clients.connections.get_mut(id) else { return Ok(()) };
         if let Some(alias) = publish.topic_alias {
             if alias.get() > limits.topic_alias_max {
-                return Err(Error::TopicAliasInvalid { alias: alias.get(), max: limits.topic_alias_max });
+                return Err(Error::TopicAlias { found: alias.get(), max: limits.topic_alias_max });
             }
             if publish.topic.is_empty() {
                 let known = connection.aliases.as_deref().and_then(|aliases| aliases.resolve(alias));
                 let Some(known) = known else {
-                    return Err(Error::Protocol("a Topic Alias that was not introduced [MQTT-3.3.2-7]"));
+                    return Err(Error::Violation("a Topic Alias that was not introduced [MQTT-3.3.2-7]"));
                 };
                 named.clear();
                 named.push_str(known);
@@ -58,20 +63,18 @@ impl Broker {
             }
         }
         if !publish.topic.is_empty() {
-            let limits = topic::TopicLimits {
-                len_max: usize::from(limits.topic_len_max),
-                levels_max: usize::from(limits.topic_levels_max),
-            };
+            let limits =
+                topic::TopicLimits { len_max: limits.topic_len_max, levels_max: limits.topic_levels_max };
             topic::check_name(publish.topic, &limits).map_err(Error::TopicName)?;
         }
         let mqtt = &clients.config.mqtt;
         if publish.qos as u8 > mqtt.qos_max {
-            return Err(Error::QosNotSupported { qos: publish.qos, max: mqtt.qos_max });
+            return Err(Error::Qos { found: publish.qos, max: mqtt.qos_max });
         }
         if publish.retain && !mqtt.retain_available && connection.is_v5() {
-            return Err(Error::RetainNotSupported);
+            return Err(Error::Retain);
         }
-        publish.check_payload_format()
+        Ok(publish.check_payload_format()?)
     }
 
     fn publish_checked<E: Effects>(
@@ -118,10 +121,11 @@ impl Broker {
         topic: &str,
         fx: &mut E,
     ) -> Flow {
+        let retain_available = self.config().mqtt.retain_available;
         let Some(session) = self.clients.session_of(id) else { return Flow::Gone };
         let head = MessageHead {
             qos: publish.qos,
-            retain: publish.retain && self.clients.config.mqtt.retain_available,
+            retain: publish.retain && retain_available,
             expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
             publisher: session.serial,
         };
@@ -160,11 +164,17 @@ impl Broker {
     }
 
     /// Receive Maximum [MQTT-3.3.4-7] and repetitions of QoS 2 [MQTT-4.3.3-10].
-    fn check_quota(&mut self, id: ConnectionId, publish: &Publish<'_>, packet_id: PacketId) -> Result<Quota, Error> {
+    fn check_quota(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        packet_id: PacketId,
+    ) -> Result<Quota, Error> {
         let limits = &self.clients.config.limits;
         let receive_max = usize::from(limits.receive_max);
         let is_v5 = self.clients.connections.get(id).is_some_and(Connection::is_v5);
-        let owed_qos1 = self.clients.connections.get(id).and_then(|c| c.owed.as_ref()).map_or(0, |o| o.pubacks());
+        let owed_qos1 =
+            self.clients.connections.get(id).and_then(|c| c.owed.as_ref()).map_or(0, |o| o.pubacks());
         let await_rel_max = match usize::from(self.clients.config.session.await_rel_max) {
             0 => usize::MAX,
             max => max,
@@ -176,10 +186,10 @@ impl Broker {
         }
         let unreleased = unreleased.map_or(0, |inbound| inbound.len());
         if is_v5 && unreleased + owed_qos1 >= receive_max {
-            return Err(Error::ReceiveMaximumExceeded { max: limits_receive_max(receive_max) });
+            return Err(Error::ReceiveMaximum { max: receive_max });
         }
         if publish.qos == QoS::ExactlyOnce && unreleased >= await_rel_max {
-            return Err(Error::ReceiveMaximumExceeded { max: limits_receive_max(await_rel_max) });
+            return Err(Error::ReceiveMaximum { max: await_rel_max });
         }
         Ok(Quota::New)
     }
@@ -278,10 +288,6 @@ enum Quota {
     Repeated,
 }
 
-fn limits_receive_max(max: usize) -> u16 {
-    u16::try_from(max).unwrap_or(u16::MAX)
-}
-
 fn owed_kind(publish: &Publish<'_>) -> OwedKind {
     match (publish.qos, publish.packet_id) {
         (QoS::AtLeastOnce, Some(packet_id)) => OwedKind::PubAck(packet_id),
@@ -293,4 +299,3 @@ fn owed_kind(publish: &Publish<'_>) -> OwedKind {
 const fn routed_reason(matched: bool) -> ReasonCode {
     if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers }
 }
-

@@ -6,9 +6,9 @@ use super::effects::{Close, Effects, Input, Origin};
 use super::message::HandOver;
 use super::{Broker, STALLED_BUDGET};
 use crate::clock::Timestamp;
-use crate::connection::{Connection, Phase};
+use crate::connection::{Connection, Error, Phase};
 use crate::interest::ShardId;
-use crate::packet::{self, Error, Frame, Packet, Side};
+use crate::packet::{self, Frame, Packet, Side};
 use crate::session::ConnectionId;
 
 /// What a packet did to the stream it came in.
@@ -69,10 +69,18 @@ impl Broker {
         self.parse(now, id, &hand_over.bytes, fx);
     }
 
-    pub(super) fn received<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, bytes: &[u8], fx: &mut E) {
+    pub(super) fn received<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        bytes: &[u8],
+        fx: &mut E,
+    ) {
         self.metrics().bytes_received.add(bytes.len() as u64);
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
-        connection.heard_at = now;
+        if connection.phase == Phase::Connected {
+            connection.heard_at = now;
+        }
         match connection.partial.take() {
             None => self.parse(now, id, bytes, fx),
             Some(mut partial) => {
@@ -97,7 +105,13 @@ impl Broker {
         }
     }
 
-    fn parse_owned<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, mut bytes: Box<Vec<u8>>, fx: &mut E) {
+    fn parse_owned<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        mut bytes: Box<Vec<u8>>,
+        fx: &mut E,
+    ) {
         let consumed = self.parse_packets(now, id, &bytes, fx);
         if consumed < bytes.len()
             && let Some(connection) = self.clients.connections.get_mut(id)
@@ -108,7 +122,13 @@ impl Broker {
     }
 
     /// How many bytes were handled: all packets up to the first that is incomplete or has to wait.
-    fn parse_packets<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, bytes: &[u8], fx: &mut E) -> usize {
+    fn parse_packets<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        bytes: &[u8],
+        fx: &mut E,
+    ) -> usize {
         let mut consumed = 0;
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
@@ -116,7 +136,7 @@ impl Broker {
                 Ok(Frame::Complete { header_len, body_len }) => rest.get(..header_len + body_len),
                 Ok(Frame::Incomplete) => None,
                 Err(error) => {
-                    self.fail(now, id, &error, fx);
+                    self.fail(now, id, &error.into(), fx);
                     return bytes.len();
                 }
             };
@@ -143,7 +163,7 @@ impl Broker {
             Phase::Connected => match packet::decode(connection.version, bytes, Side::FromClient) {
                 Ok(packet) => self.dispatch(now, id, packet, fx),
                 Err(error) => {
-                    self.fail(now, id, &error, fx);
+                    self.fail(now, id, &error.into(), fx);
                     Flow::Gone
                 }
             },
@@ -154,7 +174,13 @@ impl Broker {
         flow
     }
 
-    fn dispatch<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, packet: Packet<'_>, fx: &mut E) -> Flow {
+    fn dispatch<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        packet: Packet<'_>,
+        fx: &mut E,
+    ) -> Flow {
         match packet {
             Packet::Publish(publish) => return self.publish(now, id, &publish, fx),
             Packet::PubAck(ack) => self.puback(now, id, &ack, fx),
@@ -167,7 +193,12 @@ impl Broker {
             Packet::Disconnect(disconnect) => return self.disconnect(now, id, &disconnect, fx),
             Packet::Auth(_) => {
                 self.metrics().packets_auth.inc();
-                self.violation(now, id, "AUTH without an Authentication Method in CONNECT [MQTT-4.12.0-6]", fx);
+                self.violation(
+                    now,
+                    id,
+                    "AUTH without an Authentication Method in CONNECT [MQTT-4.12.0-6]",
+                    fx,
+                );
                 return Flow::Gone;
             }
             Packet::Connect(_) => {
@@ -192,8 +223,14 @@ impl Broker {
     }
 
     /// The packet breaks a rule that decoding does not see.
-    pub(super) fn violation<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, what: &'static str, fx: &mut E) {
-        self.fail(now, id, &Error::Protocol(what), fx);
+    pub(super) fn violation<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        what: &'static str,
+        fx: &mut E,
+    ) {
+        self.fail(now, id, &Error::Violation(what), fx);
     }
 
     /// Sends the connection home with the bytes from its CONNECT on.
@@ -264,11 +301,7 @@ impl Broker {
         let client_id = self.clients.sessions.get(connection.session).map_or("", |s| &*s.client_id);
         let remote: std::net::SocketAddr = connection.remote.into();
         tracing::debug!(%remote, client_id, %error, "closing the connection");
-        if connection.phase == Phase::Opening {
-            self.refuse_malformed(id, error, fx);
-        } else {
-            self.send_disconnect(id, error.reason_code(), fx);
-        }
+        self.send_disconnect(id, error.reason_code(), fx);
         fx.close(id, Close::Flush);
         self.end_connection(now, id, super::disconnect::End::Lost, fx);
     }

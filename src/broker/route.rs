@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use super::Broker;
 use super::effects::Effects;
 use super::fan_out::Waiting;
 use super::message::{OperationId, ShardMessage};
 use super::operations::{Pending, Waiter};
 use super::publication::Publication;
-use super::Broker;
 use crate::clock::Timestamp;
 use crate::interest::{Interest, ShardId, ShardSet};
 use crate::packet::QoS;
@@ -69,8 +69,7 @@ impl Broker {
         let credit = pending.is_publisher();
         let must_answer = publication.head.qos > QoS::AtMostOnce || !credit;
         for target in targets.iter() {
-            let operation =
-                (must_answer && pending.is_bounded()).then(|| self.expect_answer(&mut pending));
+            let operation = (must_answer && pending.is_bounded()).then(|| self.expect_answer(&mut pending));
             let message = Arc::clone(publication.message());
             self.metrics().shard_messages_sent.inc();
             let message = ShardMessage::Publish { message, operation, credit };
@@ -120,13 +119,17 @@ impl Broker {
         let message = Arc::clone(publication.message());
         self.metrics().shard_messages_sent.inc();
         let message = ShardMessage::Relay { message, operation, credit };
-        if credit { fx.send(slice, message) } else { fx.send_control(slice, message) }
+        if credit {
+            fx.send(slice, message)
+        } else {
+            fx.send_control(slice, message)
+        }
         Routed::Pending { operation, relayed: Some(self.topic_hash(publication.topic)) }
     }
 
     /// Hash by which messages under way to their slice are known again.
     pub(super) fn topic_hash(&self, topic: &str) -> u64 {
-        self.shared.placement.topic_hash(topic)
+        self.clients.topic_hash(topic)
     }
 
     /// A message of another shard. While a fan-out is unfinished all but answers wait, in their order.

@@ -77,7 +77,12 @@ impl Group {
         self.members[if online { ONLINE } else { OFFLINE }].get_mut(at)
     }
 
-    fn pick(&mut self, strategy: SharedStrategy, publication: &Publication<'_>, random: u64) -> Option<Member> {
+    fn pick(
+        &mut self,
+        strategy: SharedStrategy,
+        publication: &Publication<'_>,
+        random: u64,
+    ) -> Option<Member> {
         let Self { members, next, sticky, places, .. } = self;
         let list = if members[ONLINE].is_empty() { &mut members[OFFLINE] } else { &mut members[ONLINE] };
         let len = list.len();
@@ -210,7 +215,13 @@ impl Broker {
     }
 
     /// A session here leaves the Shared Subscription of its membership `number`.
-    pub(super) fn leave_share<E: Effects>(&mut self, index: u32, serial: SessionSerial, number: u32, fx: &mut E) {
+    pub(super) fn leave_share<E: Effects>(
+        &mut self,
+        index: u32,
+        serial: SessionSerial,
+        number: u32,
+        fx: &mut E,
+    ) {
         let Some(share) = self.memberships.remove(number) else { return };
         self.metrics().subscriptions_shared.dec();
         let member = SessionToken { index, serial };
@@ -228,7 +239,9 @@ impl Broker {
         let member = SessionToken { index, serial: session.serial };
         let shared = session.subscriptions.iter().filter(|subscription| subscription.shared);
         let shares: Vec<Arc<ShareName>> = shared
-            .filter_map(|subscription| Some(Arc::clone(&self.memberships.slab.get(subscription.filter)?.share)))
+            .filter_map(|subscription| {
+                Some(Arc::clone(&self.memberships.slab.get(subscription.filter)?.share))
+            })
             .collect();
         for share in shares {
             let home = self.home_of(&share);
@@ -398,7 +411,8 @@ impl Broker {
         while let Some(news) = self.clients.shared_news.pop() {
             let (share, message) = match news {
                 SharedNews::Returned(share, message) => {
-                    let returned = ShardMessage::SharedReturn { share: Arc::clone(&share), message, operation: None };
+                    let returned =
+                        ShardMessage::SharedReturn { share: Arc::clone(&share), message, operation: None };
                     (share, returned)
                 }
                 SharedNews::Acked(share, index, serial) => {

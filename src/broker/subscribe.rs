@@ -1,14 +1,15 @@
 //! SUBSCRIBE and UNSUBSCRIBE: each filter is judged by itself, the interest table knows of it before the SUBACK
 //! leaves, retained messages follow.
 
+use super::Broker;
 use super::deliver::count_sent;
 use super::effects::Effects;
 use super::operations::{Pending, PendingSubAck, Waiter};
 use super::receive::Flow;
-use super::Broker;
 use crate::clock::Timestamp;
+use crate::connection::Error;
 use crate::packet::{
-    self, Error, PacketId, QoS, ReasonCode, RetainHandling, Subscribe, SubscriptionOptions as Asked, Unsubscribe,
+    self, PacketId, ReasonCode, RetainHandling, Subscribe, SubscriptionOptions as Asked, Unsubscribe,
 };
 use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
 use crate::session::{ConnectionId, Subscription};
@@ -30,7 +31,9 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         self.metrics().packets_subscribe.inc();
-        if let Some(error) = subscribe.subscriptions().find_map(|s| shared_no_local(s.filter, &s.options)) {
+        if let Some(error) =
+            subscribe.subscriptions.clone().find_map(|s| shared_no_local(s.filter, &s.options))
+        {
             self.fail(now, id, &error, fx);
             return Flow::Gone;
         }
@@ -41,16 +44,23 @@ impl Broker {
         let mut reasons = Vec::new();
         let mut wanted = Vec::new();
         let mut pending = Pending::new(Waiter::Nobody);
-        for asked in subscribe.subscriptions() {
-            let reason =
-                self.subscribe_one(index, asked.filter, &asked.options, subscription_id, &mut wanted, &mut pending, fx);
-            reasons.push(reason.value());
+        for asked in subscribe.subscriptions.clone() {
+            let reason = self.subscribe_one(
+                index,
+                asked.filter,
+                &asked.options,
+                subscription_id,
+                &mut wanted,
+                &mut pending,
+                fx,
+            );
+            reasons.push(reason);
         }
         let suback = PendingSubAck { connection: id, packet_id: subscribe.packet_id, reasons };
         if pending.is_begun() {
             self.set_subscriber(&pending, suback);
         } else {
-            self.send_suback(now, &suback, fx);
+            self.send_suback(&suback, fx);
         }
         for Wanted { filter, options, id } in wanted {
             self.open_cursor(index, &filter, options, id);
@@ -78,7 +88,9 @@ impl Broker {
             Some(share) => self.memberships.find(index, share.name, share.filter).is_some(),
             None => self.router.find(text).is_some_and(|f| session.subscriptions.find(false, f.0).is_some()),
         };
-        if !is_known && session.subscriptions.len() >= self.config().limits.subscriptions_per_session_max as usize {
+        if !is_known
+            && session.subscriptions.len() >= self.config().limits.subscriptions_per_session_max as usize
+        {
             return ReasonCode::QuotaExceeded;
         }
         let qos = (asked.qos as u8).min(self.config().mqtt.qos_max);
@@ -89,7 +101,7 @@ impl Broker {
         } else {
             self.subscribe_filter(index, text, options, subscription_id);
             let wants_retained = match asked.retain_handling {
-                RetainHandling::SendAtSubscribe => true,
+                RetainHandling::Send => true,
                 RetainHandling::SendIfNew => !is_known,
                 RetainHandling::DoNotSend => false,
             };
@@ -97,15 +109,19 @@ impl Broker {
                 wanted.push(Wanted { filter: text.to_owned(), options, id: subscription_id });
             }
         }
-        QoS::from_bits(qos).map_or(ReasonCode::UnspecifiedError, ReasonCode::granted)
+        match qos {
+            0 => ReasonCode::Success,
+            1 => ReasonCode::GrantedQoS1,
+            _ => ReasonCode::GrantedQoS2,
+        }
     }
 
     /// Whether a filter may be subscribed with, and which Shared Subscription it names.
     fn check_filter<'a>(&self, text: &'a str) -> Result<Option<topic::Share<'a>>, ReasonCode> {
         let config = self.config();
         let limits = topic::TopicLimits {
-            len_max: usize::from(config.limits.topic_len_max),
-            levels_max: usize::from(config.limits.topic_levels_max),
+            len_max: config.limits.topic_len_max,
+            levels_max: config.limits.topic_levels_max,
         };
         topic::check_filter(text, &limits).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         let share = topic::parse_share(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
@@ -118,12 +134,21 @@ impl Broker {
         Ok(share)
     }
 
-    fn subscribe_filter(&mut self, index: u32, text: &str, options: SubscriptionOptions, subscription_id: u32) {
+    fn subscribe_filter(
+        &mut self,
+        index: u32,
+        text: &str,
+        options: SubscriptionOptions,
+        subscription_id: u32,
+    ) {
         let subscribed = self.router.subscribe(text, SessionIndex(index), options);
         if subscribed.is_new_filter {
             self.announce(subscribed.filter);
         }
-        self.add_subscription(index, Subscription { filter: subscribed.filter.0, id: subscription_id, shared: false });
+        self.add_subscription(
+            index,
+            Subscription { filter: subscribed.filter.0, id: subscription_id, shared: false },
+        );
     }
 
     /// Notes a subscription with its session.
@@ -140,24 +165,28 @@ impl Broker {
     }
 
     /// SUBACK, when all its Shared Subscriptions have their homes' answer.
-    pub(super) fn send_suback<E: Effects>(&mut self, now: Timestamp, suback: &PendingSubAck, fx: &mut E) {
+    pub(super) fn send_suback<E: Effects>(&mut self, suback: &PendingSubAck, fx: &mut E) {
         let Some(connection) = self.clients.connections.get(suback.connection) else { return };
         let (version, index) = (connection.version, connection.session);
         let output = fx.output(suback.connection);
         let before = output.len();
-        packet::encode_suback(version, suback.packet_id, &suback.reasons, output);
+        packet::encode_suback(version, suback.packet_id, suback.reasons.iter().copied(), output);
         let metrics = self.metrics();
         count_sent(metrics, &metrics.packets_suback, output.len() - before);
-        let _ = now;
         self.ready_cursor(index);
     }
 
-    pub(super) fn unsubscribe<E: Effects>(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe<'_>, fx: &mut E) {
+    pub(super) fn unsubscribe<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        unsubscribe: &Unsubscribe<'_>,
+        fx: &mut E,
+    ) {
         self.metrics().packets_unsubscribe.inc();
         let Some(connection) = self.clients.connections.get(id) else { return };
         let (version, index) = (connection.version, connection.session);
-        let reasons: Vec<u8> =
-            unsubscribe.filters().map(|filter| self.unsubscribe_one(index, filter, fx).value()).collect();
+        let reasons: Vec<ReasonCode> =
+            unsubscribe.filters.clone().map(|filter| self.unsubscribe_one(index, filter, fx)).collect();
         self.send_unsuback(id, version, unsubscribe.packet_id, &reasons, fx);
     }
 
@@ -166,12 +195,12 @@ impl Broker {
         id: ConnectionId,
         version: packet::ProtocolVersion,
         packet_id: PacketId,
-        reasons: &[u8],
+        reasons: &[ReasonCode],
         fx: &mut E,
     ) {
         let output = fx.output(id);
         let before = output.len();
-        packet::encode_unsuback(version, packet_id, reasons, output);
+        packet::encode_unsuback(version, packet_id, reasons.iter().copied(), output);
         let metrics = self.metrics();
         count_sent(metrics, &metrics.packets_unsuback, output.len() - before);
     }
@@ -181,12 +210,17 @@ impl Broker {
             Ok(share) => share,
             Err(reason) => return reason,
         };
-        let Some(session) = self.clients.sessions.get_mut(index) else { return ReasonCode::NoSubscriptionExisted };
+        let Some(session) = self.clients.sessions.get_mut(index) else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
         let found = match share {
-            Some(share) => self.memberships.find(index, share.name, share.filter).map(|number| (true, number)),
+            Some(share) => {
+                self.memberships.find(index, share.name, share.filter).map(|number| (true, number))
+            }
             None => self.router.find(text).map(|filter| (false, filter.0)),
         };
-        let Some((is_shared, number)) = found.filter(|(s, n)| session.subscriptions.remove(*s, *n).is_some()) else {
+        let Some((is_shared, number)) = found.filter(|(s, n)| session.subscriptions.remove(*s, *n).is_some())
+        else {
             return ReasonCode::NoSubscriptionExisted;
         };
         let (is_last, serial) = (session.subscriptions.is_empty(), session.serial);
@@ -216,5 +250,5 @@ impl Broker {
 /// No Local on a Shared Subscription [MQTT-3.8.3-4].
 fn shared_no_local(filter: &str, options: &Asked) -> Option<Error> {
     (options.no_local && filter.starts_with("$share/"))
-        .then_some(Error::Protocol("No Local on a Shared Subscription [MQTT-3.8.3-4]"))
+        .then_some(Error::Violation("No Local on a Shared Subscription [MQTT-3.8.3-4]"))
 }

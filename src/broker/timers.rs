@@ -33,7 +33,7 @@ impl Broker {
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
         if connection.phase == Phase::Opening {
             let timeout_s = self.clients.config.limits.connect_timeout_s;
-            let at = connection.opened_at.plus_s(u64::from(timeout_s));
+            let at = connection.heard_at.plus_s(u64::from(timeout_s));
             if at > now {
                 return self.clients.want_connection_timer(index, at, fx);
             }
@@ -100,5 +100,4 @@ impl Broker {
         }
         self.want_session_end(index, fx);
     }
-
 }

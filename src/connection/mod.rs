@@ -8,8 +8,8 @@ mod table;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-pub use error::Error;
 pub use aliases::{AliasUse, Aliases};
+pub use error::Error;
 pub use owed::{Owed, OwedAck, OwedKind};
 pub use table::ConnectionTable;
 
@@ -62,7 +62,7 @@ pub struct Connection {
     pub aliases: Option<Box<Aliases>>,
     /// Acknowledgements that wait for other shards; `None` while there are none.
     pub owed: Option<Box<Owed>>,
-    /// When it was accepted, or bytes came last.
+    /// When it was accepted; once it is connected, when bytes came last.
     pub heard_at: Timestamp,
     /// Keep Alive granted, in milliseconds with the factor applied; 0: none.
     pub silence_max_ms: u32,
@@ -92,7 +92,13 @@ pub struct Connection {
 
 impl Connection {
     /// As accepted.
-    pub fn new(generation: u32, listener: u16, remote: SocketAddr, over_capacity: bool, now: Timestamp) -> Self {
+    pub fn new(
+        generation: u32,
+        listener: u16,
+        remote: SocketAddr,
+        over_capacity: bool,
+        now: Timestamp,
+    ) -> Self {
         Self {
             generation,
             session: u32::MAX,

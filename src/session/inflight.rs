@@ -28,6 +28,10 @@ pub enum Slot {
 pub const UNSENT: u32 = u32::MAX;
 
 impl Slot {
+    fn has_qos(&self, qos: QoS) -> bool {
+        matches!(self, Self::Publish(delivery) if delivery.qos == qos)
+    }
+
     const fn is_unsent(&self) -> bool {
         match self {
             Self::Done => false,
@@ -158,7 +162,7 @@ impl Inflight {
     /// PUBACK, or PUBREC with an error: the delivery is over.
     pub fn finish_publish(&mut self, id: PacketId, qos: QoS) -> Acked {
         match self.slot(id) {
-            Some(slot) if matches!(slot, Slot::Publish(d) if d.qos == qos) => {
+            Some(slot @ Slot::Publish(_)) if slot.has_qos(qos) => {
                 let taken = std::mem::replace(slot, Slot::Done);
                 self.live -= 1;
                 self.unsent -= u16::from(taken.is_unsent());
@@ -175,7 +179,7 @@ impl Inflight {
     /// PUBREC: the message is the client's now; PUBREL follows and PUBCOMP is awaited.
     pub fn received(&mut self, id: PacketId) -> Acked {
         match self.slot(id) {
-            Some(slot) if matches!(slot, Slot::Publish(d) if d.qos == QoS::ExactlyOnce) => {
+            Some(slot @ Slot::Publish(_)) if slot.has_qos(QoS::ExactlyOnce) => {
                 let taken = std::mem::replace(slot, Slot::Release { unsent: false });
                 self.unsent -= u16::from(taken.is_unsent());
                 match taken {
