@@ -289,7 +289,7 @@ mod tests {
             ("p2p --clients 0", "--clients 0"),
             ("p2p --qos 3", "--qos"),
             ("p2p --version 6", "--version"),
-            ("p2p --rate -1", "--rate"),
+            ("p2p --duration=-1", "--duration"),
             ("p2p --rate NaN", "--rate"),
             ("p2p --user-properties 1", "--version 5"),
             ("fanout --topics 20 --clients 10", "--topics"),

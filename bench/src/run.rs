@@ -53,8 +53,8 @@ pub(crate) fn blank(settings: &Settings) -> Report {
 
 /// Runs a scenario and fills the report in, as far as it comes.
 pub(crate) fn run(settings: Settings, report: &mut Report) -> anyhow::Result<()> {
-    let mut run = Run::start(settings)?;
-    let result = run.steps(report);
+    let (mut run, start) = Run::start(settings)?;
+    let result = run.steps(&start, report);
     run.progress.clear();
     run.board.advance(Phase::Stop);
     for thread in run.threads.drain(..) {
@@ -82,7 +82,7 @@ struct Sample {
 }
 
 impl Run {
-    fn start(settings: Settings) -> anyhow::Result<Self> {
+    fn start(settings: Settings) -> anyhow::Result<(Self, Sample)> {
         raise_open_files();
         // Finer timers for this thread's children; without it sleeps are 50 us late.
         let _ = nix::sys::prctl::set_timerslack(1);
@@ -95,7 +95,8 @@ impl Run {
         let board = Arc::new(Board::new(wakers, settings.topology.publishers));
         let progress = Progress::new(settings.options.quiet);
         let run = Self { threads: Vec::new(), settings: Arc::new(settings), board, progress };
-        Ok(run.with_threads(engines)?)
+        let start = run.sample()?;
+        Ok((run.with_threads(engines)?, start))
     }
 
     fn with_threads(mut self, engines: Vec<Engine>) -> std::io::Result<Self> {
@@ -107,8 +108,7 @@ impl Run {
         Ok(self)
     }
 
-    fn steps(&mut self, report: &mut Report) -> anyhow::Result<()> {
-        let start = self.sample()?;
+    fn steps(&mut self, start: &Sample, report: &mut Report) -> anyhow::Result<()> {
         let scenario = self.settings.topology.scenario;
         let clients = self.settings.topology.clients() as u64;
         self.wait("connecting", clients, |c| c.connected)?;
@@ -135,7 +135,7 @@ impl Run {
             load = Some(self.complete(figures, &outcome));
             outcome
         };
-        report.connections = Some(connections(clients, &start, &connected, &outcome));
+        report.connections = Some(connections(clients, start, &connected, &outcome));
         report.subscriptions = (subscriptions > 0).then(|| {
             let seconds = seconds(subscribing_ns, outcome.subscribed_ns);
             Subscriptions {
@@ -144,7 +144,7 @@ impl Run {
                 per_s: subscriptions as f64 / seconds,
                 broker_cpu_us_per_subscription: cpu(&connected, &subscribed)
                     .map(|s| s * 1e6 / subscriptions as f64),
-                broker_rss_bytes_per_client: growth(&start, &subscribed).map(|b| b / clients as f64),
+                broker_rss_bytes_per_client: growth(start, &subscribed).map(|b| b / clients as f64),
             }
         });
         (report.hold, report.load) = (hold, load);

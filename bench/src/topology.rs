@@ -57,13 +57,10 @@ impl Topology {
             Scenario::Connect => (0, n, n),
             Scenario::Pub => (n, 0, o.topics.unwrap_or(n)),
             Scenario::Sub => (0, n, topics),
-            Scenario::P2p => (n, n, n),
+            Scenario::P2p => (n, n, o.topics.unwrap_or(n)),
             Scenario::Fanout | Scenario::Shared => (o.publishers.unwrap_or(topics), n, topics),
             Scenario::Fanin => (n, o.subscribers.unwrap_or(topics), topics),
         };
-        if scenario == Scenario::P2p && o.topics.is_some_and(|t| t != n) {
-            bail!("--topics: p2p has one topic a pair, set --clients");
-        }
         if (publishers > 0 && groups > publishers) || (subscribers > 0 && groups > subscribers) {
             bail!(
                 "--topics {groups}: more than the {publishers} publishers or the {subscribers} subscribers"
