@@ -1,0 +1,70 @@
+//! Shared Subscriptions: `$share/{ShareName}/{filter}` (MQTT 5.0 section 4.8.2).
+
+use super::TopicError;
+
+/// The two parts of the Topic Filter of a Shared Subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share<'a> {
+    /// The Share Name: the sessions that subscribe with it share the messages.
+    pub name: &'a str,
+    /// The Topic Filter proper, not yet checked: see [`super::check_filter`].
+    pub filter: &'a str,
+}
+
+/// Takes the Topic Filter of a Shared Subscription apart; `None` if it is of an ordinary subscription.
+///
+/// # Errors
+/// `$share/` without a Share Name, with a wildcard in it, or without a filter after it
+/// ([MQTT-4.8.2-1], [MQTT-4.8.2-2]).
+pub fn parse_share(filter: &str) -> Result<Option<Share<'_>>, TopicError> {
+    let Some(rest) = filter.strip_prefix("$share/") else {
+        return Ok(None);
+    };
+    let (name, inner) = rest.split_once('/').unwrap_or((rest, ""));
+    if name.is_empty() {
+        return Err(TopicError::ShareNameEmpty);
+    }
+    if let Some(found) = name.chars().find(|c| matches!(c, '+' | '#')) {
+        return Err(TopicError::ShareNameWildcard { found });
+    }
+    if inner.is_empty() {
+        return Err(TopicError::ShareWithoutFilter);
+    }
+    Ok(Some(Share { name, filter: inner }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn share_name_and_filter_are_parted() {
+        let wanted = Share { name: "consumer1", filter: "sport/tennis/+" };
+        assert_eq!(parse_share("$share/consumer1/sport/tennis/+"), Ok(Some(wanted)));
+        assert_eq!(parse_share("$share/g//finance"), Ok(Some(Share { name: "g", filter: "/finance" })));
+        assert_eq!(parse_share("$share/g//"), Ok(Some(Share { name: "g", filter: "/" })));
+    }
+
+    #[test]
+    fn other_filters_are_ordinary() {
+        for filter in ["a/b", "$share", "$shared/g/a", "$SHARE/g/a", "a/$share/g/b", "/$share/g/a", "#"] {
+            assert_eq!(parse_share(filter), Ok(None), "{filter}");
+        }
+    }
+
+    #[test]
+    fn mqtt_4_8_2_1_a_share_name_has_at_least_one_character() {
+        for filter in ["$share/", "$share//", "$share//a"] {
+            assert_eq!(parse_share(filter), Err(TopicError::ShareNameEmpty), "{filter}");
+        }
+    }
+
+    #[test]
+    fn mqtt_4_8_2_2_a_share_name_holds_no_wildcard_and_a_filter_follows() {
+        assert_eq!(parse_share("$share/g+/a"), Err(TopicError::ShareNameWildcard { found: '+' }));
+        assert_eq!(parse_share("$share/#"), Err(TopicError::ShareNameWildcard { found: '#' }));
+        assert_eq!(parse_share("$share/+/a"), Err(TopicError::ShareNameWildcard { found: '+' }));
+        assert_eq!(parse_share("$share/g"), Err(TopicError::ShareWithoutFilter));
+        assert_eq!(parse_share("$share/g/"), Err(TopicError::ShareWithoutFilter));
+    }
+}
