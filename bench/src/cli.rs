@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
+use myriad::topic::{TopicLimits, check_name};
 use serde::Serialize;
 
 use crate::addresses::SourceAddresses;
@@ -181,6 +182,8 @@ impl Settings {
             Scenario::Pub | Scenario::Sub => "bench".into(),
             _ => format!("bench/{process}"),
         });
+        check_name(&topic_prefix, &TopicLimits::default())
+            .with_context(|| format!("--topic-prefix '{topic_prefix}'"))?;
         let topology = Topology::new(scenario, &options, topic_prefix)?;
         let version = match options.version {
             3 => ProtocolVersion::V31,
@@ -292,6 +295,7 @@ mod tests {
             ("p2p --duration=-1", "--duration"),
             ("p2p --rate NaN", "--rate"),
             ("p2p --user-properties 1", "--version 5"),
+            ("p2p --topic-prefix a/+", "--topic-prefix"),
             ("fanout --topics 20 --clients 10", "--topics"),
             ("p2p --version 3 --client-prefix aaaaaaaaaaaaaaaaaaaa", "--client-prefix"),
             ("p2p --source-addresses ::1", "--source-addresses"),

@@ -237,8 +237,8 @@ impl Engine {
                 return Ok(());
             }
             let head = std::mem::take(&mut connection.partial);
-            if let Some((first, body)) = scanner::head(&head) {
-                handler.frame(index, Frame { first, body }, output);
+            if let Some(frame) = scanner::head(&head) {
+                handler.frame(index, frame, output);
             }
         } else if let Some(front) = data.get_mut(..kept) {
             front.copy_from_slice(&connection.partial);

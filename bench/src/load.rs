@@ -11,18 +11,10 @@ use crate::scanner::{self, Frame, Publish};
 use crate::schedule::Schedule;
 use crate::stats::{Arrival, Counters, Latency, Sequences};
 use crate::topology::Topology;
-use crate::wire::{self, ProtocolVersion};
+use crate::wire::{self, PacketType, ProtocolVersion};
 
 /// Most pairs of subscriber and publisher whose numbers are followed (4 bytes each).
 const PAIRS_MAX: usize = 16 << 20;
-/// First byte of PUBACK.
-const PUBACK: u8 = scanner::PUBACK << 4;
-/// First byte of PUBREC.
-const PUBREC: u8 = scanner::PUBREC << 4;
-/// First byte of PUBREL: it has a flag.
-const PUBREL: u8 = (scanner::PUBREL << 4) | 2;
-/// First byte of PUBCOMP.
-const PUBCOMP: u8 = scanner::PUBCOMP << 4;
 /// The local index of a publisher that belongs to another thread.
 const ELSEWHERE: u32 = u32::MAX;
 
@@ -272,10 +264,10 @@ impl Load {
 
 /// Appends what a subscriber owes for a PUBLISH.
 #[inline]
-pub(crate) fn answer(publish: &Publish, out: &mut Vec<u8>) {
+pub(crate) fn answer(version: ProtocolVersion, publish: &Publish, out: &mut Vec<u8>) {
     match publish.qos {
-        1 => wire::acknowledge(out, PUBACK, publish.packet_id),
-        2 => wire::acknowledge(out, PUBREC, publish.packet_id),
+        1 => wire::acknowledge(out, version, PacketType::PubAck, publish.packet_id),
+        2 => wire::acknowledge(out, version, PacketType::PubRec, publish.packet_id),
         _ => {}
     }
 }
@@ -293,13 +285,15 @@ impl Handler for Load {
         match frame.kind() {
             scanner::PUBLISH => {
                 if let Some(publish) = scanner::publish(self.version, &frame) {
-                    answer(&publish, out);
+                    answer(self.version, &publish, out);
                     self.published(index, publish);
                 }
             }
-            scanner::PUBREL => wire::acknowledge(out, PUBCOMP, frame.packet_id()),
+            scanner::PUBREL => {
+                wire::acknowledge(out, self.version, PacketType::PubComp, frame.packet_id());
+            }
             scanner::PUBREC if frame.reason_code() < 0x80 => {
-                wire::acknowledge(out, PUBREL, frame.packet_id())
+                wire::acknowledge(out, self.version, PacketType::PubRel, frame.packet_id());
             }
             scanner::PUBACK | scanner::PUBCOMP | scanner::PUBREC => self.acknowledged(index, &frame),
             scanner::PINGRESP => {
@@ -308,7 +302,7 @@ impl Handler for Load {
                     self.wake(k);
                 }
             }
-            scanner::DISCONNECT => self.last_words = Some(wire::disconnect(&frame)),
+            scanner::DISCONNECT => self.last_words = Some(wire::disconnect(self.version, &frame)),
             _ => {}
         }
     }

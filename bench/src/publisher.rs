@@ -172,12 +172,13 @@ pub(crate) fn record(latency: &mut Latency, measured: &std::ops::Range<u64>, sta
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::wire::ProtocolVersion;
 
     fn publisher(pacing: Pacing, fan: u32, qos: u8) -> Publisher {
-        let template = PublishTemplate::new(ProtocolVersion::V311, "t", qos, 64, 0);
+        let template = PublishTemplate::new(ProtocolVersion::V311, "t", qos, 64, 0).unwrap();
         Publisher::new(template, pacing, 0, fan, qos, 4)
     }
 

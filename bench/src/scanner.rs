@@ -3,26 +3,26 @@
 //! `myriad::packet` decodes whole packets; here a few loads a message must do, without allocation and without
 //! touching the payload beyond its header. Everything else that arrives goes to the full decoder (`wire`).
 
-use crate::wire::{PAYLOAD_HEADER_LEN, ProtocolVersion};
+use crate::wire::{PAYLOAD_HEADER_LEN, PacketType, ProtocolVersion};
 
-/// Packet type CONNACK in the first byte's high half.
-pub(crate) const CONNACK: u8 = 2;
-/// Packet type PUBLISH.
-pub(crate) const PUBLISH: u8 = 3;
-/// Packet type PUBACK.
-pub(crate) const PUBACK: u8 = 4;
-/// Packet type PUBREC.
-pub(crate) const PUBREC: u8 = 5;
-/// Packet type PUBREL.
-pub(crate) const PUBREL: u8 = 6;
-/// Packet type PUBCOMP.
-pub(crate) const PUBCOMP: u8 = 7;
-/// Packet type SUBACK.
-pub(crate) const SUBACK: u8 = 9;
-/// Packet type PINGRESP.
-pub(crate) const PINGRESP: u8 = 13;
-/// Packet type DISCONNECT.
-pub(crate) const DISCONNECT: u8 = 14;
+/// CONNACK.
+pub(crate) const CONNACK: u8 = PacketType::ConnAck as u8;
+/// PUBLISH.
+pub(crate) const PUBLISH: u8 = PacketType::Publish as u8;
+/// PUBACK.
+pub(crate) const PUBACK: u8 = PacketType::PubAck as u8;
+/// PUBREC.
+pub(crate) const PUBREC: u8 = PacketType::PubRec as u8;
+/// PUBREL.
+pub(crate) const PUBREL: u8 = PacketType::PubRel as u8;
+/// PUBCOMP.
+pub(crate) const PUBCOMP: u8 = PacketType::PubComp as u8;
+/// SUBACK.
+pub(crate) const SUBACK: u8 = PacketType::SubAck as u8;
+/// PINGRESP.
+pub(crate) const PINGRESP: u8 = PacketType::PingResp as u8;
+/// DISCONNECT.
+pub(crate) const DISCONNECT: u8 = PacketType::Disconnect as u8;
 
 /// One Control Packet on the wire. Of a PUBLISH with a large payload the end may be cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) first: u8,
     /// What follows the Remaining Length.
     pub(crate) body: &'a [u8],
+    /// All of it, for the full decoder.
+    pub(crate) packet: &'a [u8],
 }
 
 impl Frame<'_> {
@@ -71,9 +73,9 @@ pub(crate) fn split(data: &[u8]) -> Split<'_> {
     match variable_integer(rest) {
         VariableInteger::Value(len, used) => {
             let end = 1 + used + len;
-            match data.get(1 + used..end) {
-                Some(body) => Split::Frame(Frame { first, body }, end),
-                None => Split::Incomplete(Some(end)),
+            match (data.get(1 + used..end), data.get(..end)) {
+                (Some(body), Some(packet)) => Split::Frame(Frame { first, body, packet }, end),
+                _ => Split::Incomplete(Some(end)),
             }
         }
         VariableInteger::Incomplete => Split::Incomplete(None),
@@ -145,33 +147,39 @@ fn publish_layout(version: ProtocolVersion, frame: &Frame<'_>) -> Option<(u16, u
 #[inline]
 fn payload_header(payload: &[u8]) -> Option<PayloadHeader> {
     let header: &[u8; PAYLOAD_HEADER_LEN] = payload.first_chunk()?;
-    let (stamp, rest) = header.split_first_chunk::<8>()?;
-    let (publisher, rest) = rest.split_first_chunk::<4>()?;
-    let (sequence, _) = rest.split_first_chunk::<4>()?;
     Some(PayloadHeader {
-        stamp_ns: u64::from_le_bytes(*stamp),
-        publisher: u32::from_le_bytes(*publisher),
-        sequence: u32::from_le_bytes(*sequence),
+        stamp_ns: u64::from_le_bytes(*header.first_chunk()?),
+        publisher: u32::from_le_bytes(*header.get(8..)?.first_chunk()?),
+        sequence: u32::from_le_bytes(*header.get(12..)?.first_chunk()?),
     })
+}
+
+impl PayloadHeader {
+    /// The header as it is sent.
+    #[inline]
+    pub(crate) fn to_bytes(self) -> [u8; PAYLOAD_HEADER_LEN] {
+        let fields =
+            u128::from(self.stamp_ns) | u128::from(self.publisher) << 64 | u128::from(self.sequence) << 96;
+        fields.to_le_bytes()
+    }
 }
 
 /// Bytes at the front of an incomplete PUBLISH that must be kept so that it can be handled when its last byte
 /// arrives. `None` if it is another packet, or if those bytes are not all there yet.
 pub(crate) fn publish_head_len(version: ProtocolVersion, data: &[u8]) -> Option<usize> {
-    let (first, body) = head(data)?;
-    let frame = Frame { first, body };
+    let frame = head(data)?;
     if frame.kind() != PUBLISH {
         return None;
     }
     let (_, payload_at) = publish_layout(version, &frame)?;
-    let head_len = data.len() - body.len() + payload_at + PAYLOAD_HEADER_LEN;
+    let head_len = data.len() - frame.body.len() + payload_at + PAYLOAD_HEADER_LEN;
     (head_len <= data.len()).then_some(head_len)
 }
 
-/// The first byte of a packet, and as much of its body as there is.
-pub(crate) fn head(data: &[u8]) -> Option<(u8, &[u8])> {
-    let VariableInteger::Value(_, used) = variable_integer(data.get(1..)?) else { return None };
-    Some((*data.first()?, data.get(1 + used..)?))
+/// A packet with as much of its body as there is.
+pub(crate) fn head(packet: &[u8]) -> Option<Frame<'_>> {
+    let VariableInteger::Value(_, used) = variable_integer(packet.get(1..)?) else { return None };
+    Some(Frame { first: *packet.first()?, body: packet.get(1 + used..)?, packet })
 }
 
 #[inline]
@@ -190,7 +198,7 @@ mod tests {
     fn message(version: ProtocolVersion, qos: u8, payload_len: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let header = PayloadHeader { stamp_ns: u64::MAX - 1, publisher: 7, sequence: 9 };
-        PublishTemplate::new(version, "a/b", qos, payload_len, 3).write(&mut bytes, 0x1234, header);
+        PublishTemplate::new(version, "a/b", qos, payload_len, 3).unwrap().write(&mut bytes, 0x1234, header);
         bytes
     }
 
@@ -231,8 +239,7 @@ mod tests {
             let head_len = publish_head_len(version, &bytes[..1_000]).unwrap();
             assert_eq!(head_len, bytes.len() - 100_000 + PAYLOAD_HEADER_LEN);
             assert_eq!(publish_head_len(version, &bytes[..head_len - 1]), None);
-            let (first, body) = head(&bytes[..head_len]).unwrap();
-            let read = publish(version, &Frame { first, body }).unwrap();
+            let read = publish(version, &head(&bytes[..head_len]).unwrap()).unwrap();
             assert_eq!(read.header.unwrap().sequence, 9);
         }
     }
@@ -245,20 +252,20 @@ mod tests {
 
     #[test]
     fn payloads_of_others_have_no_header() {
-        let frame = Frame { first: 0x30, body: b"\0\x01ahello" };
+        let frame = head(b"0\x08\0\x01ahello").unwrap();
         assert_eq!(
             publish(ProtocolVersion::V311, &frame),
             Some(Publish { qos: 0, packet_id: 0, header: None })
         );
-        assert_eq!(publish(ProtocolVersion::V311, &Frame { first: 0x30, body: b"\0\x05a" }), None);
+        assert_eq!(publish(ProtocolVersion::V311, &head(b"0\x03\0\x05a").unwrap()), None);
     }
 
     #[test]
     fn acknowledgements_have_an_identifier_and_a_reason() {
-        let frame = Frame { first: 0x40, body: &[1, 2] };
+        let frame = head(&[0x40, 2, 1, 2]).unwrap();
         assert_eq!((frame.packet_id(), frame.reason_code()), (0x0102, 0));
-        let frame = Frame { first: 0x40, body: &[1, 2, 0x97, 0] };
+        let frame = head(&[0x40, 4, 1, 2, 0x97, 0]).unwrap();
         assert_eq!((frame.packet_id(), frame.reason_code()), (0x0102, 0x97));
-        assert_eq!(Frame { first: 0xd0, body: &[] }.packet_id(), 0);
+        assert_eq!(head(&[0xd0, 0]).unwrap().packet_id(), 0);
     }
 }

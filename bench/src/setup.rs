@@ -22,7 +22,7 @@ pub(crate) struct Setup {
     pub(crate) since_ns: Vec<u64>,
     pub(crate) latency: Latency,
     pub(crate) counters: Counters,
-    /// The least that any CONNACK allowed.
+    /// What the last CONNACK allowed: the same for all clients of a run.
     pub(crate) allowed: Allowed,
     last_words: Option<String>,
     pub(crate) failure: Option<(usize, String)>,
@@ -72,14 +72,14 @@ impl Handler for Setup {
             username: self.username.as_deref(),
             password: self.password.as_deref(),
         };
-        wire::connect(out, self.version, &identity);
+        wire::connect(out, self.version, identity);
     }
 
     fn frame(&mut self, index: usize, frame: Frame<'_>, out: &mut Vec<u8>) {
         match frame.kind() {
             scanner::CONNACK => match wire::connack(self.version, &frame) {
                 Ok(allowed) => {
-                    self.allowed = self.allowed.least(allowed);
+                    self.allowed = allowed;
                     self.counters.connected += 1;
                     let since_ns = self.since_ns.get(index).copied().unwrap_or_default();
                     self.latency.record(now_ns().saturating_sub(since_ns));
@@ -96,10 +96,10 @@ impl Handler for Setup {
             scanner::PUBLISH => {
                 // Somebody publishes already; without an answer the broker would stop after a few.
                 if let Some(publish) = scanner::publish(self.version, &frame) {
-                    load::answer(&publish, out);
+                    load::answer(self.version, &publish, out);
                 }
             }
-            scanner::DISCONNECT => self.last_words = Some(wire::disconnect(&frame)),
+            scanner::DISCONNECT => self.last_words = Some(wire::disconnect(self.version, &frame)),
             _ => {}
         }
     }

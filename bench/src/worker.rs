@@ -15,6 +15,7 @@ use crate::publisher::{Pacing, Publisher};
 use crate::schedule::Schedule;
 use crate::setup::{Setup, io_words};
 use crate::stats::{Counters, Latency};
+use crate::topology::Scenario;
 use crate::wire::{self, PINGREQ, PublishTemplate};
 
 /// Longest wait: after it phases, keep alive and stalls are looked at.
@@ -154,13 +155,23 @@ impl Worker {
         self.check_allowed()
     }
 
-    fn check_allowed(&self) -> anyhow::Result<()> {
+    /// Takes over what the broker demands, and refuses a run that it would not allow.
+    fn check_allowed(&mut self) -> anyhow::Result<()> {
         let (allowed, options) = (self.setup.allowed, &self.settings.options);
+        if allowed.keep_alive_s > 0 {
+            self.keep_alive = KeepAlive::new(now_ns(), allowed.keep_alive_s);
+        }
         if options.qos > allowed.qos_max {
             bail!("--qos {}: the broker allows QoS {} at most", options.qos, allowed.qos_max);
         }
-        if options.payload > allowed.packet_bytes_max {
-            let max = allowed.packet_bytes_max;
+        if !allowed.wildcards && self.settings.topology.scenario == Scenario::Fanin {
+            bail!("fanin: the broker allows no wildcards");
+        }
+        if !allowed.shared && self.settings.topology.is_shared() {
+            bail!("shared: the broker allows no Shared Subscriptions");
+        }
+        let max = allowed.packet_bytes_max;
+        if options.payload > max as usize {
             bail!("--payload {}: the broker allows packets of {max} bytes at most", options.payload);
         }
         Ok(())
@@ -182,7 +193,7 @@ impl Worker {
                 let subscriber = self.subscribers.get(index).copied().unwrap_or_default();
                 let filter = self.settings.topology.filter(subscriber, number);
                 let (version, qos) = (self.settings.version, self.settings.options.qos);
-                wire::subscribe(&mut self.engine.output, version, number + 1, &filter, qos)?;
+                wire::subscribe(&mut self.engine.output, version, number, &filter, qos);
                 self.send(index)?;
                 started += 1;
             }
@@ -252,8 +263,8 @@ impl Worker {
                 (false, _, _) => Pacing::Deliveries(u64::from(o.window) * u64::from(fan)),
             };
             let template =
-                PublishTemplate::new(version, &topology.topic(k), o.qos, o.payload, o.user_properties);
-            anyhow::Ok((k, Publisher::new(template, pacing, k as u32, fan, o.qos, inflight)))
+                PublishTemplate::new(version, &topology.topic(k), o.qos, o.payload, o.user_properties)?;
+            Ok((k, Publisher::new(template, pacing, k as u32, fan, o.qos, inflight)))
         };
         self.publishers.iter().map(|k| publisher(*k)).collect()
     }
