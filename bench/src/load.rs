@@ -154,17 +154,23 @@ impl Load {
         Ok(())
     }
 
-    /// After the load: asks for a last sign that messages of QoS 0 were taken, and counts what was due but not sent.
-    pub(crate) fn finish(&mut self, engine: &mut Engine, qos: u8) -> io::Result<()> {
+    /// After the end of the load at `until_ns`: an open loop still sends what was due before, and each publisher asks
+    /// for a last sign that its messages of QoS 0 were taken.
+    pub(crate) fn wind_up(&mut self, engine: &mut Engine, qos: u8, until_ns: u64) -> io::Result<()> {
+        if self.schedule.is_some() {
+            self.send(engine, until_ns.saturating_sub(1))?;
+        }
+        self.counters.unsent = 0;
         for (k, publisher) in self.publishers.iter_mut().enumerate() {
             if publisher.due != u64::MAX {
                 self.counters.unsent += publisher.due.saturating_sub(publisher.sent);
             }
-            if qos == 0 {
+            if qos == 0 && !engine.is_blocked(self.publishers_at + k) {
                 publisher.ping(&mut engine.output);
                 engine.send(self.publishers_at + k)?;
             }
         }
+        self.counters.finished = 1;
         Ok(())
     }
 

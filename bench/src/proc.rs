@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 
 /// Clock ticks a second in `/proc`: fixed by the kernel's interface on all architectures that Rust's std supports.
@@ -20,7 +20,7 @@ pub(crate) struct Usage {
 impl Usage {
     /// Of a process by its id.
     pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
-        Self::read(&pid.to_string()).with_context(|| format!("--pid {pid}: no such process"))
+        Self::read(&pid.to_string()).map_err(|_| anyhow!("--pid {pid}: no such process"))
     }
 
     /// Of this program.

@@ -261,18 +261,19 @@ impl Run {
     /// Waits for what is under way, as long as there is progress.
     fn drain(&self) -> anyhow::Result<()> {
         let o = &self.settings.options;
-        let (mut seen, mut since_ns) = ((0, 0), now_ns());
+        let (mut seen, mut since_ns) = ((0, 0, 0), now_ns());
         loop {
             self.check()?;
             let c = self.board.counters();
             let acknowledged = if o.qos > 0 || self.settings.topology.subscribers == 0 { c.sent } else { 0 };
-            let complete = c.undelivered() == 0 && c.accepted + c.refused >= acknowledged;
+            let complete = c.unsent + c.undelivered() == 0 && c.accepted + c.refused >= acknowledged;
             if c.finished == self.threads.len() as u64 && complete {
                 return Ok(());
             }
             let now = now_ns();
-            if (c.delivered, c.accepted) != seen {
-                (seen, since_ns) = ((c.delivered, c.accepted), now);
+            let reached = (c.sent, c.delivered, c.accepted);
+            if reached != seen {
+                (seen, since_ns) = (reached, now);
             }
             if now - since_ns > seconds_ns(o.drain) {
                 return Ok(());

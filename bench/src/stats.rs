@@ -72,11 +72,11 @@ pub(crate) struct LatencySummary {
 pub(crate) struct Counters {
     pub(crate) connected: u64,
     pub(crate) subscribed: u64,
-    /// Threads that will send nothing more.
+    /// Threads that know that the load is over.
     pub(crate) finished: u64,
     /// PUBLISH packets sent.
     pub(crate) sent: u64,
-    /// Open loop: messages whose moment passed while the publisher could not send them.
+    /// Open loop: messages that were due and could not be sent even after the end.
     pub(crate) unsent: u64,
     /// Messages that the broker took: acknowledged, or at QoS 0 followed by an answered PINGREQ.
     pub(crate) accepted: u64,

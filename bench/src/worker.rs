@@ -296,9 +296,8 @@ impl Worker {
                 if let Some(due) = load.send(&mut self.engine, now)? {
                     self.engine.arm(due.min(until))?;
                 }
-            } else if load.counters.finished == 0 {
-                load.counters.finished = 1;
-                load.finish(&mut self.engine, qos)?;
+            } else {
+                load.wind_up(&mut self.engine, qos, until)?;
             }
             if now > write_off_at {
                 load.write_off();
