@@ -36,3 +36,7 @@ pub mod connection;
 
 /// One broker a shard: inputs in, effects out.
 pub mod broker;
+
+/// The broker on the real machine; the only module that names `shards`.
+#[cfg(not(loom))]
+pub mod server;

@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use myriad::config::{Arguments, Cli, Command};
+use myriad::server;
+
+/// Measured against glibc's: small blocks without headers, memory goes back to the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -26,9 +31,17 @@ fn check(arguments: &Arguments) -> ExitCode {
 
 /// Runs the broker until it is told to stop.
 fn run(arguments: &Arguments) -> ExitCode {
-    match arguments.load() {
-        Ok(_config) => fail(&"the server is not part of this build", 1),
-        Err(error) => fail(&error, error.exit_status()),
+    let config = match arguments.load() {
+        Ok(config) => config,
+        Err(error) => return fail(&error, error.exit_status()),
+    };
+    let log = match server::start_log(&config.log.level) {
+        Ok(log) => log,
+        Err(error) => return fail(&error, 1),
+    };
+    match server::run(config, &log, || arguments.load()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
     }
 }
 

@@ -143,7 +143,7 @@ pub trait Effects {
     /// A large payload by reference, in order with `output`.
     fn output_shared(&mut self, connection: ConnectionId, bytes: Bytes);
     /// Bytes that the client has not taken yet, this turn's included.
-    fn outbound_len(&self, connection: ConnectionId) -> usize;
+    fn outbound_len(&mut self, connection: ConnectionId) -> usize;
     /// Stop reading. `Received` may not come for it until `resume`.
     fn pause(&mut self, connection: ConnectionId);
     /// Go on reading.

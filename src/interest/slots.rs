@@ -7,9 +7,9 @@ use super::{ShardId, ShardSet};
 use std::sync::OnceLock;
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicU64, Ordering::SeqCst, fence};
+use loom::sync::atomic::{AtomicU64, Ordering::SeqCst};
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst, fence};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Words of a page: 4 KB.
 const PAGE_WORDS: usize = 512;
@@ -57,17 +57,14 @@ impl Slots {
         hash as u32 & self.last
     }
 
-    /// Sets a shard's bit; true if it was clear. Sequentially consistent, and fenced against what the caller does
-    /// next: the argument is at `InterestTable`. Waits only if another shard is just allocating the same page,
+    /// Sets a shard's bit; true if it was clear. The caller fences before it tells anybody. Waits only if another shard is just allocating the same page,
     /// which happens once in the life of a page.
     pub(super) fn set(&self, slot: u32, shard: ShardId) -> bool {
         let Place { word, shift } = self.place(slot, shard);
         let Some(page) = self.pages.get(word >> self.page_log2) else { return false };
         let page = page.get_or_init(|| self.new_page());
         let Some(word) = page.get(self.within_page(word)) else { return false };
-        let before = word.fetch_or(1 << shift, SeqCst);
-        fence(SeqCst);
-        before & (1 << shift) == 0
+        word.fetch_or(1 << shift, SeqCst) & (1 << shift) == 0
     }
 
     /// Clears a shard's bit; true if it was set.
@@ -138,7 +135,7 @@ mod tests {
                 slots.add_to(slot, &mut set);
                 let expected = lone.into_iter().filter(|shard| *shard != shards - 1).map(ShardId).collect();
                 assert_eq!(set, expected, "slot {slot} of {shards} shards");
-                assert_eq!(slots.contains(slot, ShardId(shards - 1)), false);
+                assert!(!slots.contains(slot, ShardId(shards - 1)));
             }
         }
     }

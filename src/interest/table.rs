@@ -6,9 +6,9 @@ use crate::topic::levels;
 use ahash::RandomState;
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use loom::sync::atomic::{AtomicU32, Ordering::SeqCst, fence};
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst, fence};
 
 /// Slots a filter that is expected: two of them meet in one slot in one case of eight.
 const SLOTS_PER_FILTER: u64 = 8;
@@ -22,8 +22,8 @@ const NO_LEVELS: u64 = 0;
 /// each of the topic's beginnings. Shared by `Arc`.
 ///
 /// # Why no bit is ever missing
-/// Shard A subscribes: it sets its bit (`fetch_or`, sequentially consistent, then a fence), and only afterwards hands
-/// the SUBACK to the kernel. A publish that starts after that SUBACK reached somebody is read by shard B from the
+/// Shard A subscribes: it sets its bit (and raises the count below), then passes a fence, and only afterwards hands the
+/// SUBACK to the kernel. A publish that starts after that SUBACK reached somebody is read by shard B from the
 /// kernel and then loads the slot. Between A's fence and B's load runs a chain of causes, through the kernel, the
 /// network, the client, the kernel again, of which each link is a release met by an acquire (or a device that was told after
 /// a write barrier). So A's write happens before B's load, and coherence gives B that value or a later one.
@@ -34,7 +34,7 @@ const NO_LEVELS: u64 = 0;
 /// the old or the new bit, and both are right, because it runs beside the SUBSCRIBE or UNSUBSCRIBE too.
 ///
 /// The short cuts obey the same order: the count of wildcard bits is raised after the bit and before the SUBACK, and lowered
-/// after the bit is cleared; the longest prefix only ever grows, before the bit.
+/// after the bit is cleared; the longest prefix only ever grows, before the bit, and passes a fence of its own.
 #[derive(Debug)]
 pub struct InterestTable {
     shards: u16,
@@ -148,6 +148,8 @@ impl Interest for InterestTable {
         };
         if self.prefix_levels_max.load(SeqCst) < count {
             self.prefix_levels_max.fetch_max(count, SeqCst);
+            // Here and not only in `announce`, which is not called where the shard's bit is set already.
+            fence(SeqCst);
         }
         Slot(wildcard.slot_of(hash) | WILDCARD)
     }
@@ -166,6 +168,8 @@ impl Interest for InterestTable {
         if slots.set(index, shard) && slot.0 & WILDCARD != 0 {
             tables.wildcard_bits.fetch_add(1, SeqCst);
         }
+        // After the count and not only after the bit: a SUBACK must not overtake either.
+        fence(SeqCst);
     }
 
     fn withdraw(&self, shard: ShardId, slot: Slot, mask: Mask) {

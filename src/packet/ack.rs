@@ -108,3 +108,72 @@ pub fn encode_pubrel(version: ProtocolVersion, id: PacketId, reason: ReasonCode,
 pub fn encode_pubcomp(version: ProtocolVersion, id: PacketId, reason: ReasonCode, out: &mut Vec<u8>) {
     encode(version, PacketType::PubComp, id, reason, out);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Packet, PropertyId, Side, decode};
+
+    use ProtocolVersion::{V5, V31, V311};
+
+    fn error(version: ProtocolVersion, bytes: &[u8]) -> Option<Error> {
+        decode(version, bytes, Side::FromClient).err()
+    }
+
+    #[test]
+    fn a_reason_code_of_success_is_left_out() {
+        let mut out = Vec::new();
+        encode_puback(V5, PacketId::FIRST, ReasonCode::Success, &mut out);
+        encode_pubrec(V5, PacketId::FIRST, ReasonCode::QuotaExceeded, &mut out);
+        encode_pubrel(V5, PacketId::FIRST, ReasonCode::PacketIdentifierNotFound, &mut out);
+        encode_pubcomp(V311, PacketId::FIRST, ReasonCode::PacketIdentifierNotFound, &mut out);
+        assert_eq!(out, b"\x40\x02\0\x01\x50\x03\0\x01\x97\x62\x03\0\x01\x92\x70\x02\0\x01");
+    }
+
+    #[test]
+    fn mqtt_3_4_2_1_reason_codes_are_those_of_the_packet() {
+        for (first, right, wrong) in
+            [(0x40, 0x10, 0x92), (0x50, 0x97, 0x01), (0x62, 0x92, 0x80), (0x70, 0x92, 0x10)]
+        {
+            assert_eq!(error(V5, &[first, 3, 0, 1, right]), None);
+            let packet = PacketType::of_first_byte(first).unwrap_or(PacketType::PubAck);
+            assert_eq!(
+                error(V5, &[first, 3, 0, 1, wrong]),
+                Some(Error::UnknownReasonCode { packet, found: wrong })
+            );
+        }
+    }
+
+    #[test]
+    fn before_5_0_an_acknowledgement_has_two_bytes() {
+        for version in [V31, V311] {
+            let packet = PacketType::PubAck;
+            let longer = error(version, &[0x40, 3, 0, 1, 0]);
+            assert_eq!(longer, Some(Error::TrailingBytes { packet, found: 1 }));
+            assert_eq!(error(version, &[0x40, 1, 0]), Some(Error::Truncated { field: "Packet Identifier" }));
+        }
+    }
+
+    #[test]
+    fn properties_are_those_of_the_packet_and_end_with_it() {
+        let carrier = PropertyCarrier::PubRel;
+        let property = PropertyId::TopicAlias;
+        let wanted = Error::PropertyNotAllowed { carrier, property };
+        assert_eq!(error(V5, &[0x62, 7, 0, 1, 0, 3, 0x23, 0, 1]), Some(wanted));
+        let packet = PacketType::PubAck;
+        let trailing = error(V5, &[0x40, 5, 0, 1, 0, 0, 9]);
+        assert_eq!(trailing, Some(Error::TrailingBytes { packet, found: 1 }));
+        assert_eq!(error(V5, &[0x40, 4, 0, 1, 0, 1]), Some(Error::Truncated { field: "Properties" }));
+    }
+
+    #[test]
+    fn a_reason_string_is_written_and_read() {
+        let ack = Ack { reason_string: Some("full"), ..Ack::new(PacketId::FIRST, ReasonCode::QuotaExceeded) };
+        let mut out = Vec::new();
+        ack.encode(V5, PacketType::PubRec, &mut out);
+        assert_eq!(decode(V5, &out, Side::FromServer), Ok(Packet::PubRec(ack)));
+        out.clear();
+        ack.encode(V311, PacketType::PubRec, &mut out);
+        assert_eq!(out, b"\x50\x02\0\x01");
+    }
+}

@@ -68,3 +68,43 @@ pub(super) fn decode(mut body: Reader<'_>) -> Result<Auth<'_>, Error> {
     body.end(PacketType::Auth)?;
     Ok(auth)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Packet, ProtocolVersion, Side, decode};
+
+    fn error(bytes: &[u8]) -> Option<Error> {
+        decode(ProtocolVersion::V5, bytes, Side::FromClient).err()
+    }
+
+    #[test]
+    fn mqtt_3_15_2_1_reason_codes_are_its_own() {
+        for found in [0x01, 0x80, 0x8C] {
+            let wanted = Error::UnknownReasonCode { packet: PacketType::Auth, found };
+            assert_eq!(error(&[0xF0, 6, found, 4, 0x15, 0, 1, b'm']), Some(wanted));
+        }
+        assert_eq!(error(&[0xF0, 6, 0x19, 4, 0x15, 0, 1, b'm']), None);
+    }
+
+    #[test]
+    fn an_authentication_method_is_missing_only_in_an_empty_auth() {
+        assert_eq!(error(&[0xF0, 0]), None);
+        assert_eq!(error(&[0xF0, 2, 0x18, 0]), Some(Error::AuthenticationMethodMissing));
+        assert_eq!(error(&[0xF0, 1, 0]), Some(Error::Truncated { field: "Property Length" }));
+    }
+
+    #[test]
+    fn every_property_is_written_and_read() {
+        let auth = Auth {
+            reason: ReasonCode::ContinueAuthentication,
+            authentication_method: Some("SCRAM"),
+            authentication_data: Some(&[0, 255]),
+            reason_string: Some("go on"),
+            user_properties: UserProperties::default(),
+        };
+        let mut out = Vec::new();
+        auth.encode(&mut out);
+        assert_eq!(decode(ProtocolVersion::V5, &out, Side::FromServer), Ok(Packet::Auth(auth)));
+    }
+}

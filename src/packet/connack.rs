@@ -180,3 +180,80 @@ pub(super) fn decode(version: ProtocolVersion, mut body: Reader<'_>) -> Result<C
     body.end(packet)?;
     Ok(connack)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::packet::{Packet, Side, decode};
+
+    fn read(version: ProtocolVersion, bytes: &[u8]) -> Result<Packet<'_>, Error> {
+        decode(version, bytes, Side::FromServer)
+    }
+
+    #[test]
+    fn mqtt_3_2_2_1_reserved_flags_are_zero() {
+        let wanted = Error::ReservedBits { field: "Connect Acknowledge Flags", found: 2 };
+        assert_eq!(read(ProtocolVersion::V311, &[0x20, 2, 2, 0]), Err(wanted.clone()));
+        assert_eq!(read(ProtocolVersion::V5, &[0x20, 3, 2, 0, 0]), Err(wanted));
+        assert!(read(ProtocolVersion::V31, &[0x20, 2, 2, 0]).is_ok(), "3.1 does not use the byte");
+    }
+
+    #[test]
+    fn mqtt_3_2_2_6_a_refusal_has_no_session_present() {
+        let wanted = Err(Error::SessionPresentOfRefusal { found: 5 });
+        assert_eq!(read(ProtocolVersion::V311, &[0x20, 2, 1, 5]), wanted);
+        for version in [ProtocolVersion::V31, ProtocolVersion::V311, ProtocolVersion::V5] {
+            let mut out = Vec::new();
+            ConnAck::new(true, ReasonCode::NotAuthorized).encode(version, &mut out);
+            assert_eq!(out.get(2), Some(&0));
+        }
+    }
+
+    #[test]
+    fn mqtt_3_2_2_7_and_8_codes_are_those_of_the_version() {
+        let packet = PacketType::ConnAck;
+        let unknown = |found| Err(Error::UnknownReasonCode { packet, found });
+        assert_eq!(read(ProtocolVersion::V311, &[0x20, 2, 0, 6]), unknown(6));
+        assert_eq!(read(ProtocolVersion::V5, &[0x20, 3, 0, 6, 0]), unknown(6));
+        assert_eq!(read(ProtocolVersion::V5, &[0x20, 3, 0, 0x8E, 0]), unknown(0x8E));
+        let mut out = Vec::new();
+        ConnAck::new(false, ReasonCode::ServerBusy).encode(ProtocolVersion::V311, &mut out);
+        assert_eq!(out, [0x20, 2, 0, 3]);
+    }
+
+    #[test]
+    fn every_property_is_written_and_read() {
+        let mut user = Vec::new();
+        crate::packet::encode_user_property("k", "v", &mut user);
+        let connack = ConnAck {
+            session_expiry_s: Some(1),
+            receive_max: Some(2),
+            maximum_qos: QoS::AtMostOnce,
+            retain_available: false,
+            packet_bytes_max: Some(3),
+            assigned_client_id: Some("id"),
+            topic_alias_max: Some(4),
+            reason_string: Some("r"),
+            wildcard_subscriptions_available: false,
+            subscription_ids_available: false,
+            shared_subscriptions_available: false,
+            server_keep_alive: Some(5),
+            response_information: Some("i"),
+            server_reference: Some("s"),
+            authentication_method: Some("m"),
+            authentication_data: Some(&[1]),
+            user_properties: UserProperties::parse(&user).unwrap(),
+            ..ConnAck::new(true, ReasonCode::Success)
+        };
+        let mut out = Vec::new();
+        connack.encode(ProtocolVersion::V5, &mut out);
+        assert_eq!(read(ProtocolVersion::V5, &out), Ok(Packet::ConnAck(Box::new(connack))));
+    }
+
+    #[test]
+    fn maximum_qos_2_is_a_protocol_error() {
+        let found = read(ProtocolVersion::V5, &[0x20, 5, 0, 0, 2, 0x24, 2]).unwrap_err();
+        assert_eq!(found.reason_code(), ReasonCode::ProtocolError);
+    }
+}

@@ -312,3 +312,210 @@ impl<'a> Connect<'a> {
         self.user_properties.write(out);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::packet::{ErrorKind, ForwardedProperties, ReasonCode, encode_user_property};
+    use crate::topic::TopicError;
+
+    /// A CONNECT of that name, level and flags, with `rest` after the flags.
+    fn packet(name: &[u8], level: u8, flags: u8, rest: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        writer::packet(&mut out, 0x10, |out| {
+            writer::put_binary(out, name);
+            out.extend_from_slice(&[level, flags]);
+            out.extend_from_slice(rest);
+        });
+        out
+    }
+
+    fn error(name: &[u8], level: u8, flags: u8, rest: &[u8]) -> Error {
+        decode(&packet(name, level, flags, rest)).unwrap_err()
+    }
+
+    #[test]
+    fn mqtt_3_1_2_1_the_protocol_name_is_mqtt() {
+        for name in [&b"mqtt"[..], b"MQTTS", b"", b"MQIsdP", b"GET "] {
+            let found = error(name, 4, 2, b"\0\0\0\0");
+            assert_eq!(found, Error::ProtocolName);
+            assert_eq!(version(&packet(name, 4, 2, b"")), Err(Error::ProtocolName));
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_2_2_an_unsupported_level_is_told_apart() {
+        for (name, level) in
+            [(&b"MQTT"[..], 3), (b"MQTT", 6), (b"MQTT", 0x84), (b"MQIsdp", 4), (b"MQIsdp", 0x83)]
+        {
+            let found = error(name, level, 2, b"\0\0\0\0");
+            assert_eq!(found, Error::ProtocolLevel { level });
+            assert_eq!(found.reason_code(), ReasonCode::UnsupportedProtocolVersion);
+            assert_eq!(found.kind(), ErrorKind::Limit);
+        }
+        // Another version may have any content after its level.
+        assert_eq!(version(&packet(b"MQTT", 6, 0xFF, b"?")), Err(Error::ProtocolLevel { level: 6 }));
+    }
+
+    #[test]
+    fn the_version_of_a_refused_connect_is_known() {
+        let malformed = packet(b"MQTT", 5, 1, b"");
+        assert!(decode(&malformed).is_err());
+        assert_eq!(version(&malformed), Ok(ProtocolVersion::V5));
+    }
+
+    #[test]
+    fn mqtt_3_1_0_1_another_packet_is_no_connect() {
+        assert_eq!(decode(&[0xC0, 0]), Err(Error::NotConnect { packet: PacketType::PingReq }));
+        assert_eq!(version(&[0xC0, 0]), Err(Error::NotConnect { packet: PacketType::PingReq }));
+    }
+
+    #[test]
+    fn mqtt_3_1_2_3_the_reserved_flag_is_zero() {
+        for (level, rest) in [(4, &b"\0\0\0\x01a"[..]), (5, b"\0\0\0\0\x01a")] {
+            let found = error(b"MQTT", level, 0b11, rest);
+            assert_eq!(found, Error::ReservedBits { field: "Connect Flags", found: 0b11 });
+            assert_eq!(found.reason_code(), ReasonCode::MalformedPacket);
+        }
+        assert!(decode(&packet(b"MQIsdp", 3, 0b11, b"\0\0\0\x01a")).is_ok(), "3.1 does not use it");
+    }
+
+    #[test]
+    fn mqtt_3_1_2_11_will_qos_and_retain_are_zero_without_a_will() {
+        for flags in [0b0000_1010, 0b0001_0010, 0b0010_0010] {
+            assert_eq!(error(b"MQTT", 4, flags, b"\0\0\0\x01a"), Error::WillFlags { found: flags });
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_2_12_will_qos_is_not_three() {
+        let rest = b"\0\0\0\x01a\0\x01w\0\0";
+        for (name, level) in [(&b"MQTT"[..], 4), (b"MQIsdp", 3)] {
+            assert_eq!(error(name, level, 0b0001_1110, rest), Error::Qos3 { field: "Will QoS" });
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_3_11_a_will_topic_is_a_topic_name() {
+        let cases = [
+            (&b"\0\0\0\x01a\0\x01#\0\0"[..], TopicError::WildcardInName { found: '#' }),
+            (b"\0\0\0\x01a\0\0\0\0", TopicError::Empty),
+        ];
+        for (rest, reason) in cases {
+            let found = error(b"MQTT", 4, 0b110, rest);
+            assert_eq!(found, Error::TopicName { reason });
+            assert_eq!(found.reason_code(), ReasonCode::TopicNameInvalid);
+        }
+    }
+
+    #[test]
+    fn mqtt_3_1_2_22_of_3_1_1_a_password_needs_a_user_name_before_5_0() {
+        let rest = b"\0\0\0\x01a\0\x01p";
+        assert_eq!(error(b"MQTT", 4, 0x42, rest), Error::PasswordWithoutUserName);
+        assert_eq!(error(b"MQIsdp", 3, 0x42, rest), Error::PasswordWithoutUserName);
+        let rest = packet(b"MQTT", 5, 0x42, b"\0\0\0\0\x01a\0\x01p");
+        let connect = decode(&rest).unwrap();
+        assert_eq!((connect.username, connect.password), (None, Some(&b"p"[..])));
+    }
+
+    #[test]
+    fn mqtt_3_1_2_16_to_19_flags_and_payload_agree() {
+        let truncated = |field| Error::Truncated { field };
+        assert_eq!(error(b"MQTT", 4, 0x82, b"\0\0\0\x01a"), truncated("User Name"));
+        assert_eq!(error(b"MQTT", 4, 0xC2, b"\0\0\0\x01a\0\x01u"), truncated("Password"));
+        assert_eq!(error(b"MQTT", 4, 0x06, b"\0\0\0\x01a"), truncated("Will Topic"));
+        let packet_type = PacketType::Connect;
+        let found = error(b"MQTT", 4, 0x02, b"\0\0\0\x01a\0\x01u");
+        assert_eq!(found, Error::TrailingBytes { packet: packet_type, found: 3 });
+    }
+
+    #[test]
+    fn texts_are_checked_as_utf_8() {
+        assert_eq!(error(b"MQTT", 4, 2, b"\0\0\0\x01\xFF"), Error::Utf8 { field: "Client Identifier" });
+        assert_eq!(error(b"MQTT", 4, 2, b"\0\0\0\x01\0"), Error::Nul { field: "Client Identifier" });
+        let rest = b"\0\0\0\x01a\0\x03\xED\xA0\x80";
+        assert_eq!(error(b"MQTT", 4, 0x82, rest), Error::Utf8 { field: "User Name" });
+        let binary = packet(b"MQTT", 4, 0xC2, b"\0\0\0\x01a\0\x01u\0\x02\xFF\0");
+        assert_eq!(decode(&binary).unwrap().password, Some(&b"\xFF\0"[..]));
+    }
+
+    #[test]
+    fn every_property_of_5_0_is_read() {
+        let mut user = Vec::new();
+        encode_user_property("k", "1", &mut user);
+        encode_user_property("k", "2", &mut user);
+        let mut forwarded = Vec::new();
+        let properties = ForwardedProperties {
+            payload_is_utf8: true,
+            response_topic: Some("r"),
+            user_properties: &[("w", "x")],
+            ..Default::default()
+        };
+        Forwarded::encode(&properties, &mut forwarded);
+        let connect = Connect {
+            keep_alive: 9,
+            username: Some("u"),
+            password: Some(&[0xFF]),
+            will: Some(Will {
+                qos: QoS::ExactlyOnce,
+                retain: true,
+                topic: "w/t",
+                payload: "ü".as_bytes(),
+                delay_s: 7,
+                expiry_s: Some(8),
+                forwarded: Forwarded::parse(&forwarded).unwrap(),
+            }),
+            session_expiry_s: Some(u32::MAX),
+            receive_max: Some(1),
+            packet_bytes_max: Some(2),
+            topic_alias_max: Some(0),
+            request_response_information: true,
+            request_problem_information: false,
+            authentication_method: Some("m"),
+            authentication_data: Some(&[]),
+            user_properties: UserProperties::parse(&user).unwrap(),
+            ..Connect::new(ProtocolVersion::V5, "id")
+        };
+        let mut out = Vec::new();
+        connect.encode(&mut out);
+        let found = decode(&out).unwrap();
+        assert_eq!(found, connect);
+        assert_eq!(found.user_properties.iter().collect::<Vec<_>>(), [("k", "1"), ("k", "2")]);
+        assert_eq!(found.will.unwrap().check_payload_format(), Ok(()));
+    }
+
+    #[test]
+    fn absent_properties_have_their_defaults() {
+        let bytes = packet(b"MQTT", 5, 2, b"\0\x3c\0\0\x01a");
+        let wanted = Connect { keep_alive: 60, ..Connect::new(ProtocolVersion::V5, "a") };
+        assert_eq!(decode(&bytes), Ok(wanted));
+    }
+
+    #[test]
+    fn authentication_data_needs_a_method() {
+        let found = error(b"MQTT", 5, 2, b"\0\0\x04\x16\0\x01d\0\x01a");
+        assert_eq!(found, Error::AuthenticationDataWithoutMethod { packet: PacketType::Connect });
+        assert_eq!(found.reason_code(), ReasonCode::ProtocolError);
+    }
+
+    #[test]
+    fn a_will_payload_that_is_no_utf_8_is_told() {
+        let bytes = packet(b"MQTT", 5, 6, b"\0\0\0\0\x01a\x02\x01\x01\0\x01w\0\x01\xFF");
+        let will = decode(&bytes).unwrap().will.unwrap();
+        assert_eq!(will.check_payload_format(), Err(Error::PayloadFormat));
+    }
+
+    #[test]
+    fn of_3_1_the_remaining_length_takes_precedence_over_the_flags() {
+        for (rest, username, password) in [
+            (&b"\0\0\0\x01a"[..], None, None),
+            (b"\0\0\0\x01a\0\x01u", Some("u"), None),
+            (b"\0\0\0\x01a\0\x01u\0\x01p", Some("u"), Some(&b"p"[..])),
+        ] {
+            let bytes = packet(b"MQIsdp", 3, 0xC2, rest);
+            let connect = decode(&bytes).unwrap();
+            assert_eq!((connect.username, connect.password), (username, password));
+        }
+    }
+}

@@ -100,3 +100,68 @@ fn properties<'a>(disconnect: &mut Disconnect<'a>, side: Side, block: Reader<'a>
     disconnect.user_properties = UserProperties::of_checked(block.peek());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Packet, decode};
+
+    use ProtocolVersion::{V5, V31, V311};
+
+    #[test]
+    fn mqtt_3_14_1_1_flags_are_zero() {
+        let packet = PacketType::Disconnect;
+        let wanted = Error::FixedHeaderFlags { packet, found: 1, expected: 0 };
+        assert_eq!(decode(V311, &[0xE1, 0], Side::FromClient), Err(wanted));
+        assert!(decode(V31, &[0xE1, 0], Side::FromClient).is_ok());
+    }
+
+    #[test]
+    fn mqtt_3_14_0_1_servers_send_it_in_5_0_only() {
+        let packet = PacketType::Disconnect;
+        let wanted = Error::WrongSide { packet, side: Side::FromServer };
+        assert_eq!(decode(V311, &[0xE0, 0], Side::FromServer), Err(wanted));
+        assert!(decode(V5, &[0xE0, 1, 0x8B], Side::FromServer).is_ok());
+    }
+
+    #[test]
+    fn mqtt_3_14_2_2_a_server_changes_no_session_expiry() {
+        let bytes = [0xE0, 7, 0, 5, 0x11, 0, 0, 0, 9];
+        match decode(V5, &bytes, Side::FromClient) {
+            Ok(Packet::Disconnect(disconnect)) => assert_eq!(disconnect.session_expiry_s, Some(9)),
+            other => panic!("{other:?}"),
+        }
+        let found = decode(V5, &bytes, Side::FromServer);
+        assert!(matches!(found, Err(Error::PropertyFromWrongSide { .. })));
+    }
+
+    #[test]
+    fn the_reason_is_left_out_where_it_says_nothing() {
+        for (version, reason, wanted) in [
+            (V5, ReasonCode::Success, &b"\xe0\0"[..]),
+            (V5, ReasonCode::SessionTakenOver, b"\xe0\x01\x8e"),
+            (V311, ReasonCode::SessionTakenOver, b"\xe0\0"),
+        ] {
+            let mut out = Vec::new();
+            encode_disconnect(version, reason, &mut out);
+            assert_eq!(out, wanted);
+        }
+        let found = decode(V311, &[0xE0, 1, 0], Side::FromClient);
+        assert_eq!(found, Err(Error::TrailingBytes { packet: PacketType::Disconnect, found: 1 }));
+        let found = decode(V5, &[0xE0, 1, 0x92], Side::FromClient);
+        assert_eq!(found, Err(Error::UnknownReasonCode { packet: PacketType::Disconnect, found: 0x92 }));
+    }
+
+    #[test]
+    fn all_properties_are_written_and_read() {
+        let disconnect = Disconnect {
+            session_expiry_s: Some(0),
+            reason_string: Some("why"),
+            server_reference: Some("other"),
+            ..Disconnect::new(ReasonCode::DisconnectWithWill)
+        };
+        let mut out = Vec::new();
+        disconnect.encode(V5, &mut out);
+        assert_eq!(decode(V5, &out, Side::FromClient), Ok(Packet::Disconnect(disconnect)));
+    }
+}

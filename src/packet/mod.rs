@@ -186,3 +186,8 @@ impl Packet<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

@@ -22,3 +22,18 @@ pub fn encode_pingreq(out: &mut Vec<u8>) {
 pub fn encode_pingresp(out: &mut Vec<u8>) {
     out.extend_from_slice(&PINGRESP);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Packet, ProtocolVersion, Side};
+
+    #[test]
+    fn a_ping_has_no_content() {
+        let read = |bytes, side| super::super::decode(ProtocolVersion::V311, bytes, side);
+        assert_eq!(read(&PINGREQ, Side::FromClient), Ok(Packet::PingReq));
+        assert_eq!(read(&PINGRESP, Side::FromServer), Ok(Packet::PingResp));
+        let packet = PacketType::PingReq;
+        assert_eq!(read(&[0xC0, 1, 0], Side::FromClient), Err(Error::TrailingBytes { packet, found: 1 }));
+    }
+}

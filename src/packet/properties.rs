@@ -357,3 +357,161 @@ pub fn encode_user_property(name: &str, value: &str, out: &mut Vec<u8>) {
     put_string(out, name);
     put_string(out, value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{ErrorKind, ReasonCode};
+
+    const CARRIERS: [PropertyCarrier; 14] = [
+        PropertyCarrier::Will,
+        PropertyCarrier::Connect,
+        PropertyCarrier::ConnAck,
+        PropertyCarrier::Publish,
+        PropertyCarrier::PubAck,
+        PropertyCarrier::PubRec,
+        PropertyCarrier::PubRel,
+        PropertyCarrier::PubComp,
+        PropertyCarrier::Subscribe,
+        PropertyCarrier::SubAck,
+        PropertyCarrier::Unsubscribe,
+        PropertyCarrier::UnsubAck,
+        PropertyCarrier::Disconnect,
+        PropertyCarrier::Auth,
+    ];
+
+    /// One property of that identifier, with a value that is right.
+    fn encoded(id: PropertyId) -> Vec<u8> {
+        let value: &[u8] = match id {
+            PropertyId::MessageExpiryInterval
+            | PropertyId::SessionExpiryInterval
+            | PropertyId::WillDelayInterval
+            | PropertyId::MaximumPacketSize => &[0, 0, 0, 1],
+            PropertyId::ServerKeepAlive
+            | PropertyId::ReceiveMaximum
+            | PropertyId::TopicAliasMaximum
+            | PropertyId::TopicAlias => &[0, 1],
+            PropertyId::ContentType
+            | PropertyId::ResponseTopic
+            | PropertyId::CorrelationData
+            | PropertyId::AssignedClientIdentifier
+            | PropertyId::AuthenticationMethod
+            | PropertyId::AuthenticationData
+            | PropertyId::ResponseInformation
+            | PropertyId::ServerReference
+            | PropertyId::ReasonString => &[0, 1, b'x'],
+            PropertyId::UserProperty => &[0, 1, b'k', 0, 1, b'v'],
+            _ => &[1],
+        };
+        [&[id as u8], value].concat()
+    }
+
+    fn read(carrier: PropertyCarrier, block: &[u8]) -> Result<usize, Error> {
+        let mut reader = PropertyReader::new(Reader::new(block), carrier);
+        let mut count = 0;
+        while reader.next()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    #[test]
+    fn table_2_4_every_property_belongs_to_its_packets() {
+        let mut pairs = 0;
+        for carrier in CARRIERS {
+            for id in PropertyId::ALL {
+                let found = read(carrier, &encoded(*id));
+                if id.is_valid_in(carrier) {
+                    assert_eq!(found, Ok(1), "{id:?} of {carrier:?}");
+                    pairs += 1;
+                } else {
+                    let wanted = Error::PropertyNotAllowed { carrier, property: *id };
+                    assert_eq!(wanted.reason_code(), ReasonCode::MalformedPacket);
+                    assert_eq!(found, Err(wanted));
+                }
+            }
+        }
+        // Will 7, CONNECT 9, CONNACK 17, PUBLISH 8, four acknowledgements, SUBACK and UNSUBACK 2 each,
+        // SUBSCRIBE 2, UNSUBSCRIBE 1, DISCONNECT 4, AUTH 4.
+        assert_eq!(pairs, 7 + 9 + 17 + 8 + 6 * 2 + 2 + 1 + 4 + 4);
+    }
+
+    #[test]
+    fn every_property_but_two_is_there_once() {
+        for carrier in CARRIERS {
+            for id in PropertyId::ALL.iter().filter(|id| id.is_valid_in(carrier)) {
+                let twice = encoded(*id).repeat(2);
+                let repeats = *id == PropertyId::UserProperty
+                    || (*id == PropertyId::SubscriptionIdentifier && carrier == PropertyCarrier::Publish);
+                let found = read(carrier, &twice);
+                if repeats {
+                    assert_eq!(found, Ok(2));
+                } else {
+                    let wanted = Error::PropertyTwice { carrier, property: *id };
+                    assert_eq!(wanted.reason_code(), ReasonCode::ProtocolError);
+                    assert_eq!(found, Err(wanted));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_protocol_errors() {
+        let connect = PropertyCarrier::Connect;
+        let cases: [(PropertyCarrier, &[u8]); 9] = [
+            (connect, &[0x21, 0, 0]),
+            (connect, &[0x27, 0, 0, 0, 0]),
+            (connect, &[0x17, 2]),
+            (connect, &[0x19, 255]),
+            (PropertyCarrier::Publish, &[0x0B, 0]),
+            (PropertyCarrier::Publish, &[0x01, 2]),
+            (PropertyCarrier::ConnAck, &[0x24, 2]),
+            (PropertyCarrier::ConnAck, &[0x25, 2]),
+            (PropertyCarrier::ConnAck, &[0x2A, 2]),
+        ];
+        for (carrier, block) in cases {
+            let found = read(carrier, block);
+            let found = found.as_ref().map_err(|error| (error.kind(), error.reason_code()));
+            assert_eq!(found, Err((ErrorKind::Protocol, ReasonCode::ProtocolError)), "{block:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_identifiers_are_malformed() {
+        let carrier = PropertyCarrier::Connect;
+        for found in [0x00, 0x04, 0x0A, 0x14, 0x20, 0x2B, 0x7F] {
+            let unknown = Error::UnknownProperty { carrier, found };
+            assert_eq!(unknown.reason_code(), ReasonCode::MalformedPacket);
+            assert_eq!(read(carrier, &[found as u8, 0, 0, 0, 0]), Err(unknown));
+        }
+        assert_eq!(read(carrier, &[0xA6, 0x01]), Err(Error::UnknownProperty { carrier, found: 166 }));
+        let padded = Error::VariableByteInteger { field: "Property Identifier" };
+        assert_eq!(read(carrier, &[0xA1, 0x00, 0, 1]), Err(padded));
+    }
+
+    #[test]
+    fn every_cut_property_is_truncated() {
+        for carrier in CARRIERS {
+            for id in PropertyId::ALL.iter().filter(|id| id.is_valid_in(carrier)) {
+                let whole = encoded(*id);
+                for end in 1..whole.len() {
+                    let found = read(carrier, whole.get(..end).unwrap_or_default());
+                    assert!(matches!(found, Err(Error::Truncated { .. })), "{id:?} cut at {end}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn user_properties_keep_their_order_and_repeat() {
+        let mut encoded = Vec::new();
+        let pairs = [("b", "1"), ("a", ""), ("b", "1"), ("", "ü")];
+        for (name, value) in pairs {
+            encode_user_property(name, value, &mut encoded);
+        }
+        let properties = UserProperties::parse(&encoded);
+        assert_eq!(properties.map(|found| found.iter().collect::<Vec<_>>()), Ok(pairs.to_vec()));
+        assert!(UserProperties::parse(&[0x1F, 0, 0]).is_err());
+        assert!(UserProperties::default().is_empty());
+    }
+}

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use super::fixed_header::{PACKET_BYTES_MAX, REMAINING_LENGTH_MAX, publish_qos};
 use super::forwarded::ForwardedSpan;
 use super::properties::{Property, PropertyCarrier, PropertyReader, next_checked};
-use super::reader::Reader;
+use super::reader::{Reader, any_byte};
 use super::writer::{put_string, put_u16, put_u16_property, put_u32_property, put_varint, varint_len};
 use super::{Error, Forwarded, PacketId, PacketType, PropertyId, ProtocolVersion, QoS, Side};
 use crate::topic::TopicError;
@@ -69,6 +69,7 @@ impl std::fmt::Debug for SubscriptionIds<'_> {
 }
 
 /// Reads what follows the fixed header with those `flags`.
+#[inline]
 pub(super) fn decode<'a>(
     version: ProtocolVersion,
     side: Side,
@@ -113,11 +114,12 @@ pub(super) fn decode<'a>(
 }
 
 /// Reads a Topic Name: one pass for well-formed UTF-8, one for U+0000 and wildcards ([MQTT-3.3.2-2]).
+#[inline]
 fn topic_name<'a>(body: &mut Reader<'a>) -> Result<&'a str, Error> {
     const FIELD: &str = "Topic Name";
     let bytes = body.binary(FIELD)?;
     let topic = std::str::from_utf8(bytes).map_err(|_| Error::Utf8 { field: FIELD })?;
-    if !bytes.iter().fold(false, |found, byte| found | matches!(*byte, 0 | b'+' | b'#')) {
+    if !any_byte(bytes, |byte| (byte == 0) | (byte == b'+') | (byte == b'#')) {
         return Ok(topic);
     }
     Err(match topic.chars().find(|c| matches!(c, '+' | '#')) {
@@ -284,4 +286,201 @@ pub fn encode_publish_head(head: &PublishHead<'_>, out: &mut Vec<u8>) -> Result<
         out.extend_from_slice(head.forwarded);
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::packet::tests::Random;
+    use crate::packet::{ErrorKind, Packet, ReasonCode, decode};
+
+    use ProtocolVersion::{V5, V31, V311};
+
+    fn read(version: ProtocolVersion, bytes: &[u8]) -> Result<Publish<'_>, Error> {
+        match decode(version, bytes, Side::FromClient)? {
+            Packet::Publish(publish) => Ok(publish),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A PUBLISH of 5.0 with QoS 0, topic `a`, those properties and that payload.
+    fn with_properties(properties: &[u8], payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        crate::packet::writer::packet(&mut out, 0x30, |out| {
+            put_string(out, "a");
+            put_varint(out, properties.len());
+            out.extend_from_slice(properties);
+            out.extend_from_slice(payload);
+        });
+        out
+    }
+
+    #[test]
+    fn mqtt_3_3_1_2_dup_is_zero_with_qos_0() {
+        for version in [V311, V5] {
+            assert_eq!(read(version, b"\x38\x04\0\x01a\0"), Err(Error::DupWithQos0));
+        }
+        assert_eq!(read(V31, b"\x38\x04\0\x01a\0").map(|publish| publish.dup), Ok(false));
+        let mut out = Vec::new();
+        let publish = Publish { dup: true, ..read(V311, b"\x30\x03\0\x01a").unwrap() };
+        publish.encode(V311, &mut out).unwrap();
+        assert_eq!(out, b"\x30\x03\0\x01a");
+    }
+
+    #[test]
+    fn mqtt_3_3_1_4_qos_3_is_malformed() {
+        let found = read(V5, b"\x36\x06\0\x01a\0\x01\0").unwrap_err();
+        assert_eq!(found, Error::Qos3 { field: "QoS of PUBLISH" });
+        assert_eq!((found.kind(), found.reason_code()), (ErrorKind::Malformed, ReasonCode::MalformedPacket));
+    }
+
+    #[test]
+    fn mqtt_3_3_2_1_the_topic_name_is_utf_8() {
+        assert_eq!(read(V311, b"\x30\x03\0\x01\xff"), Err(Error::Utf8 { field: "Topic Name" }));
+        assert_eq!(read(V311, b"\x30\x03\0\x01\0"), Err(Error::Nul { field: "Topic Name" }));
+        assert_eq!(read(V311, b"\x30\x04\0\x05ab"), Err(Error::Truncated { field: "Topic Name" }));
+        assert_eq!(read(V311, b"\x30\x05\0\x03\xef\xbb\xbf").map(|publish| publish.topic), Ok("\u{feff}"));
+    }
+
+    #[test]
+    fn mqtt_3_3_2_2_the_topic_name_has_no_wildcards() {
+        for (topic, found) in [("a/+", '+'), ("#", '#'), ("a+b", '+')] {
+            let mut bytes = vec![0x30, 2 + topic.len() as u8];
+            put_string(&mut bytes, topic);
+            let error = read(V311, &bytes).unwrap_err();
+            assert_eq!(error, Error::TopicName { reason: TopicError::WildcardInName { found } });
+            assert_eq!(error.reason_code(), ReasonCode::TopicNameInvalid);
+        }
+    }
+
+    #[test]
+    fn an_empty_topic_name_needs_a_topic_alias() {
+        let reason = TopicError::Empty;
+        assert_eq!(read(V311, b"\x30\x02\0\0"), Err(Error::TopicName { reason }));
+        assert_eq!(read(V31, b"\x30\x02\0\0"), Err(Error::TopicName { reason }));
+        let found = read(V5, b"\x30\x03\0\0\0").unwrap_err();
+        assert_eq!((found.clone(), found.reason_code()), (Error::TopicMissing, ReasonCode::ProtocolError));
+        let publish = read(V5, b"\x30\x06\0\0\x03\x23\0\x07").unwrap();
+        assert_eq!((publish.topic, publish.topic_alias), ("", NonZeroU16::new(7)));
+    }
+
+    #[test]
+    fn mqtt_3_3_2_8_a_topic_alias_is_not_zero() {
+        let bytes = with_properties(&[0x23, 0, 0], b"");
+        let found = read(V5, &bytes).unwrap_err();
+        assert_eq!(
+            (found.clone(), found.reason_code()),
+            (Error::TopicAliasZero, ReasonCode::TopicAliasInvalid)
+        );
+    }
+
+    #[test]
+    fn mqtt_3_3_4_6_a_client_sends_no_subscription_identifier() {
+        let bytes = with_properties(&[0x0B, 1], b"");
+        let found = read(V5, &bytes).unwrap_err();
+        assert!(matches!(found, Error::PropertyFromWrongSide { .. }));
+        assert_eq!(found.reason_code(), ReasonCode::ProtocolError);
+        assert!(decode(V5, &bytes, Side::FromServer).is_ok());
+        let zero = with_properties(&[0x0B, 0], b"");
+        assert!(matches!(decode(V5, &zero, Side::FromServer), Err(Error::PropertyValue { .. })));
+    }
+
+    #[test]
+    fn payload_format_indicator_is_checked_when_asked() {
+        let text = with_properties(&[0x01, 1], "ä\0".as_bytes());
+        assert_eq!(read(V5, &text).unwrap().check_payload_format(), Ok(()));
+        let bytes = with_properties(&[0x01, 1], &[0xFF]);
+        let found = read(V5, &bytes).unwrap().check_payload_format().unwrap_err();
+        assert_eq!(found.reason_code(), ReasonCode::PayloadFormatInvalid);
+        let unspecified = with_properties(&[0x01, 0], &[0xFF]);
+        assert_eq!(read(V5, &unspecified).unwrap().check_payload_format(), Ok(()));
+        let neither = with_properties(&[0x01, 2], &[]);
+        assert!(matches!(read(V5, &neither), Err(Error::PropertyValue { found: 2, .. })));
+    }
+
+    #[test]
+    fn mqtt_3_3_2_17_user_properties_travel_in_order_without_the_others() {
+        let key = |name: &[u8]| [&[0x26, 0, 1], name, &[0, 0]].concat();
+        let (a, b) = (key(b"a"), key(b"b"));
+        let expiry = [0x02, 0, 0, 0, 9];
+        let alias = [0x23, 0, 3];
+        let inside = with_properties(&[&b[..], &expiry, &a, &alias, &b].concat(), b"x");
+        let publish = read(V5, &inside).unwrap();
+        assert_eq!((publish.expiry_s, publish.topic_alias), (Some(9), NonZeroU16::new(3)));
+        assert_eq!(publish.forwarded.as_slice(), None);
+        assert_eq!(publish.forwarded.len(), 18);
+        let mut out = Vec::new();
+        publish.forwarded.write(&mut out);
+        assert_eq!(out, [&b[..], &a, &b].concat());
+
+        let around = with_properties(&[&expiry[..], &b, &a, &alias].concat(), b"x");
+        let publish = read(V5, &around).unwrap();
+        assert_eq!(publish.forwarded.as_slice(), Some(&[&b[..], &a].concat()[..]), "no copy is needed");
+        assert_eq!(publish.payload, b"x");
+    }
+
+    #[test]
+    fn lengths_are_known_before_anything_is_written() {
+        let mut random = Random::new(1);
+        let forwarded = [0x26, 0, 1, b'k', 0, 1, b'v'];
+        let topic = "t".repeat(300);
+        for _ in 0..20_000 {
+            let qos = QoS::from_bits(random.below(3) as u8).unwrap();
+            let ids: Vec<u32> = (0..random.below(4)).map(|_| 1 + random.below(1 << 27) as u32).collect();
+            let head = PublishHead {
+                version: [V31, V311, V5][random.below(3)],
+                dup: random.below(2) == 1,
+                qos,
+                retain: random.below(2) == 1,
+                topic: &topic[..1 + random.below(299)],
+                packet_id: PacketId::new(9).filter(|_| qos != QoS::AtMostOnce),
+                expiry_s: Some(7).filter(|_| random.below(2) == 1),
+                topic_alias: NonZeroU16::new(random.below(3) as u16),
+                subscription_ids: &ids,
+                forwarded: &forwarded[..7 * random.below(2)],
+                payload_len: random.below(40_000),
+            };
+            let mut out = Vec::new();
+            encode_publish_head(&head, &mut out).unwrap();
+            out.resize(out.len() + head.payload_len, 0);
+            assert_eq!(out.len(), publish_len(&head));
+            let Ok(Packet::Publish(publish)) = decode(head.version, &out, Side::FromServer) else {
+                panic!("{head:?}");
+            };
+            assert_eq!((publish.topic, publish.qos, publish.retain), (head.topic, head.qos, head.retain));
+            assert_eq!((publish.packet_id, publish.payload.len()), (head.packet_id, head.payload_len));
+            if head.version.is_v5() {
+                assert!(publish.subscription_ids.iter().eq(ids.iter().copied()));
+                assert_eq!((publish.expiry_s, publish.topic_alias), (head.expiry_s, head.topic_alias));
+                assert_eq!(publish.forwarded.len(), head.forwarded.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_remaining_length_expresses_is_not_written() {
+        let head = PublishHead {
+            version: V311,
+            dup: false,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic: "t",
+            packet_id: None,
+            expiry_s: None,
+            topic_alias: None,
+            subscription_ids: &[],
+            forwarded: &[],
+            payload_len: REMAINING_LENGTH_MAX as usize - 3,
+        };
+        let mut out = Vec::new();
+        assert_eq!(encode_publish_head(&head, &mut out), Ok(()));
+        assert_eq!(out, b"\x30\xff\xff\xff\x7f\0\x01t");
+        assert_eq!(publish_len(&head), PACKET_BYTES_MAX as usize);
+        out.clear();
+        for payload_len in [head.payload_len + 1, usize::MAX] {
+            let found = encode_publish_head(&PublishHead { payload_len, ..head }, &mut out);
+            assert!(matches!(found, Err(Error::PacketTooLarge { .. })) && out.is_empty());
+        }
+    }
 }

@@ -108,3 +108,56 @@ fn encode(
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Packet, Side, decode};
+
+    use ProtocolVersion::{V5, V31, V311};
+
+    #[test]
+    fn mqtt_3_9_3_2_codes_are_those_of_the_version() {
+        for found in 0..=u8::MAX {
+            let before = decode(V311, &[0x90, 3, 0, 1, found], Side::FromServer).is_ok();
+            assert_eq!(before, matches!(found, 0 | 1 | 2 | 0x80), "{found}");
+            let bytes = [0x90, 4, 0, 1, 0, found];
+            let valid =
+                ReasonCode::from_value(found).is_some_and(|code| code.is_valid_in(PacketType::SubAck));
+            assert_eq!(decode(V5, &bytes, Side::FromServer).is_ok(), valid, "{found}");
+        }
+    }
+
+    #[test]
+    fn every_failure_is_0x80_before_5_0() {
+        let reasons = [ReasonCode::GrantedQoS2, ReasonCode::NotAuthorized, ReasonCode::Success];
+        for (version, wanted) in [
+            (V31, &b"\x90\x05\0\x01\x02\x80\0"[..]),
+            (V311, b"\x90\x05\0\x01\x02\x80\0"),
+            (V5, b"\x90\x06\0\x01\0\x02\x87\0"),
+        ] {
+            let mut out = Vec::new();
+            encode_suback(version, PacketId::FIRST, reasons, &mut out);
+            assert_eq!(out, wanted);
+        }
+    }
+
+    #[test]
+    fn a_suback_without_codes_answers_nothing() {
+        let found = decode(V311, &[0x90, 2, 0, 1], Side::FromServer);
+        assert_eq!(found, Err(Error::NoEntries { packet: PacketType::SubAck }));
+    }
+
+    #[test]
+    fn reason_string_and_codes_are_written_and_read() {
+        let suback = SubAck {
+            packet_id: PacketId::FIRST,
+            reason_string: Some("why"),
+            user_properties: UserProperties::default(),
+            reasons: ReasonCodes { bytes: &[1; 200] },
+        };
+        let mut out = Vec::new();
+        suback.encode(V5, &mut out);
+        assert_eq!(decode(V5, &out, Side::FromServer), Ok(Packet::SubAck(suback)));
+    }
+}

@@ -199,3 +199,93 @@ pub fn encode_subscribe<'f>(
         }
     });
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::packet::{Packet, ReasonCode, Side, decode};
+
+    use ProtocolVersion::{V5, V31, V311};
+
+    fn error(version: ProtocolVersion, bytes: &[u8]) -> Error {
+        decode(version, bytes, Side::FromClient).unwrap_err()
+    }
+
+    #[test]
+    fn mqtt_3_8_1_1_flags_are_0010() {
+        let body = b"\x0a\0\x01\0\x01a\0\0\x01b\0";
+        for flags in (0..16_u8).filter(|flags| *flags != 2) {
+            let packet = [&[0x80 | flags], &body[..]].concat();
+            let wanted = Error::FixedHeaderFlags { packet: PacketType::Subscribe, found: flags, expected: 2 };
+            assert_eq!(error(V311, &packet), wanted);
+            assert!(decode(V31, &packet, Side::FromClient).is_ok());
+        }
+    }
+
+    #[test]
+    fn mqtt_3_8_3_2_there_is_at_least_one_entry() {
+        let found = error(V311, b"\x82\x02\0\x01");
+        assert_eq!(found, Error::NoEntries { packet: PacketType::Subscribe });
+        assert_eq!(found.reason_code(), ReasonCode::ProtocolError);
+        assert_eq!(error(V5, b"\x82\x03\0\x01\0"), Error::NoEntries { packet: PacketType::Subscribe });
+    }
+
+    #[test]
+    fn mqtt_3_8_3_4_and_5_reserved_bits_of_the_options_are_zero() {
+        for byte in 0..=u8::MAX {
+            let read = |version| SubscriptionOptions::from_byte(version, byte);
+            assert_eq!(read(V31).is_ok(), byte & 3 != 3);
+            assert_eq!(read(V311).is_ok(), byte < 3);
+            assert_eq!(read(V5).is_ok(), byte < 0x40 && byte & 3 != 3 && byte >> 4 != 3);
+            if let Ok(options) = read(V5) {
+                assert_eq!(options.to_byte(V5), byte);
+                assert_eq!(options.to_byte(V311), byte & 3);
+            }
+        }
+        assert_eq!(error(V311, b"\x82\x06\0\x01\0\x01a\x04").reason_code(), ReasonCode::MalformedPacket);
+        let retain_handling = error(V5, b"\x82\x07\0\x01\0\0\x01a\x30");
+        assert_eq!(retain_handling.reason_code(), ReasonCode::ProtocolError);
+    }
+
+    #[test]
+    fn mqtt_3_8_3_1_topic_filters_are_utf_8() {
+        let field = "Topic Filter";
+        assert_eq!(error(V311, b"\x82\x06\0\x01\0\x01\xff\0"), Error::Utf8 { field });
+        // The second entry is checked as well, before any is acted on.
+        assert_eq!(error(V311, b"\x82\x0a\0\x01\0\x01a\0\0\x01\0\0"), Error::Nul { field });
+        let field = "Subscription Options";
+        assert_eq!(error(V311, b"\x82\x05\0\x01\0\x01a"), Error::Truncated { field });
+    }
+
+    #[test]
+    fn a_subscription_identifier_is_there_once_and_not_zero() {
+        let twice = error(V5, b"\x82\x0b\0\x01\x04\x0b\x01\x0b\x02\0\x01a\0");
+        assert!(matches!(twice, Error::PropertyTwice { .. }));
+        assert_eq!(twice.reason_code(), ReasonCode::ProtocolError);
+        let zero = error(V5, b"\x82\x09\0\x01\x02\x0b\0\0\x01a\0");
+        assert!(matches!(zero, Error::PropertyValue { found: 0, .. }));
+    }
+
+    #[test]
+    fn entries_keep_their_order() {
+        let options = SubscriptionOptions {
+            qos: QoS::AtLeastOnce,
+            no_local: true,
+            retain_as_published: true,
+            retain_handling: RetainHandling::DoNotSend,
+        };
+        let entries = [
+            Subscription { filter: "b/#", options },
+            Subscription { filter: "a", options: SubscriptionOptions::default() },
+        ];
+        let mut out = Vec::new();
+        let none = UserProperties::default();
+        encode_subscribe(V5, PacketId::FIRST, Some(268_435_455), &none, entries, &mut out);
+        let Ok(Packet::Subscribe(subscribe)) = decode(V5, &out, Side::FromClient) else {
+            panic!("{out:?}");
+        };
+        assert_eq!(subscribe.subscription_id, Some(268_435_455));
+        assert_eq!(subscribe.subscriptions.collect::<Vec<_>>(), entries);
+    }
+}

@@ -74,3 +74,27 @@ fn encode(
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Side, decode};
+
+    #[test]
+    fn mqtt_3_11_3_1_codes_exist_in_5_0_only() {
+        let reasons = [ReasonCode::Success, ReasonCode::NoSubscriptionExisted];
+        for (version, wanted) in [
+            (ProtocolVersion::V311, &b"\xb0\x02\0\x01"[..]),
+            (ProtocolVersion::V5, b"\xb0\x05\0\x01\0\0\x11"),
+        ] {
+            let mut out = Vec::new();
+            encode_unsuback(version, PacketId::FIRST, reasons, &mut out);
+            assert_eq!(out, wanted);
+        }
+        let packet = PacketType::UnsubAck;
+        let longer = decode(ProtocolVersion::V311, &[0xB0, 3, 0, 1, 0], Side::FromServer);
+        assert_eq!(longer, Err(Error::TrailingBytes { packet, found: 1 }));
+        let granted = decode(ProtocolVersion::V5, &[0xB0, 4, 0, 1, 0, 1], Side::FromServer);
+        assert_eq!(granted, Err(Error::UnknownReasonCode { packet, found: 1 }));
+    }
+}

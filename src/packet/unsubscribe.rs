@@ -92,3 +92,38 @@ pub fn encode_unsubscribe<'f>(
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Packet, Side, decode};
+
+    #[test]
+    fn mqtt_3_10_3_2_there_is_at_least_one_filter() {
+        for (version, bytes) in
+            [(ProtocolVersion::V311, &b"\xa2\x02\0\x01"[..]), (ProtocolVersion::V5, b"\xa2\x03\0\x01\0")]
+        {
+            let found = decode(version, bytes, Side::FromClient);
+            assert_eq!(found, Err(Error::NoEntries { packet: PacketType::Unsubscribe }));
+        }
+    }
+
+    #[test]
+    fn mqtt_3_10_3_1_filters_are_utf_8_and_in_order() {
+        let mut out = Vec::new();
+        let filters = ["b/#", "a", "$share/g/x"];
+        encode_unsubscribe(
+            ProtocolVersion::V5,
+            PacketId::FIRST,
+            &UserProperties::default(),
+            filters,
+            &mut out,
+        );
+        match decode(ProtocolVersion::V5, &out, Side::FromClient) {
+            Ok(Packet::Unsubscribe(packet)) => assert!(packet.filters.eq(filters)),
+            other => panic!("{other:?}"),
+        }
+        let found = decode(ProtocolVersion::V311, b"\xa2\x05\0\x01\0\x01\x80", Side::FromClient);
+        assert_eq!(found, Err(Error::Utf8 { field: "Topic Filter" }));
+    }
+}

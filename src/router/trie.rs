@@ -133,8 +133,7 @@ impl Trie {
             paths.extend(self.literal_child(&self.root, ROOT, first).map(|child| (child, rest)));
         }
         while let Some((mut node, mut rest)) = paths.pop() {
-            loop {
-                let Some(links) = self.links(node) else { break };
+            while let Some(links) = self.links(node) {
                 // The parent level too: `a/#` matches `a`.
                 out.extend(FilterId::some(links.multi));
                 let Some(level) = topic.get(rest..).and_then(|rest| levels(rest).next()) else {
