@@ -48,7 +48,8 @@ impl<A: Application> Io<'_, A> {
     }
 
     /// Bytes that the socket has not taken, those of this turn included.
-    pub fn outbound_len(&mut self, connection: ConnectionId) -> usize {
+    #[must_use]
+    pub fn outbound_len(&self, connection: ConnectionId) -> usize {
         self.core.net.outbound_len(connection)
     }
 

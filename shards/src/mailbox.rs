@@ -94,6 +94,8 @@ struct Outlet<M, H> {
     reserved: u32,
     /// What was given back when last looked.
     released: u32,
+    /// A reservation was refused since the last credit came back.
+    refused: bool,
 }
 
 /// What has come from one other shard.
@@ -176,6 +178,8 @@ pub(crate) struct Post<M, H> {
     credits_max: u32,
     /// Refused reservations.
     pub(crate) refused: u64,
+    /// A credit came back unused after a refusal.
+    pub(crate) credit_unused: bool,
 }
 
 /// The mailboxes of all shards, and the way in from outside.
@@ -203,6 +207,7 @@ impl<M, H> Exchange<M, H> {
                     giving_back: Vec::new(),
                     credits_max,
                     refused: 0,
+                    credit_unused: false,
                 }
             })
             .collect();
@@ -217,6 +222,7 @@ impl<M, H> Exchange<M, H> {
                     credit: credit.clone(),
                     reserved: 0,
                     released: 0,
+                    refused: false,
                 });
                 posts[to].inlets.push(Inlet {
                     receiver,
@@ -259,6 +265,7 @@ impl<M, H> Post<M, H> {
                 outlet.released = outlet.credit.starve();
                 if outlet.reserved.wrapping_sub(outlet.released) >= self.credits_max {
                     self.refused += 1;
+                    outlet.refused = true;
                     return false;
                 }
                 outlet.credit.fed();
@@ -272,6 +279,7 @@ impl<M, H> Post<M, H> {
     pub(crate) fn unreserve(&mut self, to: u16) {
         if let Some(outlet) = self.outlets.get_mut(usize::from(to)) {
             outlet.reserved = outlet.reserved.wrapping_sub(1);
+            self.credit_unused |= std::mem::take(&mut outlet.refused);
         }
     }
 

@@ -76,6 +76,7 @@ pub(crate) struct Net {
     outbounds: Chunks<Outbound>,
     dirty: Vec<u32>,
     pool: BufferPool,
+    #[expect(clippy::vec_box, reason = "the kernel reads them: they must not move with the pool")]
     vectors: Vec<Box<Vectors>>,
     sink: Vec<u8>,
     pub(crate) acceptor: Acceptor,
