@@ -74,6 +74,14 @@ impl Net {
         }
     }
 
+    /// Whether the socket has refused some of the output, so that `drained` will come.
+    pub(crate) fn is_blocked(&mut self, id: ConnectionId) -> bool {
+        match self.table.find(id).map(|c| c.output) {
+            None | Some(NONE) => false,
+            Some(index) => self.outbounds[index].was_blocked,
+        }
+    }
+
     /// Submits one send for each connection that has output and is not blocked.
     pub(super) fn flush_output(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
@@ -181,7 +189,10 @@ impl Net {
     /// POLLOUT: the socket takes bytes again (or has failed, which the send will tell).
     pub(super) fn writable(&mut self, id: ConnectionId, result: i32) {
         let Some(connection) = self.table.find(id) else { return };
-        if result < 0 || !matches!(connection.state, State::Open | State::Flushing) || connection.output == NONE {
+        if result < 0
+            || !matches!(connection.state, State::Open | State::Flushing)
+            || connection.output == NONE
+        {
             return;
         }
         let index = connection.output;

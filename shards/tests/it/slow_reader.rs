@@ -1,8 +1,8 @@
 //! Slow readers: what does not fit into the socket waits and arrives whole, in order, byte for byte.
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
