@@ -191,7 +191,7 @@ impl World {
 
     /// The next moment at which something happens without anyone's doing.
     pub fn next_at(&self) -> Option<u64> {
-        let links = self.links.iter().flatten().filter_map(Link::next_at);
+        let links = self.links.iter().flatten().filter_map(|link| link.next_at(self.now));
         let timers = self.states.iter().filter_map(|s| s.timers.first().map(|t| t.0));
         let failed = self.states.iter().flat_map(|s| s.failed.iter().map(|f| f.0));
         let sockets = self.sockets.iter().filter_map(|s| match s.place {

@@ -369,6 +369,10 @@ impl Client {
     pub fn calm_down(&mut self, world: &mut World, model: &mut Model) {
         self.stalled_until = 0;
         self.next_act = world.now;
+        self.profile.ack_max = 0;
+        for ack in &mut self.acks {
+            ack.0 = world.now;
+        }
         if self.silent {
             self.leave_socket(world, model, ClientEnd::Reset);
         }

@@ -65,6 +65,18 @@ pub enum Life {
     Unclear,
 }
 
+impl Connection {
+    /// CONNECT is sent, and nobody knows whether the broker has seen it.
+    fn is_on_the_way(&self) -> bool {
+        self.connect_sent.is_some() && self.connack.is_none() && self.ended.is_none()
+    }
+
+    /// Whether it may take the session over at this moment: an older one too, if it was slow to get home.
+    fn is_rival_at(&self, stamp: u64) -> bool {
+        self.connect_sent.is_some() && self.ended.is_none_or(|ended| ended.stamp >= stamp)
+    }
+}
+
 impl Model {
     /// A socket was opened by `client`.
     pub fn connection_opened(&mut self, client: usize) {
@@ -88,7 +100,7 @@ impl Model {
         self.connections[socket].connack = Some(now);
         let client = self.connections[socket].client;
         let older = self.connections[..socket].iter();
-        let on_the_way = |c: &Connection| c.connect_sent.is_some() && c.connack.is_none() && c.ended.is_none();
+        let on_the_way = |c: &Connection| c.is_on_the_way();
         self.connections[socket].is_contested = older.filter(|c| c.client == client).any(on_the_way);
         self.connections[socket].rival |= self.connections[socket].is_contested;
         let connection = &self.connections[socket];
@@ -191,9 +203,12 @@ impl Model {
     /// Whether the broker had a reason to close a connection.
     fn may_close(&mut self, socket: SocketId, ended: Ended) -> Check {
         let connection = &self.connections[socket];
+        let client = connection.client;
+        let other = |(at, c): (usize, &Connection)| at != socket && c.client == client && c.is_rival_at(ended.stamp);
         let reason = connection.leave.is_some()
             || connection.cut
             || connection.rival
+            || self.connections.iter().enumerate().any(other)
             || connection.silent
             || connection.connect_sent.is_none()
             || connection.hand_over_failed;

@@ -10,7 +10,7 @@ pub mod session;
 mod tests;
 pub mod will;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 pub use connection::{Connection, Leave};
 use message::{Message, MessageNumber, matches};
@@ -45,9 +45,9 @@ pub struct Model {
     pub queue_len_max: u32,
     pub queue_qos0: bool,
     /// Newest retained message accepted, by topic.
-    pub retained: HashMap<String, u64>,
+    pub retained: BTreeMap<String, u64>,
     /// Copies that went to members of Shared Subscriptions, by message.
-    pub shared_fresh: HashMap<MessageNumber, u32>,
+    pub shared_fresh: BTreeMap<MessageNumber, u32>,
     /// Sessions with Shared Subscriptions that ended, and UNSUBSCRIBEs of such.
     pub members_gone: u32,
     /// Clients whose sessions have only Shared Subscriptions below `s/`.

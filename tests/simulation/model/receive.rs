@@ -19,6 +19,16 @@ pub struct Reception<'p> {
     pub fresh: bool,
 }
 
+/// How a message came to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Live,
+    /// As a retained message, for a new subscription.
+    Retained,
+    /// Nobody can tell.
+    Either,
+}
+
 impl Model {
     /// Checks a PUBLISH against everything known; gives the message that it carries, if it carries one of ours.
     pub fn received(&mut self, reception: &Reception<'_>) -> Check<Option<MessageNumber>> {
@@ -44,9 +54,9 @@ impl Model {
             format!("message {number} went to {} and came on {topic}", message.topic)
         })?;
         self.check_will(number, reception)?;
-        let live = self.check_wanted(number, reception)?;
-        self.check_retained(number, reception, live)?;
-        if live {
+        let way = self.check_wanted(number, reception)?;
+        self.check_retained(number, reception, way)?;
+        if way == Way::Live {
             self.check_order(number, reception)?;
         }
         self.count(number, reception)?;
@@ -60,8 +70,8 @@ impl Model {
         ensure(!undue, "will-only-when-due", || format!("message {number}: {will:?} seen at {}", reception.now))
     }
 
-    /// Some subscription asks for it, with this QoS, RETAIN and Subscription Identifiers. True: it came live.
-    fn check_wanted(&self, number: MessageNumber, reception: &Reception<'_>) -> Check<bool> {
+    /// Some subscription asks for it, with this QoS, RETAIN and Subscription Identifiers. Says which way it came.
+    fn check_wanted(&self, number: MessageNumber, reception: &Reception<'_>) -> Check<Way> {
         let (message, session) = (&self.messages[number], &self.sessions[reception.session]);
         let publish = reception.publish;
         let live: Vec<&Subscription> = session.live(message).collect();
@@ -92,19 +102,23 @@ impl Model {
                 format!("message {number}: {:?} instead of {expected:?}", publish.subscription_ids)
             })?;
         }
-        Ok(!is_snapshot)
+        Ok(match (is_live, is_snapshot) {
+            (true, true) => Way::Either,
+            (true, false) => Way::Live,
+            _ => Way::Retained,
+        })
     }
 
     /// Retained: never one older than what was there when the SUBSCRIBE was sent, never an older one after a newer
     /// live one.
-    fn check_retained(&mut self, number: MessageNumber, reception: &Reception<'_>, live: bool) -> Check {
+    fn check_retained(&mut self, number: MessageNumber, reception: &Reception<'_>, way: Way) -> Check {
         let message = &self.messages[number];
         if !message.retain {
             return Ok(());
         }
         let (key, once) = (message.key, message.sent.len() <= 1);
         let session = &self.sessions[reception.session];
-        if !live && !reception.publish.dup && !session.snapshots(message).any(|s| s.retain_as_published) {
+        if way == Way::Retained && !reception.publish.dup {
             self.checked.retained += 1;
             let newest = session.live_retained.get(&message.topic).copied().unwrap_or(0);
             ensure(newest <= key || !once, "retained-never-older-after-newer", || {
@@ -118,7 +132,7 @@ impl Model {
         }
         let topic = message.topic.clone();
         let session = &mut self.sessions[reception.session];
-        if live && once {
+        if way == Way::Live && once {
             let newest = session.live_retained.entry(topic.clone()).or_default();
             *newest = (*newest).max(key);
         }
