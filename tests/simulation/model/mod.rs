@@ -129,8 +129,9 @@ impl Model {
 
     /// A new session of `client`.
     pub fn session(&mut self, client: usize) -> SessionNumber {
-        self.sessions.push(Session { client, ..Session::default() });
-        self.sessions.len() - 1
+        let number = self.sessions.len();
+        self.sessions.push(Session { number, client, ..Session::default() });
+        number
     }
 
     /// The session has ended, or may have.

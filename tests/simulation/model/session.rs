@@ -67,6 +67,7 @@ pub type Stream = (usize, String, u8, u8);
 /// A session from its first CONNACK to its end.
 #[derive(Debug, Clone, Default)]
 pub struct Session {
+    pub number: usize,
     pub client: usize,
     pub ended: Option<u64>,
     pub connections: u32,
@@ -103,7 +104,7 @@ impl Session {
 
     /// Subscriptions that may deliver a live message.
     pub fn live<'s>(&'s self, message: &'s Message) -> impl Iterator<Item = &'s Subscription> {
-        let own = message.publisher == self.client;
+        let own = message.publisher == self.client && message.session == Some(self.number);
         self.subscriptions.iter().filter(move |s| {
             matches(&s.filter, &message.topic) && !(s.no_local && own) && s.may_cover(message.interval())
         })
