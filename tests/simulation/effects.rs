@@ -1,7 +1,7 @@
 //! `Effects` over the world's queues: what a broker does lands in sockets, links and timers of the simulation.
 //! Breaches of the boundary's contract (a send without a credit, a release too many) are violations too.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use myriad::broker::{Close, Effects, HandOver, ShardMessage, Timer};
@@ -18,7 +18,7 @@ use crate::trace::{Trace, Violation};
 #[derive(Default)]
 pub struct ShardState {
     /// Names in use.
-    pub names: HashMap<ConnectionId, SocketId>,
+    pub names: BTreeMap<ConnectionId, SocketId>,
     /// Last generation of each index, and the indices that are free.
     pub generations: Vec<u32>,
     pub free: Vec<u32>,

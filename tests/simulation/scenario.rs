@@ -40,7 +40,7 @@ fn config(random: &mut Random) -> Config {
     config.session.queue_qos0 = random.percent(50);
     config.session.inflight_max = random.pick(&[1, 3, 100]);
     config.limits.receive_max = random.pick(&[1, 4, 100]);
-    config.limits.outbound_bytes = random.pick(&[200, 2_000, 1_000_000]);
+    config.limits.outbound_bytes = random.pick(&[200, 2_000, 1_000_000]); if std::env::var_os("BIG").is_some() { config.limits.outbound_bytes = 1_000_000; }
     config.limits.connect_timeout_s = 5;
     config.limits.subscriptions_expected = random.pick(&[1, 1_000]);
     config.sys.interval_s = random.pick(&[0, 10]);
@@ -233,6 +233,7 @@ impl Scenario {
         let wakes = self.clients.iter().filter_map(|c| c.next_at(&self.world, self.mood));
         let next = wakes.chain(self.world.next_at()).filter(|&at| at > now).min();
         self.world.now = next.unwrap_or(now + 1_000);
+        self.world.collect_credits();
         for client in &self.clients {
             client.check_answers(self.world.now)?;
         }

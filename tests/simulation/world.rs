@@ -207,6 +207,12 @@ impl World {
         links.chain(timers).chain(failed).chain(sockets).filter(|&at| at > self.now).min()
     }
 
+    /// Credits that are back are back.
+    pub fn collect_credits(&mut self) {
+        let now = self.now;
+        self.links.iter_mut().flatten().for_each(|link| link.collect(now));
+    }
+
     /// One turn of shard `at`: a few inputs in any order, then the end of the turn.
     pub fn turn(&mut self, at: usize) -> Check {
         let inputs = self.random.within(1, self.weather.inputs_max);
@@ -453,7 +459,8 @@ impl World {
                 || matches!(s.place, Place::At(..)) && !s.up.is_empty()
         };
         let failed = self.states.iter().all(|s| s.failed.is_empty());
-        failed && self.links.iter().flatten().all(|l| l.queue.is_empty()) && !self.sockets.iter().any(moving)
+        let idle = |link: &Link| link.queue.is_empty() && link.returning.is_empty() && !link.starved;
+        failed && self.links.iter().flatten().all(idle) && !self.sockets.iter().any(moving)
     }
 
     /// What is not at rest, in words.

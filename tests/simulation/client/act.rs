@@ -189,6 +189,7 @@ impl Client {
         let size = world.random.pick(&[10, 10, 30, 90, 300]);
         let message = Message {
             publisher: me,
+            session: self.session,
             topic,
             qos,
             retain: retained && (delete || world.random.percent(75)),
@@ -207,6 +208,7 @@ impl Client {
         let number = model.messages.len();
         let message = Message {
             publisher: self.index,
+            session: self.session,
             topic: format!("w/{}", self.index),
             qos: 2,
             retain: false,

@@ -63,7 +63,7 @@ impl Client {
         self.write(world, &bytes);
         let (socket, index) = (self.socket, self.index);
         world.trace.note(|| format!("client {index} socket {socket}: {connect:?}"));
-        if connect.clean && mood == Mood::Wild && world.random.percent(30) {
+        if connect.clean && mood == Mood::Wild && !self.profile.watcher && world.random.percent(30) {
             self.eager(world, model);
         }
         Ok(())
@@ -140,6 +140,7 @@ impl Client {
         };
         model.message(Message {
             publisher: self.index,
+            session: None,
             topic: fields.topic.clone(),
             qos: fields.qos,
             retain: fields.retain,

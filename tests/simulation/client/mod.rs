@@ -5,7 +5,7 @@ mod act;
 mod connect;
 mod receive;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::message::MessageNumber;
 use crate::model::{Model, SessionNumber};
@@ -128,7 +128,7 @@ pub struct Client {
     resumed: BTreeSet<u16>,
     /// Identifiers of PUBLISHes of this connection that count against Receive Maximum.
     quota: BTreeSet<u16>,
-    aliases_in: HashMap<u16, String>,
+    aliases_in: BTreeMap<u16, String>,
     aliases_out: Vec<String>,
     alias_max_out: u16,
     receive_max_out: u16,
@@ -168,7 +168,7 @@ impl Client {
             redelivery: Vec::new(),
             resumed: BTreeSet::new(),
             quota: BTreeSet::new(),
-            aliases_in: HashMap::new(),
+            aliases_in: BTreeMap::new(),
             aliases_out: Vec::new(),
             alias_max_out: 0,
             receive_max_out: 8,

@@ -208,8 +208,7 @@ impl Model {
     fn may_close(&mut self, socket: SocketId, ended: Ended) -> Check {
         let connection = &self.connections[socket];
         let client = connection.client;
-        let other =
-            |(at, c): (usize, &Connection)| at != socket && c.client == client && c.is_rival_at(ended.stamp);
+        let other = |(at, c): (usize, &Connection)| at != socket && c.client == client && c.is_rival_at(ended.stamp);
         let reason = connection.leave.is_some()
             || connection.cut
             || connection.rival

@@ -10,7 +10,7 @@ pub mod session;
 mod tests;
 pub mod will;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::trace::{Check, ensure};
 pub use connection::{Connection, Leave};
@@ -45,9 +45,9 @@ pub struct Model {
     pub queue_len_max: u32,
     pub queue_qos0: bool,
     /// Newest retained message accepted, by topic.
-    pub retained: HashMap<String, u64>,
+    pub retained: BTreeMap<String, u64>,
     /// Copies that went to members of Shared Subscriptions, by message.
-    pub shared_fresh: HashMap<MessageNumber, u32>,
+    pub shared_fresh: BTreeMap<MessageNumber, u32>,
     /// Sessions with Shared Subscriptions that ended, and UNSUBSCRIBEs of such.
     pub members_gone: u32,
     /// Clients whose sessions have only Shared Subscriptions below `s/`.
@@ -129,8 +129,9 @@ impl Model {
 
     /// A new session of `client`.
     pub fn session(&mut self, client: usize) -> SessionNumber {
-        self.sessions.push(Session { client, ..Session::default() });
-        self.sessions.len() - 1
+        let number = self.sessions.len();
+        self.sessions.push(Session { number, client, ..Session::default() });
+        number
     }
 
     /// The session has ended, or may have.
