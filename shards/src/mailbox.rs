@@ -143,7 +143,8 @@ impl<M, H> Inlet<M, H> {
             return self.waiting.take();
         }
         let mut opened: Vec<_> = std::mem::take(&mut self.control).collect();
-        let mut lanes = std::iter::once(&mut opened).chain(self.batches.iter_mut().map(|batch| &mut batch.control));
+        let mut lanes =
+            std::iter::once(&mut opened).chain(self.batches.iter_mut().map(|batch| &mut batch.control));
         let found = lanes.find_map(|lane| {
             let is_it = |control: &Control<M, H>| matches!(control, Control::HandOver(parcel) if parcel.token == token);
             let position = lane.iter().position(is_it)?;

@@ -181,7 +181,10 @@ impl Net {
     /// POLLOUT: the socket takes bytes again (or has failed, which the send will tell).
     pub(super) fn writable(&mut self, id: ConnectionId, result: i32) {
         let Some(connection) = self.table.find(id) else { return };
-        if result < 0 || !matches!(connection.state, State::Open | State::Flushing) || connection.output == NONE {
+        if result < 0
+            || !matches!(connection.state, State::Open | State::Flushing)
+            || connection.output == NONE
+        {
             return;
         }
         let index = connection.output;
