@@ -1,6 +1,10 @@
 //! How a client comes: a socket, CONNECT, what it keeps of its session and what it forgets.
 
+<<<<<<< HEAD
 use super::{ANSWER_MS, Client, Mood, Phase, Redelivery};
+=======
+use super::{ANSWER_MS, Client, Mood, Phase};
+>>>>>>> it
 use crate::model::Model;
 use crate::model::connection::{Connection, Life, Moment};
 use crate::model::message::{Message, payload};
@@ -215,11 +219,22 @@ impl Client {
         }
     }
 
+<<<<<<< HEAD
     fn redelivery_expected(&self) -> Vec<Redelivery> {
         let held = |&(pid, in_place): &(u16, bool)| {
             self.held.get(&pid).map(|held| Redelivery { pid, as_publish: !held.received, in_place })
         };
         self.order.iter().filter_map(held).collect()
+=======
+    fn redelivery_expected(&self) -> Vec<(u16, bool)> {
+        let mut expected: Vec<(u16, bool)> = self
+            .order
+            .iter()
+            .filter_map(|pid| self.held.get(pid).map(|held| (*pid, !held.received)))
+            .collect();
+        expected.dedup();
+        expected
+>>>>>>> it
     }
 
     fn forget_connection(&mut self, now: u64) {

@@ -116,11 +116,19 @@ impl Model {
                 continue;
             }
             for (topic, &floor) in &s.floors {
+<<<<<<< HEAD
                 let of_topic = || self.messages.iter().filter(|m| m.topic == *topic && m.retain && !m.sent.is_empty());
                 // What was sent twice may have replaced a newer one; what is weaker than QoS 1 may be dropped.
                 let weak = of_topic()
                     .any(|m| m.sent.len() > 1 || m.key >= floor && (m.delete || m.qos == 0 || m.will));
                 let fits = |m: &Message| session.packet_max.is_none_or(|max| m.size + topic.len() + 64 <= max);
+=======
+                let of_topic =
+                    || self.messages.iter().filter(|m| m.topic == *topic && m.retain && !m.sent.is_empty());
+                let weak = of_topic().any(|m| m.key >= floor && (m.delete || m.qos == 0 || m.will));
+                let fits =
+                    |m: &Message| session.packet_max.is_none_or(|max| m.size + topic.len() + 64 <= max);
+>>>>>>> it
                 let own = of_topic().any(|m| m.publisher == session.client) && s.no_local;
                 if weak || own || !of_topic().all(fits) || self.queue_len_max < 100 {
                     continue;

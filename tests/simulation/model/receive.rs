@@ -167,12 +167,24 @@ impl Model {
         let stream = (message.publisher, message.topic.clone(), message.qos, reception.publish.qos);
         let key = message.key;
         let last = self.sessions[reception.session].last.entry(stream).or_default();
+<<<<<<< HEAD
         ensure(key >= *last, "order", || {
             format!(
                 "message {number} (key {key}) of client {} on {} at QoS {}/{} came after key {last}",
                 message.publisher, message.topic, message.qos, reception.publish.qos
             )
         })?;
+=======
+        if key < *last {
+            return broken(
+                "order",
+                format!(
+                    "message {number} (key {key}) of client {} on {} at QoS {}/{} came after key {last}",
+                    message.publisher, message.topic, message.qos, reception.publish.qos
+                ),
+            );
+        }
+>>>>>>> it
         *last = key;
         Ok(())
     }
