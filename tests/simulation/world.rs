@@ -165,9 +165,7 @@ impl World {
 
     fn socket_candidates(&self, at: usize, id: SocketId, socket: &Socket, found: &mut Vec<Candidate>) {
         match socket.place {
-            Place::Backlog(shard) if shard == at && self.states[at].accepting => {
-                found.push(Candidate::Accept(id))
-            }
+            Place::Backlog(shard) if shard == at && self.states[at].accepting => found.push(Candidate::Accept(id)),
             Place::At(shard, _) if shard == at => {
                 let over = matches!(socket.client_end, ClientEnd::Finished | ClientEnd::Reset)
                     && socket.closed_ready_at <= self.now;
@@ -198,9 +196,7 @@ impl World {
         let failed = self.states.iter().flat_map(|s| s.failed.iter().map(|f| f.0));
         let sockets = self.sockets.iter().filter_map(|s| match s.place {
             Place::At(..) if !s.up.is_empty() && !s.paused => Some(s.up_ready_at),
-            Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => {
-                Some(s.closed_ready_at)
-            }
+            Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => Some(s.closed_ready_at),
             Place::Flushing(..) => Some(s.flush_until),
             _ => None,
         });
@@ -281,10 +277,9 @@ impl World {
         if let Some(violation) = violation {
             return Err(violation);
         }
-        self.nodes[at].check_invariants().map_err(|detail| Violation {
-            invariant: "broker-invariants",
-            detail: format!("shard {at}: {detail}"),
-        })
+        self.nodes[at]
+            .check_invariants()
+            .map_err(|detail| Violation { invariant: "broker-invariants", detail: format!("shard {at}: {detail}") })
     }
 
     fn feed(&mut self, at: usize, candidate: Candidate) -> Check {
@@ -400,7 +395,13 @@ impl World {
         let stamp = self.stamp();
         let socket = &mut self.sockets[id];
         let all_fed = socket.up.is_empty();
-        socket.ended.get_or_insert(Ended { at: self.now, stamp, by_broker, all_fed, paused: socket.paused });
+        socket.ended.get_or_insert(Ended {
+            at: self.now,
+            stamp,
+            by_broker,
+            all_fed,
+            paused: socket.paused,
+        });
         self.ended.push(id);
     }
 
@@ -410,7 +411,9 @@ impl World {
         let Some(mail) = link.queue.pop_front() else { return Ok(()) };
         link.ready_at = self.now + delay;
         match mail {
-            Mail::Message(message) => self.input(at, Input::Message { from: ShardId(from as u16), message }),
+            Mail::Message(message) => {
+                self.input(at, Input::Message { from: ShardId(from as u16), message })
+            }
             Mail::HandOver { socket, hand_over } => {
                 let Place::Moving { from, name, .. } = self.sockets[socket].place else {
                     return broken("simulator", format!("socket {socket} arrives and does not move"));
@@ -470,24 +473,14 @@ impl World {
             for (to, link) in links.iter().enumerate().filter(|(_, l)| !l.is_settled()) {
                 lines.push(format!(
                     "{from} → {to}: {} queued, {} credits of {}, {} reserved, {} on loan, starved {}",
-                    link.queue.len(),
-                    link.credits,
-                    link.limit,
-                    link.reserved,
-                    link.on_loan,
-                    link.starved
+                    link.queue.len(), link.credits, link.limit, link.reserved, link.on_loan, link.starved
                 ));
             }
         }
         for (id, socket) in self.sockets.iter().enumerate().filter(|(_, s)| s.place != Place::Gone) {
             lines.push(format!(
                 "socket {id} of client {} {:?} {:?}: {} up, {} waiting, paused {}",
-                socket.client,
-                socket.place,
-                socket.client_end,
-                socket.up.len(),
-                socket.waiting.len(),
-                socket.paused
+                socket.client, socket.place, socket.client_end, socket.up.len(), socket.waiting.len(), socket.paused
             ));
         }
         lines.join("\n")
