@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use super::fixed_header::{PACKET_BYTES_MAX, REMAINING_LENGTH_MAX, publish_qos};
 use super::forwarded::ForwardedSpan;
 use super::properties::{Property, PropertyCarrier, PropertyReader, next_checked};
-use super::reader::Reader;
+use super::reader::{Reader, any_byte};
 use super::writer::{put_string, put_u16, put_u16_property, put_u32_property, put_varint, varint_len};
 use super::{Error, Forwarded, PacketId, PacketType, PropertyId, ProtocolVersion, QoS, Side};
 use crate::topic::TopicError;
@@ -69,6 +69,7 @@ impl std::fmt::Debug for SubscriptionIds<'_> {
 }
 
 /// Reads what follows the fixed header with those `flags`.
+#[inline]
 pub(super) fn decode<'a>(
     version: ProtocolVersion,
     side: Side,
@@ -113,11 +114,12 @@ pub(super) fn decode<'a>(
 }
 
 /// Reads a Topic Name: one pass for well-formed UTF-8, one for U+0000 and wildcards ([MQTT-3.3.2-2]).
+#[inline]
 fn topic_name<'a>(body: &mut Reader<'a>) -> Result<&'a str, Error> {
     const FIELD: &str = "Topic Name";
     let bytes = body.binary(FIELD)?;
     let topic = std::str::from_utf8(bytes).map_err(|_| Error::Utf8 { field: FIELD })?;
-    if !bytes.iter().fold(false, |found, byte| found | matches!(*byte, 0 | b'+' | b'#')) {
+    if !any_byte(bytes, |byte| (byte == 0) | (byte == b'+') | (byte == b'#')) {
         return Ok(topic);
     }
     Err(match topic.chars().find(|c| matches!(c, '+' | '#')) {

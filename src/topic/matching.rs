@@ -1,8 +1,6 @@
 //! Whether a Topic Filter matches a Topic Name: byte by byte, level by level, no normalisation
 //! ([MQTT-4.7.3-4]), no case folding.
 
-use super::levels;
-
 /// Whether the valid Topic Filter `filter` matches the valid Topic Name `topic` (section 4.7). A filter that
 /// begins with a wildcard matches no name that begins with `$` ([MQTT-4.7.2-1]). A filter of a Shared
 /// Subscription is given without its `$share/{ShareName}/`.
@@ -10,18 +8,27 @@ pub fn matches(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
-    let mut names = levels(topic);
-    for wanted in levels(filter) {
-        // `a/#` matches `a` too: the parent level is included.
-        if wanted == "#" {
-            return true;
-        }
-        match names.next() {
-            Some(found) if wanted == "+" || wanted == found => {}
+    // Both are walked byte by byte: in a valid filter a wildcard stands at the beginning of its level, and a
+    // level of the name begins at the same moment.
+    let (mut wanted, mut found) = (filter.as_bytes(), topic.as_bytes());
+    while let Some((&byte, rest)) = wanted.split_first() {
+        match (byte, found.split_first()) {
+            (b'#', _) => return true,
+            (b'+', _) => found = skip_level(found),
+            (_, Some((same, after))) if *same == byte => found = after,
+            // `a/#` matches `a` too: the parent level is included.
+            (b'/', None) => return rest == b"#",
             _ => return false,
         }
+        wanted = rest;
     }
-    names.next().is_none()
+    found.is_empty()
+}
+
+/// What follows the first level of `name`, from its separator on.
+fn skip_level(name: &[u8]) -> &[u8] {
+    let end = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
+    name.get(end..).unwrap_or_default()
 }
 
 #[cfg(test)]
