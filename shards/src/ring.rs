@@ -28,7 +28,6 @@ pub(crate) enum Operation {
     Poll,
     PollOut,
     Receive,
-    Peek,
     Send,
     Discard,
     Cancel,
@@ -38,7 +37,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 14] = [
+    const ALL: [Operation; 13] = [
         Self::Bell,
         Self::Timeout,
         Self::Accept,
@@ -46,7 +45,6 @@ impl Operation {
         Self::Poll,
         Self::PollOut,
         Self::Receive,
-        Self::Peek,
         Self::Send,
         Self::Discard,
         Self::Cancel,
@@ -157,7 +155,8 @@ pub(crate) fn build(mut size: RingSize) -> io::Result<IoUring> {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder(size, false),
             built => built,
         };
-        let made = built.and_then(|uring| uring.submitter().register_files_sparse(size.slots).map(|()| uring));
+        let made =
+            built.and_then(|uring| uring.submitter().register_files_sparse(size.slots).map(|()| uring));
         match made {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
                 if pauses > 0 {

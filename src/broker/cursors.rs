@@ -154,7 +154,11 @@ impl Broker {
         if let Some(message) = cursor.chunk.front() {
             let granted = QoS::from_bits(cursor.options.qos()).unwrap_or_default();
             let has_room = if delivery_qos(message.head().qos, granted, upgrade) == QoS::AtMostOnce {
-                fx.outbound_len(id) <= self.clients.config.limits.outbound_bytes as usize
+                let has_room = fx.outbound_len(id) <= self.clients.config.limits.outbound_bytes as usize;
+                if !has_room {
+                    self.clients.choke(index, id, fx);
+                }
+                has_room
             } else {
                 self.clients.has_room(index, fx)
             };

@@ -43,11 +43,6 @@ impl Client {
         Self { version, stream, received: vec![], waiting: VecDeque::new(), next_id: 0 }
     }
 
-    /// The version that its packets are written in.
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
     /// A Packet Identifier that this client has not used yet.
     pub fn next_id(&mut self) -> u16 {
         self.next_id += 1;
@@ -270,6 +265,16 @@ impl Client {
         }
     }
 
+    /// The Reason Code of a DISCONNECT that is already there or comes at once; `None`: the connection stays open.
+    pub fn recv_disconnect_or_nothing(&mut self) -> Option<u8> {
+        match self.event(SILENCE) {
+            Event::Packet(Packet::Disconnect(disconnect)) => Some(disconnect.reason),
+            Event::Silence => None,
+            Event::Packet(packet) => panic!("DISCONNECT or nothing was to come, not {packet:?}"),
+            Event::Closed => panic!("closed without DISCONNECT"),
+        }
+    }
+
     /// The broker ends the connection because of an error: DISCONNECT with `reason` in 5.0, only closed in 3.x.
     pub fn expect_disconnect(&mut self, reason: u8) {
         self.expect_disconnect_one_of(&[reason]);
@@ -341,11 +346,6 @@ impl Client {
     /// Shuts down this side's direction only.
     pub fn half_close(&self) {
         self.stream.shutdown(std::net::Shutdown::Write).unwrap();
-    }
-
-    /// Bytes that the kernel may hold for this client before the broker has to wait.
-    pub fn raw(&self) -> &TcpStream {
-        &self.stream
     }
 
     fn event(&mut self, timeout: Duration) -> Event {

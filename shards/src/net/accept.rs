@@ -73,6 +73,11 @@ impl Acceptor {
         (self.slots.len() - self.free.len()) as u32
     }
 
+    /// All listeners are closed.
+    pub(crate) fn ended(&self) -> bool {
+        !self.open && self.listeners.iter().all(|listening| listening.socket.is_none())
+    }
+
     /// When a failed accept is tried again.
     pub(super) fn retry_ms(&self) -> Option<u64> {
         self.retry_ms
@@ -204,7 +209,8 @@ impl Net {
             if self.acceptor.listeners[listener].outstanding == 0 {
                 self.acceptor.listeners[listener].socket = None;
             }
-            let Some(socket) = self.acceptor.listeners[listener].socket.as_ref().map(AsRawFd::as_raw_fd) else {
+            let Some(socket) = self.acceptor.listeners[listener].socket.as_ref().map(AsRawFd::as_raw_fd)
+            else {
                 continue;
             };
             for ring in 0..self.rings.len() {

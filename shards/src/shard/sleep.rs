@@ -92,7 +92,8 @@ pub(crate) async fn run<A: Application>(mut shard: Shard<A>) -> Vec<io_uring::Io
             Err(_) => die(number, "panic on its thread"),
         };
         sleeper.turns += 1;
-        if turn == Turn::Idle && sleeper.empty_waits >= EMPTY_WAITS && sleeper.park(&mut shard, number).await {
+        if turn == Turn::Idle && sleeper.empty_waits >= EMPTY_WAITS && sleeper.park(&mut shard, number).await
+        {
             turn = Turn::More;
         } else if sleeper.turns >= CYCLE_TURNS || sleeper.empty_waits > 0 {
             sleeper.turns = 0;
@@ -165,7 +166,8 @@ impl Sleeper {
             net.notify(1, false);
         }
         result?;
-        if net.completions.iter().any(|(_, entry)| Operation::of(entry.user_data()) != Some(Operation::Bell)) {
+        if net.completions.iter().any(|(_, entry)| Operation::of(entry.user_data()) != Some(Operation::Bell))
+        {
             net.counts.wakes += 1;
             self.empty_waits = 0;
         } else if net.completions.is_empty() && timeout.is_some() {
@@ -180,7 +182,8 @@ impl Sleeper {
             return;
         }
         self.bell_armed = true;
-        let entry = opcode::PollAdd::new(Fd(shard.core.post.door().eventfd.fd()), libc::POLLIN as u32).build();
+        let entry =
+            opcode::PollAdd::new(Fd(shard.core.post.door().eventfd.fd()), libc::POLLIN as u32).build();
         // SAFETY: names no memory.
         unsafe { shard.core.net.rings[0].push(&entry.user_data(Operation::Bell.on(0, 0))) };
     }

@@ -3,6 +3,7 @@
 use crate::wire::Version;
 
 mod connect;
+mod flow;
 mod malformed;
 mod publish;
 mod session;

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::broker::{Broker, binary, peer_is_mosquitto, temporary_dir, unused_address, wait};
 
+mod churn;
 mod command_line;
 mod limits;
 mod signals;

@@ -8,7 +8,7 @@ mod packet;
 mod property;
 
 pub use decode::{Decoded, decode};
-pub use encode::{binary, packet, string, variable_int};
+pub use encode::{binary, packet, string};
 pub use packet::{
     Ack, AckKind, Auth, Connack, Connect, Disconnect, Filter, Packet, Publish, Subscribe, Unsubscribe, Will,
 };
