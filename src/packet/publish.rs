@@ -426,7 +426,7 @@ mod tests {
         let mut random = Random::new(1);
         let forwarded = [0x26, 0, 1, b'k', 0, 1, b'v'];
         let topic = "t".repeat(300);
-        for _ in 0..20_000 {
+        for _ in 0..4_000 {
             let qos = QoS::from_bits(random.below(3) as u8).unwrap();
             let ids: Vec<u32> = (0..random.below(4)).map(|_| 1 + random.below(1 << 27) as u32).collect();
             let head = PublishHead {
