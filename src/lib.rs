@@ -6,6 +6,9 @@
 /// Monotonic time as an argument.
 pub mod clock;
 
+/// Entries at stable 32-bit keys; maps of such keys that grow in small steps.
+pub mod slab;
+
 /// Topic Names, Topic Filters, levels, matching, `$share`.
 pub mod topic;
 
@@ -16,3 +19,24 @@ pub mod packet;
 pub mod config;
 /// Counters of a shard.
 pub mod metrics;
+
+/// One client's state: what may outlive its connection.
+pub mod session;
+
+/// Which shards may want a topic: lock-free tables that all shards share; the placement of everything on shards.
+pub mod interest;
+/// A shard's own subscriptions: Topic Filters, their subscribers, and what matches a Topic Name.
+pub mod router;
+
+/// A shard's slice of the Retained Messages.
+pub mod retained;
+
+/// One Network Connection's protocol state.
+pub mod connection;
+
+/// One broker a shard: inputs in, effects out.
+pub mod broker;
+
+/// The broker on the real machine; the only module that names `shards`.
+#[cfg(not(loom))]
+pub mod server;

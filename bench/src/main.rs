@@ -1,1 +1,95 @@
-fn main() {}
+//! `myriad-bench`: load generator and measurements for MQTT brokers.
+//!
+//! `run` leads a scenario through its steps; each thread (`worker`) has an epoll set of connections (`engine`) and
+//! what they do (`setup`, `load`); `report` says what was found. It measures any broker; of `myriad` it uses only the
+//! wire format.
+
+mod addresses;
+mod board;
+mod cli;
+mod clock;
+mod connection;
+mod engine;
+mod keep_alive;
+mod load;
+mod proc;
+mod progress;
+mod publisher;
+mod report;
+mod run;
+mod scanner;
+mod schedule;
+mod setup;
+mod stats;
+mod topology;
+mod wire;
+mod worker;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::{fs, io};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::cli::{Cli, Settings};
+use crate::report::Report;
+
+fn main() -> ExitCode {
+    let (scenario, options) = Cli::parse().command.parts();
+    let json = options.json.clone();
+    let settings = match Settings::new(scenario, options) {
+        Ok(settings) => settings,
+        Err(why) => return fail(2, &format!("{why:#}")),
+    };
+    if let Err(why) = check_writable(json.as_deref()) {
+        return fail(2, &format!("{why:#}"));
+    }
+    let mut report = run::blank(&settings);
+    let result = run::run(settings, &mut report);
+    if let Err(why) = result {
+        report.failure = Some(format!("{why:#}"));
+    }
+    if let Err(why) = show(&report, json.as_deref()) {
+        return fail(1, &format!("{why:#}"));
+    }
+    match &report.failure {
+        Some(why) => fail(1, why),
+        None => ExitCode::SUCCESS,
+    }
+}
+
+fn fail(code: u8, why: &str) -> ExitCode {
+    eprintln!("myriad-bench: {why}");
+    ExitCode::from(code)
+}
+
+/// Makes sure, before minutes of measuring, that the results can be kept.
+fn check_writable(json: Option<&Path>) -> anyhow::Result<()> {
+    match json {
+        Some(path) if path != Path::new("-") => {
+            fs::File::create(path).map(drop).with_context(|| format!("--json {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Text to standard output, unless that has the JSON.
+fn show(report: &Report, json: Option<&Path>) -> anyhow::Result<()> {
+    let to_stdout = json == Some(Path::new("-"));
+    if !to_stdout && report.connections.is_some() {
+        print!("{report}");
+    }
+    match json {
+        None => Ok(()),
+        Some(_) if to_stdout => {
+            serde_json::to_writer(io::stdout().lock(), report)?;
+            println!();
+            Ok(())
+        }
+        Some(path) => {
+            let text = serde_json::to_string_pretty(report)? + "\n";
+            fs::write(path, text).with_context(|| format!("--json {}", path.display()))
+        }
+    }
+}

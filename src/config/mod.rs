@@ -1,8 +1,41 @@
-//! The configuration: what the TOML file, `--set` and the command line resolve to.
-//! Values here are resolved and checked; the other modules trust them.
+//! The configuration: what the TOML file, `--set` and the command line resolve to, checked once so that the other
+//! modules can trust it. `keys` is the table of every key; reading, `--set`, printing and reloading all walk it.
+//! Pure but for `Arguments::load`, which reads the file: no clock, no name lookup.
 
+mod check;
+mod cli;
+mod draft;
+mod error;
+mod keys;
+mod listener_url;
+mod print;
+mod reload;
 mod sections;
+mod value;
 
+pub use cli::{Arguments, Cli, Command};
+pub use error::{Error, Origin};
+pub use listener_url::ListenerUrl;
+pub use reload::Reload;
 pub use sections::{
-    Config, Limits, Listener, ListenerUrl, Mqtt, Node, Retained, Session, ShardCount, SharedStrategy, Sys,
+    Config, Durability, Limits, Listener, Log, Mqtt, Node, Retained, Session, ShardCount, SharedStrategy,
+    Storage, Sys,
 };
+
+impl Config {
+    /// The configuration that the TOML document `text` describes; what it leaves out has its default.
+    /// `name` is the file's name as it shall stand in errors. A function of its arguments.
+    ///
+    /// # Errors
+    /// What is not TOML, an unknown key, a value of the wrong kind or out of its range, or values that
+    /// contradict each other; with the line.
+    pub fn from_toml(text: &str, name: &str) -> Result<Self, Error> {
+        let mut draft = draft::Draft::default();
+        draft.file(text, name)?;
+        draft.finish()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;

@@ -1,10 +1,12 @@
 //! One struct a section of the file, with every default in one place (`Default`).
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::ListenerUrl;
+
 /// The whole configuration in effect.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `[node]`
     pub node: Node,
@@ -18,8 +20,28 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// `[retained]`
     pub retained: Retained,
+    /// `[storage]`
+    pub storage: Storage,
     /// `[sys]`
     pub sys: Sys,
+    /// `[log]`
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: Node::default(),
+            listeners: vec![Listener::default()],
+            limits: Limits::default(),
+            session: Session::default(),
+            mqtt: Mqtt::default(),
+            retained: Retained::default(),
+            storage: Storage::default(),
+            sys: Sys::default(),
+            log: Log::default(),
+        }
+    }
 }
 
 /// How many shards to run.
@@ -37,7 +59,7 @@ pub enum ShardCount {
 pub struct Node {
     /// Name of this node in `$SYS/brokers/<name>/`.
     pub name: String,
-    /// Where files are kept.
+    /// Where files are kept. State is in memory only in this version: nothing is written there yet.
     pub data_dir: PathBuf,
     /// Shards to run.
     pub shards: ShardCount,
@@ -56,24 +78,35 @@ impl Default for Node {
     }
 }
 
-/// Where a listener listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenerUrl {
-    /// `mqtt://address:port`
-    Mqtt(SocketAddr),
-}
-
 /// `[[listener]]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// Where.
     pub url: ListenerUrl,
-    /// Connections at the same time.
+    /// Connections at the same time; never more than `limits.max_connections`.
     pub max_connections: u32,
-    /// Admit clients that give no credentials. Always so on loopback.
+    /// Admit clients that give no credentials. Always so on loopback, where the default stays false.
     pub allow_anonymous: bool,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
+}
+
+impl Listener {
+    /// A listener at `url` with the defaults of its other keys.
+    pub fn at(url: ListenerUrl) -> Self {
+        Self {
+            url,
+            max_connections: Limits::default().max_connections,
+            allow_anonymous: false,
+            backlog: 1024,
+        }
+    }
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self::at(ListenerUrl::Mqtt(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))))
+    }
 }
 
 /// `[limits]`: what one client may cost.
@@ -237,5 +270,33 @@ pub struct Sys {
 impl Default for Sys {
     fn default() -> Self {
         Self { interval_s: 60, prefix: "$SYS/brokers".into() }
+    }
+}
+
+/// What an acknowledgement promises about the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Nothing: state is in memory only and ends with the process.
+    #[default]
+    Memory,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Storage {
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    /// A level (off, error, warn, info, debug, trace), or levels by module: `info,myriad::broker=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into() }
     }
 }

@@ -1,5 +1,14 @@
 //! Counters and gauges of one shard: plain words that only their shard writes and anyone may read.
 //! No read-modify-write instruction is on the path of a packet: a counter has one writer.
+//! `Totals` sums them over the shards, `SysTree` is their form in `$SYS`. Reads no clock, does no I/O.
+
+mod datetime;
+mod sys_tree;
+mod totals;
+
+pub use datetime::{datetime_utc, uptime};
+pub use sys_tree::SysTree;
+pub use totals::Totals;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -41,16 +50,29 @@ impl Counter {
 
 macro_rules! metrics {
     ($($(#[doc = $doc:literal])+ $name:ident => $kind:ident $path:literal),+ $(,)?) => {
-        /// All numbers of one shard.
+        /// All numbers of one shard. Aligned so that no other shard writes to a cache line of theirs, nor to the one
+        /// that the processor fetches along with it.
         #[derive(Debug, Default)]
+        #[repr(align(128))]
         pub struct Metrics {
             $($(#[doc = $doc])+ pub $name: Counter,)+
         }
 
         impl Metrics {
+            /// What the numbers are, in the order of `values`.
+            pub const ALL: &'static [Metric] =
+                &[$(Metric { name: stringify!($name), path: $path, kind: Kind::$kind }),+];
+
+            /// Every number now, in the order of `ALL`.
+            pub fn values(&self) -> [u64; Self::ALL.len()] {
+                [$(self.$name.load()),+]
+            }
+
             /// Every number with its place below `$SYS/brokers/<node>/`, its kind and its value.
             pub fn each(&self, mut f: impl FnMut(Metric, u64)) {
-                $(f(Metric { name: stringify!($name), path: $path, kind: Kind::$kind }, self.$name.load());)+
+                for (metric, value) in Self::ALL.iter().zip(self.values()) {
+                    f(*metric, value);
+                }
             }
         }
     };
@@ -153,7 +175,7 @@ metrics! {
     /// PINGRESP sent.
     packets_pingresp => Counter "metrics/packets/pingresp",
     /// DISCONNECT received.
-    packets_disconnect_received => Counter "metrics/packets/disconnect/received",
+    packets_disconnect_received => Counter "metrics/packets/disconnect",
     /// DISCONNECT sent.
     packets_disconnect_sent => Counter "metrics/packets/disconnect/sent",
     /// AUTH received.

@@ -1,0 +1,76 @@
+//! The lock-free part of waking a shard: which senders have posted something, and whether the shard sleeps.
+//! No system call is made here: [`Bell::post`] says when its caller has to write to the shard's eventfd.
+//! Modelled with loom (`loom_models.rs`).
+
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+
+/// The shard runs, or will look at its mailboxes before it sleeps.
+pub(crate) const AWAKE: u8 = 0;
+/// The shard waits for its data ring.
+pub(crate) const ASLEEP: u8 = 1;
+/// The shard is parked in glommio.
+pub(crate) const PARKED: u8 = 2;
+
+/// One shard's bell.
+pub(crate) struct Bell {
+    state: AtomicU8,
+    pending: Box<[AtomicU64]>,
+}
+
+impl Bell {
+    /// A bell with `bits` senders.
+    pub(crate) fn new(bits: usize) -> Self {
+        Self {
+            state: AtomicU8::new(AWAKE),
+            pending: (0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Sender: says that something was pushed under `bit`. `true`: the shard sleeps and this call is the one
+    /// that has to write to its eventfd.
+    ///
+    /// The push, the fence and the look at the state stand against the sleeper's state, fence and look at
+    /// `pending` (Dekker): one of the two sees the other.
+    #[must_use]
+    pub(crate) fn post(&self, bit: usize) -> bool {
+        self.pending[bit / 64].fetch_or(1 << (bit % 64), Ordering::Release);
+        fence(Ordering::SeqCst);
+        // The plain load keeps the line shared while the shard is awake, which under load it always is.
+        self.state.load(Ordering::Relaxed) != AWAKE && self.state.swap(AWAKE, Ordering::AcqRel) != AWAKE
+    }
+
+    /// Owner: takes the bits of word `word`; everything pushed before they were set is visible afterwards.
+    pub(crate) fn take(&self, word: usize) -> u64 {
+        if self.pending[word].load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        self.pending[word].swap(0, Ordering::Acquire)
+    }
+
+    /// Number of words for [`Bell::take`].
+    pub(crate) fn words(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Owner: announces sleep. `false`: something is pending, the shard stays awake. When `true`, the caller
+    /// still has to look at what else may wake it (its rings) before it sleeps, and then calls
+    /// [`Bell::woken`].
+    #[must_use]
+    pub(crate) fn prepare(&self, state: u8) -> bool {
+        self.state.store(state, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.pending.iter().any(|word| word.load(Ordering::Relaxed) != 0) {
+            self.woken();
+            return false;
+        }
+        true
+    }
+
+    /// Owner: is awake again, for whatever reason.
+    pub(crate) fn woken(&self) {
+        self.state.store(AWAKE, Ordering::Release);
+    }
+}

@@ -1,0 +1,113 @@
+//! What the operator sets, and the sizes that follow from it.
+
+use std::net::SocketAddr;
+
+use crate::net::{Acceptor, OUTSTANDING_MAX};
+use crate::ring::RingSize;
+
+/// Most slots that a ring may have, by the kernel.
+const RING_SLOTS_MAX: u32 = 1 << 20;
+/// Receive buffers of a shard: 1 MiB in all.
+const RECEIVE_BUFFERS: u16 = 64;
+/// Bytes of idle output buffers that a shard keeps while it is busy.
+const POOL_BYTES: usize = 2 * 1024 * 1024;
+
+/// Where clients come in.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Address to bind; port 0 takes a free one (see `Shards::addresses`).
+    pub address: SocketAddr,
+    /// Connections that may wait to be accepted, per shard.
+    pub backlog: u32,
+    /// Most connections of this listener in the whole process; beyond it they are over capacity.
+    pub connections_max: u32,
+}
+
+/// How many shards, how large.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Number of shards, at least 1.
+    pub shards: u16,
+    /// Binds each shard to one CPU.
+    pub pin: bool,
+    /// CPUs to use in order (round robin); empty: CPU 0, 1, and so on.
+    pub cpus: Vec<usize>,
+    /// Most connections of the whole process; beyond it they are over capacity.
+    pub connections_max: u32,
+    /// Connections over capacity that may exist at a time, in the whole process (at least one per shard).
+    pub refusals: u32,
+    /// The listeners.
+    pub listeners: Vec<Listener>,
+    /// Messages that one shard may have outstanding towards another with credit.
+    pub mailbox_credits: u32,
+    /// How long a flush before a close may take, milliseconds.
+    pub flush_timeout_ms: u64,
+    /// For tests: most slots per ring, so that a shard needs several.
+    pub ring_slots_max: Option<u32>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            pin: false,
+            cpus: Vec::new(),
+            connections_max: 10_000,
+            refusals: 64,
+            listeners: Vec::new(),
+            mailbox_credits: 1024,
+            flush_timeout_ms: 5000,
+            ring_slots_max: None,
+        }
+    }
+}
+
+/// Sizes of one shard, derived from [`Config`] and the limit of descriptors.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Layout {
+    pub(crate) rings: u16,
+    pub(crate) ring: RingSize,
+    /// Slots of each ring that only hand-overs may take.
+    pub(crate) leave: i32,
+    pub(crate) accepts: u32,
+    pub(crate) refusals: u32,
+    pub(crate) receive_buffers: u16,
+    pub(crate) pool_bytes: usize,
+    pub(crate) flush_timeout_ms: u64,
+}
+
+impl Layout {
+    /// Sizes for `config` where a ring may have as many slots as `descriptors_max`.
+    ///
+    /// A shard has room for its share of the connections, a sixteenth and 1,024 more (client identifiers do
+    /// not hash evenly), for refusals and for outstanding accepts.
+    pub(crate) fn new(config: &Config, descriptors_max: u64) -> Self {
+        let shards = u32::from(config.shards.max(1));
+        let share = config.connections_max.div_ceil(shards);
+        let refusals = config.refusals.div_ceil(shards).max(1);
+        let ring_max = u32::try_from(descriptors_max).unwrap_or(u32::MAX).min(RING_SLOTS_MAX);
+        let ring_max = ring_max.min(config.ring_slots_max.unwrap_or(u32::MAX)).max(1);
+        let accepts = OUTSTANDING_MAX.min(ring_max / 4).max(1);
+        let slots = (u64::from(share) + u64::from(share / 16) + 1024 + u64::from(refusals + accepts))
+            .min(u64::from(u32::MAX / 2)) as u32;
+        let rings = slots.div_ceil(ring_max).min(u32::from(u16::MAX));
+        let slots = slots.div_ceil(rings);
+        // Rings of a shard with many see less traffic each.
+        let (submissions, completions) = if rings == 1 { (512, 4096) } else { (128, 1024) };
+        Self {
+            rings: rings as u16,
+            ring: RingSize { submissions, completions, slots },
+            leave: if shards == 1 { 0 } else { (slots / 32) as i32 },
+            accepts,
+            refusals,
+            receive_buffers: RECEIVE_BUFFERS,
+            pool_bytes: POOL_BYTES,
+            flush_timeout_ms: config.flush_timeout_ms,
+        }
+    }
+
+    /// The acceptor of one shard.
+    pub(crate) fn acceptor(&self, sockets: Vec<std::os::fd::OwnedFd>) -> Acceptor {
+        Acceptor::new(sockets, self.accepts, self.refusals, self.leave)
+    }
+}

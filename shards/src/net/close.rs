@@ -1,0 +1,153 @@
+//! Closing: a closing state, then cancel and close, unlinked; the completion of Close frees the slot.
+
+use std::sync::atomic::Ordering;
+
+use io_uring::types::{CancelBuilder, Fixed};
+use io_uring::{opcode, squeue};
+
+use super::read::cause;
+use super::{Event, Net};
+use crate::application::{Close, Closed, ConnectionId};
+use crate::connection::{NONE, State, flag};
+use crate::output::Progress;
+use crate::ring::Operation;
+
+/// Unread bytes that are thrown away before a close.
+const DISCARD_MAX: u32 = 1 << 24;
+
+impl Net {
+    /// The application closes.
+    pub(crate) fn close(&mut self, id: ConnectionId, how: Close) {
+        let Some(connection) = self.table.open(id) else { return };
+        match how {
+            Close::Abort => self.begin_close(id, Closed::Local, false),
+            Close::Flush if connection.output == NONE => self.begin_close(id, Closed::Local, true),
+            Close::Flush => {
+                connection.state = State::Flushing;
+                self.deadlines.push_back((self.now_ms + self.flush_timeout_ms, id));
+            }
+        }
+    }
+
+    /// Closes whatever lives at `index`, for the end of the shard.
+    pub(crate) fn close_index(&mut self, index: u32, how: Close) {
+        let Some(connection) = self.table.slot(index) else { return };
+        let id = ConnectionId { index, generation: connection.generation };
+        match (connection.state, how) {
+            (State::Open, how) => self.close(id, how),
+            (State::Flushing, Close::Abort) => self.begin_close(id, Closed::FlushTimeout, false),
+            _ => {}
+        }
+    }
+
+    /// The peer has closed its side. It may still read: what this turn has for it leaves, if the socket
+    /// takes it.
+    pub(super) fn peer_closed(&mut self, id: ConnectionId) {
+        let Some(connection) = self.table.open(id) else { return };
+        let output = connection.output;
+        if output == NONE || self.outbounds[output].progress == Progress::Blocked {
+            self.begin_close(id, Closed::Peer, false);
+        } else {
+            connection.state = State::Flushing;
+            connection.set(flag::PEER_CLOSED);
+            self.deadlines.push_back((self.now_ms + self.flush_timeout_ms, id));
+        }
+    }
+
+    /// Closes those whose flush takes too long.
+    pub(super) fn expire(&mut self) {
+        while let Some(&(at, id)) = self.deadlines.front() {
+            if at > self.now_ms {
+                return;
+            }
+            self.deadlines.pop_front();
+            if let Some(connection) = self.table.find(id).filter(|c| c.state == State::Flushing) {
+                let peer = connection.has(flag::PEER_CLOSED);
+                self.begin_close(id, if peer { Closed::Peer } else { Closed::FlushTimeout }, false);
+            }
+        }
+    }
+
+    /// Ends a connection: from here on the application hears nothing of it but `Closed`.
+    ///
+    /// With `discard` unread bytes are thrown away first: closing over them would send RST, which may destroy
+    /// at the peer what has just been flushed.
+    pub(super) fn begin_close(&mut self, id: ConnectionId, why: Closed, discard: bool) {
+        let Some(connection) = self.table.find(id) else { return };
+        if connection.state == State::Closing {
+            return;
+        }
+        connection.state = State::Closing;
+        let output = std::mem::replace(&mut connection.output, NONE);
+        let stashed = connection.has(flag::STASHED);
+        if stashed {
+            self.stash.remove(&id);
+        }
+        if output != NONE {
+            match self.outbounds[output].progress {
+                // Listed elsewhere: freed where the list is worked off.
+                Progress::Sending | Progress::Dirty => self.outbounds[output].orphan = true,
+                Progress::Idle | Progress::Blocked => self.free_output(output),
+            }
+        }
+        self.push_close(id, discard);
+        self.events.push_back(Event::Closed(id, why));
+    }
+
+    fn push_close(&mut self, id: ConnectionId, discard: bool) {
+        let (ring, slot) = self.place(id.index);
+        if discard {
+            let entry = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), DISCARD_MAX)
+                .flags(libc::MSG_TRUNC | libc::MSG_DONTWAIT)
+                .build()
+                .flags(squeue::Flags::SKIP_SUCCESS)
+                .user_data(Operation::Discard.on(id.generation, slot));
+            // SAFETY: MSG_TRUNC on TCP drops the bytes and writes to no memory.
+            unsafe { self.push(ring, &entry) };
+        }
+        // Not PollRemove: it may find the poll busy (EALREADY), which then holds the socket open. Unlinked,
+        // so that the slot is free at once; late completions are told apart by their generation.
+        let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(slot)).all())
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+            .user_data(Operation::Cancel.on(id.generation, slot));
+        let close = opcode::Close::new(Fixed(slot)).build();
+        // SAFETY: neither names memory.
+        unsafe {
+            self.push(ring, &cancel);
+            self.push(ring, &close.user_data(Operation::Close.on(id.generation, slot)));
+        }
+    }
+
+    /// Close has completed: the slot is free.
+    pub(super) fn close_done(&mut self, id: ConnectionId, result: i32) -> Option<Event> {
+        let connection = self.table.find(id)?;
+        let (state, over_capacity) = (connection.state, connection.has(flag::OVER_CAPACITY));
+        let listener = connection.listener;
+        if state == State::HandingOver && result < 0 {
+            // The chain broke before it: the descriptor is still here, `hand_over_failed` takes care.
+            return None;
+        }
+        if result < 0 {
+            tracing::error!(error = ?cause(result), "closing a descriptor failed");
+        }
+        connection.state = State::Free;
+        self.live -= 1;
+        let (ring, _) = self.place(id.index);
+        self.rings[ring].port.give_back(1);
+        if over_capacity {
+            self.acceptor.refused -= 1;
+        }
+        if state == State::HandingOver {
+            return Some(Event::HandedAway(id));
+        }
+        if !over_capacity {
+            self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
+            if let Some((count, _)) = self.capacity.listeners.get(usize::from(listener)) {
+                count.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.counts.closed += 1;
+        None
+    }
+}

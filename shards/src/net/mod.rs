@@ -1,0 +1,294 @@
+//! The sockets of one shard: rings, table of connections, receive buffers and outputs. What happens to them
+//! comes out as [`Event`]s; no callback is made from here.
+
+mod accept;
+mod close;
+mod move_away;
+mod read;
+mod write;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use io_uring::{cqueue, squeue};
+
+use crate::application::{Accepted, Closed, ConnectionId};
+use crate::chunks::Chunks;
+use crate::connection::{State, Table};
+use crate::limits::Layout;
+use crate::output::{BufferPool, Outbound, Vectors};
+use crate::receive::ReceiveBuffers;
+use crate::ring::{Operation, Port, Ring};
+use crate::stats::Counts;
+use crate::sys::EventFd;
+
+pub(crate) use accept::{Acceptor, OUTSTANDING_MAX};
+
+/// Connections and refusals of the whole process.
+pub(crate) struct Capacity {
+    /// Connections now, without those accepted over capacity.
+    pub(crate) connections: AtomicU32,
+    pub(crate) connections_max: u32,
+    /// The same for each listener.
+    pub(crate) listeners: Vec<(AtomicU32, u32)>,
+}
+
+/// What happened, in order.
+pub(crate) enum Event {
+    Accepted(ConnectionId, Accepted),
+    /// Bytes are in the receive buffer; [`Net::receive_done`] follows.
+    Received {
+        id: ConnectionId,
+        buffer: u16,
+        len: usize,
+        more: bool,
+    },
+    /// The connection is read again and these bytes had come before it was paused.
+    Unstashed(ConnectionId, Vec<u8>),
+    Drained(ConnectionId),
+    Closed(ConnectionId, Closed),
+    /// A descriptor has come from another shard.
+    Arrived {
+        token: u64,
+        index: u32,
+    },
+    /// Bytes of a connection on its way that had been received before.
+    Late(ConnectionId, Vec<u8>),
+    /// The descriptor has left.
+    HandedAway(ConnectionId),
+    /// The descriptor could not leave.
+    HandOverBroken(ConnectionId),
+}
+
+/// The sockets of one shard.
+pub(crate) struct Net {
+    pub(crate) rings: Vec<Ring>,
+    slots: u32,
+    pub(crate) table: Table,
+    receive: ReceiveBuffers,
+    /// Connections that wait for a receive buffer, fairly: each gets one buffer's worth, then goes to the end.
+    readable: VecDeque<ConnectionId>,
+    stash: HashMap<ConnectionId, Vec<u8>>,
+    outbounds: Chunks<Outbound>,
+    dirty: Vec<u32>,
+    pool: BufferPool,
+    #[expect(clippy::vec_box, reason = "the kernel reads them: they must not move with the pool")]
+    vectors: Vec<Box<Vectors>>,
+    sink: Vec<u8>,
+    pub(crate) acceptor: Acceptor,
+    /// Deadlines of flushing connections: one constant delay, so first in, first out.
+    deadlines: VecDeque<(u64, ConnectionId)>,
+    flush_timeout_ms: u64,
+    moving: Vec<(ConnectionId, i32, u64)>,
+    pub(crate) completions: VecDeque<(u16, cqueue::Entry)>,
+    pub(crate) events: VecDeque<Event>,
+    /// Connections on this shard, closing ones included.
+    pub(crate) live: u32,
+    capacity: Arc<Capacity>,
+    pub(crate) now_ms: u64,
+    pub(crate) counts: Counts,
+    /// The eventfd's poll in ring 0 has fired or ended.
+    pub(crate) bell_rang: bool,
+    /// The timeout in ring 0 has fired.
+    pub(crate) timeout_fired: bool,
+}
+
+impl Net {
+    /// The sockets of a shard; its rings are created here, on its own thread.
+    pub(crate) fn new(
+        layout: &Layout,
+        ports: &[Arc<Port>],
+        capacity: Arc<Capacity>,
+        acceptor: Acceptor,
+        eventfd: &EventFd,
+    ) -> io::Result<Self> {
+        let mut rings = Vec::with_capacity(ports.len());
+        for port in ports {
+            let mut ring = Ring::new(layout.ring, port.clone())?;
+            ring.register_eventfd(eventfd.fd())?;
+            rings.push(ring);
+        }
+        Ok(Self {
+            table: Table::new(rings.len() * layout.ring.slots as usize),
+            rings,
+            slots: layout.ring.slots,
+            receive: ReceiveBuffers::new(layout.receive_buffers),
+            readable: VecDeque::new(),
+            stash: HashMap::new(),
+            outbounds: Chunks::new(),
+            dirty: Vec::new(),
+            pool: BufferPool::new(layout.pool_bytes),
+            vectors: Vec::new(),
+            sink: Vec::new(),
+            acceptor,
+            deadlines: VecDeque::new(),
+            flush_timeout_ms: layout.flush_timeout_ms,
+            moving: Vec::new(),
+            completions: VecDeque::new(),
+            events: VecDeque::new(),
+            live: 0,
+            capacity,
+            now_ms: 0,
+            counts: Counts::default(),
+            bell_rang: true,
+            timeout_fired: false,
+        })
+    }
+
+    fn index(&self, ring: u16, slot: u32) -> u32 {
+        u32::from(ring) * self.slots + slot
+    }
+
+    fn place(&self, index: u32) -> (usize, u32) {
+        ((index / self.slots) as usize, index % self.slots)
+    }
+
+    /// Queues a submission for the ring and slot of a connection.
+    ///
+    /// # Safety
+    /// As [`Ring::push`].
+    unsafe fn push(&mut self, ring: usize, entry: &squeue::Entry) {
+        // SAFETY: the caller's promise.
+        unsafe { self.rings[ring].push(entry) }
+    }
+
+    /// Submits and takes what has arrived: rings 1 and up without waiting, ring 0 for up to `timeout`.
+    /// Sends are settled before anything else is looked at, so no callback ever sees one under way that the
+    /// kernel has consumed.
+    pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        for ring in 1..self.rings.len() {
+            if self.rings[ring].has_work() {
+                self.rings[ring].enter(None)?;
+                self.sort(ring);
+            }
+        }
+        self.rings[0].enter(timeout)?;
+        self.sort(0);
+        Ok(())
+    }
+
+    /// Submits everything without waiting and settles the sends.
+    fn submit(&mut self) {
+        for ring in 0..self.rings.len() {
+            if self.rings[ring].unconsumed() > 0 {
+                // An error here is one of the ring itself: the next `enter` reports it.
+                if self.rings[ring].enter(None).is_err() {
+                    tracing::error!(ring, "submission failed");
+                }
+                self.sort(ring);
+            }
+        }
+    }
+
+    /// Takes the sends out of what has arrived, queues the rest for [`Net::complete`].
+    fn sort(&mut self, ring: usize) {
+        let mut arrived = std::mem::take(&mut self.rings[ring].arrived);
+        for entry in arrived.drain(..) {
+            if Operation::of(entry.user_data()) == Some(Operation::Send) {
+                self.sent(ring as u16, &entry);
+            } else {
+                self.completions.push_back((ring as u16, entry));
+            }
+        }
+        self.rings[ring].arrived = arrived;
+        self.settle(ring);
+    }
+
+    /// Whether any ring has something to submit, run or take.
+    pub(crate) fn has_work(&mut self) -> bool {
+        !self.completions.is_empty() || self.rings.iter_mut().any(Ring::has_work)
+    }
+
+    /// Whether a ring other than 0, which is the one slept in, has something to take.
+    pub(crate) fn others_have_work(&mut self) -> bool {
+        self.rings.iter_mut().skip(1).any(Ring::has_work)
+    }
+
+    /// Whether the next turn has something to do without any completion.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        !self.completions.is_empty()
+            || !self.events.is_empty()
+            || !self.dirty.is_empty()
+            || !self.readable.is_empty()
+            || !self.moving.is_empty()
+    }
+
+    /// When the sockets want to be looked at without any completion.
+    pub(crate) fn next_ms(&self) -> Option<u64> {
+        let deadline = self.deadlines.front().map(|&(at, _)| at);
+        [deadline, self.acceptor.retry_ms()].into_iter().flatten().min()
+    }
+
+    /// Handles one completion; what the application has to be told comes back, or is appended to `events`.
+    pub(crate) fn complete(&mut self, ring: u16, entry: &cqueue::Entry) -> Option<Event> {
+        let (slot, generation) = (entry.user_data() as u32, (entry.user_data() >> 32) as u32 & 0x00FF_FFFF);
+        let result = entry.result();
+        let id = ConnectionId { index: self.index(ring, slot), generation };
+        match Operation::of(entry.user_data())? {
+            Operation::Bell => self.bell_rang = true,
+            Operation::Timeout => self.timeout_fired |= result == -libc::ETIME,
+            Operation::Accept => return self.accept_done(ring, slot, result),
+            Operation::Poll => self.polled(id, result, entry.flags()),
+            Operation::PollOut => self.writable(id, result),
+            Operation::Receive => return self.receive_completed(id, result, entry.flags()),
+            Operation::Close => return self.close_done(id, result),
+            Operation::HandOver => return self.hand_over_failed(id, result),
+            Operation::HandedOver => return self.arrived(ring, result, entry.user_data()),
+            // Answers that need no reaction: nothing was there to cancel or to throw away. Sends were
+            // settled before.
+            Operation::Send | Operation::AcceptCancel | Operation::Discard | Operation::Cancel => {}
+        }
+        None
+    }
+
+    /// End of turn: everything that was asked for becomes submissions.
+    pub(crate) fn flush(&mut self) {
+        self.expire();
+        self.flush_output();
+        self.push_moves();
+        self.push_receives();
+        self.push_accepts();
+    }
+
+    /// Enables or disables the eventfd of the rings from `first` on.
+    pub(crate) fn notify(&mut self, first: usize, enabled: bool) {
+        for ring in self.rings.iter_mut().skip(first) {
+            ring.notify(enabled);
+        }
+    }
+
+    /// How long a flush before a close may take, milliseconds.
+    pub(crate) fn flush_timeout_ms(&self) -> u64 {
+        self.flush_timeout_ms
+    }
+
+    /// Gives memory of a busy time back, before a long sleep.
+    pub(crate) fn trim(&mut self) {
+        self.pool.trim(256 * 1024);
+        self.outbounds.trim(4);
+        self.vectors.truncate(16);
+        self.completions.shrink_to(1024);
+        self.readable.shrink_to(1024);
+        for ring in &mut self.rings {
+            ring.arrived.shrink_to(1024);
+            ring.sends.shrink_to(1024);
+        }
+    }
+
+    /// Begins a connection in a slot that the kernel has filled.
+    fn begin(&mut self, index: u32, accepted: &Accepted) -> Option<ConnectionId> {
+        let Some(connection) = self.table.slot_or_new(index) else {
+            tracing::error!(index, "the kernel named a slot beyond the table");
+            return None;
+        };
+        debug_assert!(matches!(connection.state, State::Free | State::Closing));
+        connection.begin(accepted);
+        let id = ConnectionId { index, generation: connection.generation };
+        self.live += 1;
+        self.arm(id);
+        Some(id)
+    }
+}

@@ -1,0 +1,380 @@
+//! Starting and ending all shards, and the way in from other threads.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use io_uring::IoUring;
+
+use crate::application::{Application, ShardId};
+use crate::io::Io;
+use crate::limits::{Config, Layout};
+use crate::listener::Bound;
+use crate::mailbox::{Door, Exchange};
+use crate::net::{Capacity, Net};
+use crate::probe::{check, ring_error};
+use crate::ring::Port;
+use crate::shard::{Core, Shard, run};
+use crate::stats::ShardStats;
+use crate::sys::EventFd;
+
+/// Why the shards did not start: one line that names the thing and the mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// `Config::shards` is 0.
+    #[error("0 shards are configured; at least 1 is needed")]
+    NoShards,
+    /// The kernel has no io_uring.
+    #[error("this kernel ({release}) has no io_uring; run Linux 6.1 or newer, built with CONFIG_IO_URING")]
+    Missing {
+        /// Release of the running kernel.
+        release: String,
+    },
+    /// io_uring is switched off.
+    #[error(
+        "io_uring is disabled (kernel.io_uring_disabled = {level}); run `sysctl kernel.io_uring_disabled=0`"
+    )]
+    Disabled {
+        /// Value of the switch.
+        level: String,
+    },
+    /// A filter forbids io_uring.
+    #[error(
+        "io_uring is forbidden here, probably by a seccomp profile (Docker's default one does that); \
+         allow io_uring_setup, io_uring_enter and io_uring_register"
+    )]
+    Forbidden,
+    /// The kernel is too old.
+    #[error("this kernel ({release}) is too old for the data rings; run Linux 6.1 or newer")]
+    Kernel {
+        /// Release of the running kernel.
+        release: String,
+    },
+    /// Memory for the rings is charged to RLIMIT_MEMLOCK, which does not suffice.
+    #[error(
+        "not enough lockable memory for the rings of this many shards; raise RLIMIT_MEMLOCK \
+         (systemd: LimitMEMLOCK=infinity), run fewer shards, or wait a moment after a restart"
+    )]
+    LockedMemory,
+    /// Too few descriptors.
+    #[error(
+        "{needed} file descriptors are needed and {allowed} allowed; raise RLIMIT_NOFILE (systemd: LimitNOFILE=)"
+    )]
+    Descriptors {
+        /// Descriptors needed.
+        needed: u64,
+        /// The hard limit.
+        allowed: u64,
+    },
+    /// The system has too few open files.
+    #[error(
+        "{wanted} connections are configured and the system allows {allowed} open files; raise fs.file-max"
+    )]
+    Files {
+        /// Connections configured.
+        wanted: u32,
+        /// `fs.file-max`.
+        allowed: u64,
+    },
+    /// The port is taken.
+    #[error("{0} is in use by another program; stop it or choose another port")]
+    InUse(SocketAddr),
+    /// The address is not one of this machine.
+    #[error("{0} is not an address of this machine; use one that `ip address` lists, or 0.0.0.0 or [::]")]
+    NotAvailable(SocketAddr),
+    /// A low port without the right to it.
+    #[error("no permission to bind {0}; use a port from 1024 on, or give the program CAP_NET_BIND_SERVICE")]
+    Permission(SocketAddr),
+    /// Another failure of bind or listen.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    /// A CPU that does not exist, or another failure of the executor.
+    #[error("a shard's thread could not be started: {0}")]
+    Thread(String),
+    /// Another failure of the system.
+    #[error("the system refused a resource: {0}")]
+    System(io::Error),
+}
+
+impl StartError {
+    pub(crate) fn bind(address: SocketAddr, error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EADDRINUSE) => Self::InUse(address),
+            Some(libc::EADDRNOTAVAIL) => Self::NotAvailable(address),
+            Some(libc::EACCES | libc::EPERM) => Self::Permission(address),
+            _ => Self::Bind(address, error),
+        }
+    }
+}
+
+/// A shard's thread ended badly.
+#[derive(Debug, thiserror::Error)]
+#[error("a shard's thread failed: {0}")]
+pub struct JoinError(String);
+
+/// The way in from threads that are no shards.
+pub struct Handle<A: Application> {
+    outside: Arc<Outside<A::Message>>,
+}
+
+struct Outside<M> {
+    doors: Arc<[Door]>,
+    senders: Vec<crossbeam_channel::Sender<M>>,
+}
+
+impl<A: Application> Clone for Handle<A> {
+    fn clone(&self) -> Self {
+        Self { outside: self.outside.clone() }
+    }
+}
+
+impl<A: Application> Handle<A> {
+    /// Sends a message; it needs no credit and is handled with `from` = `None`. `false`: that shard
+    /// does not exist or has ended.
+    pub fn send(&self, to: ShardId, message: A::Message) -> bool {
+        let position = usize::from(to.0);
+        let (Some(sender), Some(door)) =
+            (self.outside.senders.get(position), self.outside.doors.get(position))
+        else {
+            return false;
+        };
+        if door.gone.load(std::sync::atomic::Ordering::Acquire) || sender.send(message).is_err() {
+            return false;
+        }
+        door.post(self.outside.doors.len());
+        true
+    }
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.outside.doors.len() as u16
+    }
+}
+
+/// The running shards.
+pub struct Shards<A: Application> {
+    threads: Vec<ExecutorJoinHandle<Vec<IoUring>>>,
+    handle: Handle<A>,
+    addresses: Vec<SocketAddr>,
+    stats: Vec<Arc<ShardStats>>,
+}
+
+/// What a shard's thread needs to build its shard.
+struct Seed<A: Application> {
+    number: u16,
+    layout: Layout,
+    ports: Arc<Vec<Vec<Arc<Port>>>>,
+    capacity: Arc<Capacity>,
+    sockets: Vec<std::os::fd::OwnedFd>,
+    post: crate::mailbox::Post<A::Message, A::HandOver>,
+    start: Instant,
+    stats: Arc<ShardStats>,
+}
+
+impl<A: Application> Seed<A> {
+    fn core(self) -> io::Result<(Core<A>, Instant, Arc<ShardStats>)> {
+        let ports = &self.ports[usize::from(self.number)];
+        let acceptor = self.layout.acceptor(self.sockets);
+        let eventfd = self.post.door().eventfd.clone();
+        let net = Net::new(&self.layout, ports, self.capacity, acceptor, &eventfd)?;
+        let now_ms = self.start.elapsed().as_millis() as u64;
+        Ok((Core::new(self.number, net, self.post, self.ports, now_ms), self.start, self.stats))
+    }
+}
+
+impl<A: Application> Shards<A> {
+    /// Starts all shards; returns when clients can connect. `make` is called once on each shard's thread,
+    /// before anything else happens there.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
+    pub fn start<F>(config: Config, make: F) -> Result<Self, StartError>
+    where
+        F: Fn(ShardId, &mut Io<'_, A>) -> A + Send + Clone + 'static,
+    {
+        let limit = check(&config)?;
+        let layout = Layout::new(&config, limit.descriptors_max);
+        let bound: Vec<Bound> = config
+            .listeners
+            .iter()
+            .map(|listener| Bound::new(listener, config.shards))
+            .collect::<Result<_, _>>()?;
+        let mut sockets: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
+        for listener in &bound {
+            for (shard, socket) in listener.descriptors().map_err(StartError::System)?.into_iter().enumerate()
+            {
+                sockets[shard].push(socket);
+            }
+        }
+        let doors: Arc<[Door]> = (0..config.shards)
+            .map(|_| Ok(Door::new(usize::from(config.shards), EventFd::new()?)))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(StartError::System)?
+            .into();
+        let exchange = Exchange::<A::Message, A::HandOver>::new(&doors, config.mailbox_credits);
+        let ports = (0..config.shards).map(|_| (0..layout.rings).map(|_| Arc::new(Port::new())).collect());
+        let ports = Arc::new(ports.collect::<Vec<Vec<_>>>());
+        let capacity = Arc::new(Capacity {
+            connections: AtomicU32::new(0),
+            connections_max: config.connections_max,
+            listeners: config.listeners.iter().map(|l| (AtomicU32::new(0), l.connections_max)).collect(),
+        });
+        let start = Instant::now();
+        let stats: Vec<Arc<ShardStats>> = (0..config.shards).map(|_| Arc::default()).collect();
+        let seeds =
+            exchange.posts.into_iter().zip(sockets).enumerate().map(|(number, (post, sockets))| Seed {
+                number: number as u16,
+                layout,
+                ports: ports.clone(),
+                capacity: capacity.clone(),
+                sockets,
+                post,
+                start,
+                stats: stats[number].clone(),
+            });
+        let threads = launch(&config, seeds, &bound, &make)?;
+        let outside = Arc::new(Outside { doors, senders: exchange.outside });
+        let addresses = bound.iter().map(|listener| listener.address).collect();
+        Ok(Self { threads, handle: Handle { outside }, addresses, stats })
+    }
+
+    /// A way to send messages from any thread.
+    #[must_use]
+    pub fn handle(&self) -> Handle<A> {
+        self.handle.clone()
+    }
+
+    /// Addresses of the listeners, in their order, with the ports that were bound.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Counters of each shard.
+    #[must_use]
+    pub fn stats(&self) -> &[Arc<ShardStats>] {
+        &self.stats
+    }
+
+    /// Waits until all shards have ended (see [`Io::exit`]).
+    ///
+    /// # Errors
+    /// A thread could not be joined. A panic on a shard's thread ends the process before that.
+    pub fn join(self) -> Result<(), JoinError> {
+        // All rings are kept until the last shard has ended: no shard may send a descriptor to a number that
+        // has become something else.
+        let mut rings = Vec::new();
+        for thread in self.threads {
+            rings.push(thread.join().map_err(|error| JoinError(error.to_string()))?);
+        }
+        drop(rings);
+        Ok(())
+    }
+}
+
+fn placement(config: &Config, number: u16) -> Placement {
+    if !config.pin {
+        return Placement::Unbound;
+    }
+    let number = usize::from(number);
+    if config.cpus.is_empty() {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Placement::Fixed(number % cpus)
+    } else {
+        Placement::Fixed(config.cpus[number % config.cpus.len()])
+    }
+}
+
+/// Spawns the threads, lets each build its rings, opens the listeners, and lets the shards go.
+fn launch<A, F>(
+    config: &Config,
+    seeds: impl Iterator<Item = Seed<A>>,
+    bound: &[Bound],
+    make: &F,
+) -> Result<Vec<ExecutorJoinHandle<Vec<IoUring>>>, StartError>
+where
+    A: Application,
+    F: Fn(ShardId, &mut Io<'_, A>) -> A + Send + Clone + 'static,
+{
+    let (ready, readies) = mpsc::channel::<io::Result<()>>();
+    let mut threads = Vec::with_capacity(usize::from(config.shards));
+    let mut goes = Vec::with_capacity(usize::from(config.shards));
+    for seed in seeds {
+        let (go, wait) = mpsc::channel::<()>();
+        let (ready, make, number) = (ready.clone(), make.clone(), seed.number);
+        // Pitfall 1: a preemption timer that never fires in practice.
+        let thread = LocalExecutorBuilder::new(placement(config, number))
+            .name("shard")
+            .io_memory(64 * 1024)
+            .ring_depth(64)
+            .preempt_timer(Duration::from_secs(3600))
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
+            .spawn(move || async move {
+                match seed.core() {
+                    Ok((mut core, start, stats)) => {
+                        let _ = ready.send(Ok(()));
+                        drop(ready);
+                        // Blocks this thread, on which nothing else runs yet. An error: another shard could
+                        // not start, this one ends.
+                        if wait.recv().is_err() {
+                            return Vec::new();
+                        }
+                        let application = make(ShardId(number), &mut Io { core: &mut core });
+                        run(Shard::new(core, application, start, stats)).await
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        Vec::new()
+                    }
+                }
+            })
+            .map_err(|error| StartError::Thread(error.to_string()))?;
+        threads.push(thread);
+        goes.push(go);
+    }
+    drop(ready);
+    let started = wait_ready(&readies, threads.len()).and_then(|()| bound.iter().try_for_each(Bound::listen));
+    if let Err(error) = started {
+        drop(goes);
+        return Err(ended(threads, error));
+    }
+    for go in goes {
+        let _ = go.send(());
+    }
+    Ok(threads)
+}
+
+fn wait_ready(readies: &mpsc::Receiver<io::Result<()>>, shards: usize) -> Result<(), StartError> {
+    for _ in 0..shards {
+        match readies.recv() {
+            Ok(result) => result.map_err(ring_error)?,
+            // A thread ended without a word: its executor could not be made.
+            Err(mpsc::RecvError) => return Err(StartError::Thread("its executor failed".into())),
+        }
+    }
+    Ok(())
+}
+
+/// Joins the threads of a start that failed; a thread's own error says more.
+fn ended(threads: Vec<ExecutorJoinHandle<Vec<IoUring>>>, error: StartError) -> StartError {
+    let mut error = error;
+    for thread in threads {
+        if let Err(failed) = thread.join()
+            && matches!(error, StartError::Thread(_))
+        {
+            let text = failed.to_string();
+            error = if text.contains("Cannot allocate memory") {
+                StartError::LockedMemory
+            } else {
+                StartError::Thread(text)
+            };
+        }
+    }
+    error
+}

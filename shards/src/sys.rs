@@ -1,0 +1,90 @@
+//! The few system calls that std lacks: eventfd, limits, thread CPU time.
+
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// An eventfd: written by whoever wakes, polled by ring 0 of a shard, read by glommio while it is parked.
+pub(crate) struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// A new one with count 0. Blocking on purpose: glommio's read waits only on a blocking descriptor.
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: plain system call; a non-negative result is a descriptor that nobody else owns.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: as above.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Adds 1, which wakes.
+    pub(crate) fn ring(&self) {
+        let one = 1u64;
+        // SAFETY: writes 8 bytes from a local. It can only fail when the count is at its maximum of 2^64 - 2.
+        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
+    /// Sets the count to 0 without ever waiting.
+    pub(crate) fn reset(&self) {
+        let mut count = 0u64;
+        let iov = libc::iovec { iov_base: (&raw mut count).cast(), iov_len: 8 };
+        // SAFETY: reads at most 8 bytes into a local. RWF_NOWAIT: the count may have been taken by glommio.
+        unsafe { libc::preadv2(self.0.as_raw_fd(), &iov, 1, -1, libc::RWF_NOWAIT) };
+    }
+
+    /// Its descriptor number.
+    pub(crate) fn fd(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+
+    /// A second descriptor of the same eventfd.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone()
+    }
+}
+
+/// CPU time of the calling thread, microseconds.
+pub(crate) fn thread_cpu_us() -> u64 {
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: the call fills the timespec when it returns 0.
+    unsafe {
+        if libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr()) != 0 {
+            return 0;
+        }
+        let time = time.assume_init();
+        time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+    }
+}
+
+/// Raises the soft limit of descriptors to the hard one; the limit afterwards.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write the local only.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if limit.rlim_cur < limit.rlim_max {
+            let raised = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+            if libc::setrlimit(libc::RLIMIT_NOFILE, &raised) == 0 {
+                limit = raised;
+            }
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
+/// Turns a descriptor into a file.
+pub(crate) fn into_raw(fd: OwnedFd) -> i32 {
+    use std::os::fd::IntoRawFd;
+    File::from(fd).into_raw_fd()
+}
+
+/// Release of the running kernel, such as `6.1.0`.
+pub(crate) fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".into(), |s| s.trim().into())
+}

@@ -1,0 +1,12 @@
+//! Integration tests of the shards: real sockets on 127.0.0.1, real rings.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod script;
+
+mod capacity;
+mod echo;
+mod hand_over;
+mod mail;
+mod slow_reader;
+mod start;
+mod timers;

@@ -1,0 +1,142 @@
+//! The sessions and connections of a shard and what is found by what. Apart from the router, so that a fan-out
+//! can walk the one while it changes the other.
+
+use std::sync::Arc;
+
+use ahash::RandomState;
+
+use super::effects::Effects;
+use super::effects::Timer;
+use super::publication::Encoded;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::connection::{Connection, ConnectionTable};
+use crate::interest::ShardId;
+use crate::metrics::{Counter, Metrics};
+use crate::packet::ProtocolVersion;
+use crate::session::{ConnectionId, Delivery, Message, Session, SessionSerial, ShareName};
+use crate::slab::{ChunkedSlab, KeyTable};
+
+/// What became of a delivery of a Shared Subscription, to be told to its home.
+#[derive(Debug)]
+pub(super) enum SharedNews {
+    /// The session ended first.
+    Returned(Arc<ShareName>, Arc<Message>),
+    /// The client acknowledged it.
+    Acked(Arc<ShareName>, u32, SessionSerial),
+}
+
+/// Sessions, connections, and what every delivery needs.
+#[derive(Debug)]
+pub(super) struct Clients {
+    pub(super) sessions: ChunkedSlab<Session>,
+    pub(super) connections: ConnectionTable,
+    pub(super) config: Arc<Config>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) encoded: Encoded,
+    /// Collected while sessions change, sent by the caller.
+    pub(super) shared_news: Vec<SharedNews>,
+    /// Sessions to be pumped in the next turn: this turn's output was more than may wait, but it may all fit into
+    /// the socket, and then nothing else would tell.
+    pub(super) choked: Vec<u32>,
+    by_client_id: KeyTable,
+    hasher: RandomState,
+    next_serial: u64,
+}
+
+impl Clients {
+    pub(super) fn new(shard: ShardId, config: Arc<Config>, metrics: Arc<Metrics>, seed: u64) -> Self {
+        Self {
+            sessions: ChunkedSlab::new(),
+            connections: ConnectionTable::default(),
+            config,
+            metrics,
+            encoded: Encoded::default(),
+            shared_news: Vec::new(),
+            choked: Vec::new(),
+            by_client_id: KeyTable::new(),
+            hasher: RandomState::with_seeds(seed, 3, 5, 7),
+            next_serial: (u64::from(shard.0) << 48) | 1,
+        }
+    }
+
+    /// The session of a Client Identifier.
+    pub(super) fn find(&self, client_id: &str) -> Option<u32> {
+        let is_it = |index| self.sessions.get(index).is_some_and(|s: &Session| &*s.client_id == client_id);
+        self.by_client_id.find(self.hasher.hash_one(client_id), is_it)
+    }
+
+    /// Hash by which the messages of a topic are known again.
+    pub(super) fn topic_hash(&self, topic: &str) -> u64 {
+        self.hasher.hash_one(topic)
+    }
+
+    /// A new session.
+    pub(super) fn open_session(&mut self, client_id: &str, version: ProtocolVersion) -> u32 {
+        let serial = SessionSerial(self.next_serial);
+        self.next_serial += 1;
+        let index = self.sessions.insert(Session::new(client_id, serial, version));
+        let Self { sessions, by_client_id, hasher, .. } = self;
+        by_client_id.insert(hasher.hash_one(client_id), index, |index| {
+            sessions.get(index).map_or(0, |session| hasher.hash_one(&*session.client_id))
+        });
+        self.metrics.sessions.inc();
+        index
+    }
+
+    /// Takes a session out of the tables.
+    pub(super) fn remove_session(&mut self, index: u32) -> Option<Session> {
+        let hash = self.hasher.hash_one(&*self.sessions.get(index)?.client_id);
+        self.by_client_id.remove(hash, |other| other == index);
+        self.metrics.sessions.dec();
+        self.sessions.remove(index)
+    }
+
+    /// A session and the connection that uses it.
+    pub(super) fn connected(&mut self, index: u32) -> Option<(&mut Session, ConnectionId, &mut Connection)> {
+        let session = self.sessions.get_mut(index)?;
+        let id = session.connection?;
+        let connection = self.connections.get_mut(id)?;
+        Some((session, id, connection))
+    }
+
+    /// The session of a connection.
+    pub(super) fn session_of(&mut self, id: ConnectionId) -> Option<&mut Session> {
+        let index = self.connections.get(id)?.session;
+        self.sessions.get_mut(index)
+    }
+
+    /// Counts a message let go for `reason`.
+    pub(super) fn dropped(&self, reason: &Counter) {
+        reason.inc();
+        self.metrics.messages_dropped.inc();
+    }
+
+    /// Appends to an mqueue; the oldest goes if it is full.
+    pub(super) fn enqueue(&mut self, index: u32, delivery: Delivery) {
+        let len_max = self.config.session.queue_len_max;
+        let Some(session) = self.sessions.get_mut(index) else { return };
+        if session.outbound_mut().mqueue.push(delivery, len_max).is_some() {
+            self.dropped(&self.metrics.dropped_queue_full);
+        } else {
+            self.metrics.queues.inc();
+        }
+    }
+
+    /// Sets the session's timer, unless an earlier one will do.
+    pub(super) fn want_session_timer<E: Effects>(&mut self, index: u32, at: Timestamp, fx: &mut E) {
+        if let Some(session) = self.sessions.get_mut(index)
+            && session.timer_at.is_none_or(|set| at < set)
+        {
+            session.timer_at = Some(at);
+            fx.set_timer(Timer::Session(index), at);
+        }
+    }
+
+    /// Sets the connection's timer, unless an earlier one will do.
+    pub(super) fn want_connection_timer<E: Effects>(&mut self, index: u32, at: Timestamp, fx: &mut E) {
+        if self.connections.want_timer(index, at) {
+            fx.set_timer(Timer::Connection(index), at);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! CONNECT: who may go on, where its home is, takeover, the session resumed or begun, CONNACK.
+
+use std::num::NonZeroU16;
+
+use super::Broker;
+use super::deliver::count_sent;
+use super::disconnect::End;
+use super::effects::{Close, Effects};
+use super::receive::Flow;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::connection::Phase;
+use crate::packet::{self, ConnAck, Connect, PacketType, ProtocolVersion, QoS, ReasonCode, connect};
+use crate::session::{ConnectionId, Message, MessageHead, NEVER, SessionSerial, Will};
+use crate::topic;
+
+impl Broker {
+    /// The first packet of a connection: a CONNECT or nothing [MQTT-3.1.0-1].
+    pub(super) fn opening<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        bytes: &[u8],
+        fx: &mut E,
+    ) -> Flow {
+        if bytes.first().is_none_or(|first| first >> 4 != PacketType::Connect as u8) {
+            self.violation(now, id, "a packet before CONNECT [MQTT-3.1.0-1]", fx);
+            return Flow::Gone;
+        }
+        let connect = match connect::decode(bytes) {
+            Ok(connect) => connect,
+            Err(error) => {
+                self.metrics().packets_connect.inc();
+                self.refuse_malformed(id, bytes, &error, fx);
+                self.fail(now, id, &error.into(), fx);
+                return Flow::Gone;
+            }
+        };
+        let is_over_capacity = self.clients.connections.get(id).is_some_and(|c| c.over_capacity);
+        let refusal = if is_over_capacity {
+            Some(ReasonCode::QuotaExceeded)
+        } else if self.draining.is_some() {
+            Some(ReasonCode::ServerUnavailable)
+        } else {
+            refusal(&connect, self.config())
+        };
+        if let Some(reason) = refusal {
+            self.metrics().packets_connect.inc();
+            self.refuse(id, connect.version, reason, fx);
+            fx.close(id, Close::Flush);
+            self.end_connection(now, id, End::Lost, fx);
+            return Flow::Gone;
+        }
+        if connect.client_id.is_empty() {
+            let assigned = self.assign_client_id();
+            self.metrics().packets_connect.inc();
+            self.establish(now, id, &connect, &assigned, fx);
+            return Flow::Next;
+        }
+        if self.shards > 1 {
+            let home = self.shared.placement.home_of(connect.client_id);
+            if home != self.shard {
+                return Flow::Leave(home);
+            }
+        }
+        self.metrics().packets_connect.inc();
+        self.establish(now, id, &connect, connect.client_id, fx);
+        Flow::Next
+    }
+
+    /// A Client Identifier whose home is here, so that the connection stays [MQTT-3.1.3-6, 3.1.3-7].
+    fn assign_client_id(&mut self) -> String {
+        loop {
+            let client_id = format!("auto-{:016x}{:04x}", self.next_random(), self.shard.0);
+            let is_home = self.shards == 1 || self.shared.placement.home_of(&client_id) == self.shard;
+            if is_home && self.clients.find(&client_id).is_none() {
+                return client_id;
+            }
+        }
+    }
+
+    fn establish<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        client_id: &str,
+        fx: &mut E,
+    ) {
+        let (index, is_present) = self.take_session(now, connect, client_id, fx);
+        let config = std::sync::Arc::clone(&self.clients.config);
+        let expiry_s = session_expiry_s(connect, &config);
+        let keep_alive = granted_keep_alive(connect, &config);
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        connection.phase = Phase::Connected;
+        connection.heard_at = now;
+        connection.session = index;
+        connection.version = connect.version;
+        connection.packet_bytes_max = connect.packet_bytes_max.unwrap_or(u32::MAX);
+        connection.receive_max = connect.receive_max.unwrap_or(u16::MAX);
+        connection.topic_alias_max = connect.topic_alias_max.unwrap_or(0).min(config.limits.topic_alias_max);
+        connection.problem_information = connect.request_problem_information;
+        connection.may_extend_expiry = connect.session_expiry_s.unwrap_or(0) > 0;
+        let factor = f64::from(config.limits.keep_alive_factor);
+        connection.silence_max_ms = (f64::from(keep_alive) * 1000.0 * factor) as u32;
+        let silence_max_ms = u64::from(connection.silence_max_ms);
+        let Some(session) = self.clients.sessions.get_mut(index) else { return };
+        let was_persistent = is_present && session.is_persistent();
+        session.connection = Some(id);
+        session.version = connect.version;
+        session.expiry_s = expiry_s;
+        session.will = connect.will.as_ref().map(|will| Box::new(will_of(will, session.serial)));
+        let is_persistent = session.is_persistent();
+        self.count_persistent(was_persistent, is_persistent);
+        self.metrics().clients.inc();
+        if silence_max_ms > 0 {
+            self.clients.want_connection_timer(id.index, now.plus_ms(silence_max_ms), fx);
+        }
+        self.want_retry_timer(now, id, fx);
+        self.send_connack(id, connect, client_id, is_present, fx);
+        if is_present {
+            self.resume_session(now, id, index, fx);
+        }
+    }
+
+    /// The session that the connection goes on with, and whether there was one [MQTT-3.1.2-4, 3.1.2-5].
+    fn take_session<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        connect: &Connect<'_>,
+        client_id: &str,
+        fx: &mut E,
+    ) -> (u32, bool) {
+        if let Some(old) =
+            self.clients.find(client_id).and_then(|index| self.clients.sessions.get(index)?.connection)
+        {
+            self.metrics().takeovers.inc();
+            self.send_disconnect(old, ReasonCode::SessionTakenOver, fx);
+            fx.close(old, Close::Flush);
+            self.end_connection(now, old, End::Takeover { goes_on: !connect.clean_start }, fx);
+        }
+        if let Some(index) = self.clients.find(client_id) {
+            if !connect.clean_start {
+                return (index, true);
+            }
+            self.end_session(now, index, fx);
+        }
+        (self.clients.open_session(client_id, connect.version), false)
+    }
+
+    fn resume_session<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, index: u32, fx: &mut E) {
+        if let Some(outbound) = self.clients.sessions.get_mut(index).and_then(|s| s.outbound.as_mut()) {
+            outbound.inflight.mark_unsent();
+            let expired = outbound.mqueue.drop_expired(now) as u64;
+            let metrics = self.metrics();
+            metrics.queues.set(metrics.queues.load().wrapping_sub(expired));
+            metrics.dropped_expired.add(expired);
+            metrics.messages_dropped.add(expired);
+        }
+        self.tell_presence(index, true, fx);
+        self.pump(now, id, fx);
+    }
+
+    fn send_connack<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        client_id: &str,
+        is_present: bool,
+        fx: &mut E,
+    ) {
+        let config = self.config();
+        let keep_alive = granted_keep_alive(connect, config);
+        let expiry_s = session_expiry_s(connect, config);
+        let mut connack = ConnAck::new(is_present, ReasonCode::Success);
+        if connect.version == ProtocolVersion::V5 {
+            connack.session_expiry_s =
+                (connect.session_expiry_s.unwrap_or(0) != expiry_s).then_some(expiry_s);
+            connack.receive_max = (config.limits.receive_max < u16::MAX).then_some(config.limits.receive_max);
+            connack.maximum_qos = QoS::from_bits(config.mqtt.qos_max).unwrap_or(QoS::ExactlyOnce);
+            connack.retain_available = config.mqtt.retain_available;
+            connack.packet_bytes_max = Some(config.limits.packet_bytes_max);
+            connack.assigned_client_id = connect.client_id.is_empty().then_some(client_id);
+            connack.topic_alias_max =
+                (config.limits.topic_alias_max > 0).then_some(config.limits.topic_alias_max);
+            connack.wildcard_subscriptions_available = config.mqtt.wildcard_available;
+            connack.shared_subscriptions_available = config.mqtt.shared_available;
+            connack.server_keep_alive = (keep_alive != connect.keep_alive).then_some(keep_alive);
+        }
+        self.write_connack(id, connect.version, &connack, fx);
+    }
+
+    /// CONNACK with an error. The caller closes.
+    fn refuse<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        version: ProtocolVersion,
+        reason: ReasonCode,
+        fx: &mut E,
+    ) {
+        self.metrics().connections_refused.inc();
+        tracing::debug!(connection = id.index, ?reason, "CONNECT refused");
+        self.write_connack(id, version, &ConnAck::new(false, reason), fx);
+    }
+
+    /// The answer to a CONNECT that can't be read: none, where its sender would not understand it.
+    fn refuse_malformed<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        bytes: &[u8],
+        error: &packet::Error,
+        fx: &mut E,
+    ) {
+        self.metrics().connections_refused.inc();
+        let version = match (error, connect::version(bytes)) {
+            // Newer versions than ours have CONNACKs like that of 5.0, older ones like that of 3.1.1.
+            (packet::Error::ProtocolLevel { level }, _) if *level > 5 => ProtocolVersion::V5,
+            (packet::Error::ProtocolLevel { .. }, _) => ProtocolVersion::V311,
+            (_, Ok(ProtocolVersion::V5)) => ProtocolVersion::V5,
+            _ => return,
+        };
+        self.write_connack(id, version, &ConnAck::new(false, error.reason_code()), fx);
+    }
+
+    fn write_connack<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        version: ProtocolVersion,
+        connack: &ConnAck<'_>,
+        fx: &mut E,
+    ) {
+        let output = fx.output(id);
+        let before = output.len();
+        connack.encode(version, output);
+        let metrics = self.metrics();
+        count_sent(metrics, &metrics.packets_connack, output.len() - before);
+    }
+
+    /// DISCONNECT, which only 5.0 has from the server.
+    pub(super) fn send_disconnect<E: Effects>(&mut self, id: ConnectionId, reason: ReasonCode, fx: &mut E) {
+        let is_v5 =
+            self.clients.connections.get(id).is_some_and(|c| c.is_v5() && c.phase == Phase::Connected);
+        if !is_v5 {
+            return;
+        }
+        let output = fx.output(id);
+        let before = output.len();
+        packet::encode_disconnect(ProtocolVersion::V5, reason, output);
+        let metrics = self.metrics();
+        count_sent(metrics, &metrics.packets_disconnect_sent, output.len() - before);
+    }
+
+    /// Keeps `sessions_persistent`.
+    pub(super) fn count_persistent(&self, was: bool, is: bool) {
+        let gauge = &self.metrics().sessions_persistent;
+        match (was, is) {
+            (false, true) => gauge.inc(),
+            (true, false) => gauge.dec(),
+            _ => {}
+        }
+    }
+}
+
+/// Why a readable CONNECT is refused all the same.
+fn refusal(connect: &Connect<'_>, config: &Config) -> Option<ReasonCode> {
+    let is_v5 = connect.version == ProtocolVersion::V5;
+    if connect.client_id.is_empty()
+        && (connect.version == ProtocolVersion::V31 || (!is_v5 && !connect.clean_start))
+    {
+        // [MQTT-3.1.3-8]; 3.1 has no empty identifiers at all.
+        return Some(ReasonCode::ClientIdentifierNotValid);
+    }
+    if connect.client_id.len() > usize::from(config.limits.client_id_len_max) {
+        return Some(ReasonCode::ClientIdentifierNotValid);
+    }
+    if connect.authentication_method.is_some() {
+        return Some(ReasonCode::BadAuthenticationMethod);
+    }
+    let will = connect.will.as_ref()?;
+    let limits = topic::TopicLimits {
+        len_max: config.limits.topic_len_max,
+        levels_max: config.limits.topic_levels_max,
+    };
+    if topic::check_name(will.topic, &limits).is_err() {
+        return Some(ReasonCode::TopicNameInvalid);
+    }
+    if will.qos as u8 > config.mqtt.qos_max {
+        return Some(ReasonCode::QoSNotSupported);
+    }
+    if will.retain && !config.mqtt.retain_available {
+        return Some(ReasonCode::RetainNotSupported);
+    }
+    None
+}
+
+/// Session Expiry Interval granted: 3.x knows only "ends with the connection" and "does not".
+fn session_expiry_s(connect: &Connect<'_>, config: &Config) -> u32 {
+    if connect.version == ProtocolVersion::V5 {
+        return connect.session_expiry_s.unwrap_or(0).min(config.session.expiry_s_max);
+    }
+    if connect.clean_start {
+        0
+    } else if config.session.expiry_s == 0 {
+        NEVER
+    } else {
+        config.session.expiry_s
+    }
+}
+
+/// Keep Alive granted. Only 5.0 can be told of another one than it asked for [MQTT-3.2.2-21].
+fn granted_keep_alive(connect: &Connect<'_>, config: &Config) -> u16 {
+    match NonZeroU16::new(config.limits.keep_alive_s_max) {
+        Some(max) if connect.version == ProtocolVersion::V5 => match connect.keep_alive {
+            0 => max.get(),
+            asked => asked.min(max.get()),
+        },
+        _ => connect.keep_alive,
+    }
+}
+
+fn will_of(will: &packet::Will<'_>, publisher: SessionSerial) -> Will {
+    let mut forwarded = Vec::new();
+    will.forwarded.write(&mut forwarded);
+    let head = MessageHead { qos: will.qos, retain: will.retain, expires_at: None, publisher };
+    Will {
+        message: Message::new(head, will.topic, &forwarded, will.payload),
+        expiry_s: will.expiry_s,
+        delay_s: will.delay_s,
+    }
+}

@@ -1,0 +1,461 @@
+//! One message to one session: at once, into its inflight window, or into its mqueue. Here every PUBLISH that
+//! the broker sends is written.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::clients::{Clients, SharedNews};
+use super::effects::Effects;
+use super::fan_out::terms_of;
+use super::message::delivery_qos;
+use super::publication::{Publication, SHARED_PAYLOAD_MIN};
+use crate::clock::Timestamp;
+use crate::connection::{AliasUse, Connection};
+use crate::metrics::Metrics;
+use crate::packet::{self, PacketId, PublishHead, QoS, encode_publish_head, publish_len};
+use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
+use crate::session::message::expiry_left_s;
+use crate::session::{ConnectionId, Delivery, Message, Session, ShareName, Slot};
+
+/// What the matching subscriptions make of a message.
+#[derive(Debug)]
+pub(super) struct Terms<'a> {
+    /// The highest QoS granted.
+    pub(super) qos: QoS,
+    /// RETAIN is forwarded as published.
+    pub(super) retain_as_published: bool,
+    /// It is a retained message for a new subscription.
+    pub(super) retained: bool,
+    /// Subscription Identifiers.
+    pub(super) ids: &'a [u32],
+    /// The Shared Subscription that chose this session.
+    pub(super) share: Option<&'a Arc<ShareName>>,
+}
+
+/// One PUBLISH to be written.
+struct Outgoing<'a> {
+    topic: &'a str,
+    forwarded: &'a [u8],
+    payload: &'a [u8],
+    kept: Option<&'a Arc<Message>>,
+    expiry_s: Option<u32>,
+    ids: &'a [u32],
+    packet_id: Option<PacketId>,
+    qos: QoS,
+    retain: bool,
+    dup: bool,
+}
+
+impl<'a> Outgoing<'a> {
+    fn of(delivery: &'a Delivery, packet_id: Option<PacketId>, dup: bool, now: Timestamp) -> Self {
+        Self {
+            topic: delivery.message.topic(),
+            forwarded: delivery.message.forwarded(),
+            payload: delivery.message.payload(),
+            kept: Some(&delivery.message),
+            expiry_s: delivery.message.expiry_left_s(now),
+            ids: delivery.subscription_ids.as_deref().map_or(&[], Vec::as_slice),
+            packet_id,
+            qos: delivery.qos,
+            retain: delivery.retain,
+            dup,
+        }
+    }
+
+    fn head(&self, connection: &Connection) -> PublishHead<'a> {
+        PublishHead {
+            version: connection.version,
+            dup: self.dup,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic,
+            packet_id: self.packet_id,
+            expiry_s: self.expiry_s,
+            topic_alias: None,
+            subscription_ids: self.ids,
+            forwarded: self.forwarded,
+            payload_len: self.payload.len(),
+        }
+    }
+}
+
+impl Clients {
+    /// Delivers by the subscriptions that matched.
+    #[inline]
+    pub(super) fn deliver_matched<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        index: SessionIndex,
+        matched: &[(FilterId, SubscriptionOptions)],
+        publication: &mut Publication<'_>,
+        fx: &mut E,
+    ) {
+        let Some(session) = self.sessions.get(index.0) else { return };
+        let is_own = session.serial == publication.head.publisher;
+        let mut ids = SmallVec::new();
+        for (filter, options) in matched {
+            if options.has_id() && !(is_own && options.no_local()) {
+                ids.extend(session.subscriptions.find(false, filter.0).map(|subscription| subscription.id));
+            }
+        }
+        if let Some(terms) = terms_of(matched, is_own, &ids) {
+            self.deliver(now, index.0, publication, &terms, fx);
+        }
+    }
+
+    /// Delivers on given terms.
+    pub(super) fn deliver<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        index: u32,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+        fx: &mut E,
+    ) {
+        let qos = delivery_qos(publication.head.qos, terms.qos, self.config.mqtt.upgrade_qos);
+        let retain = terms.retained || (terms.retain_as_published && publication.head.retain);
+        if qos == QoS::AtMostOnce {
+            self.deliver_qos0(now, index, publication, terms, retain, fx);
+            return;
+        }
+        let delivery = Delivery {
+            message: Arc::clone(publication.message()),
+            subscription_ids: ids_box(terms.ids),
+            share: terms.share.cloned(),
+            sent_s: 0,
+            qos,
+            retain,
+        };
+        self.deliver_tracked(now, index, delivery, fx);
+    }
+
+    fn deliver_qos0<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        index: u32,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+        retain: bool,
+        fx: &mut E,
+    ) {
+        let Some((_, id, connection)) = self.connected(index) else {
+            return self.deliver_qos0_offline(index, publication, terms, retain);
+        };
+        let is_plain = terms.ids.is_empty()
+            && !retain
+            && connection.topic_alias_max == 0
+            && publication.payload.len() < SHARED_PAYLOAD_MIN;
+        let (version, packet_bytes_max) = (connection.version, connection.packet_bytes_max);
+        let Some(output) = fx.output_below(id, self.config.limits.outbound_bytes as usize) else {
+            return self.dropped(&self.metrics.dropped_slow);
+        };
+        if is_plain {
+            let bytes = self.encoded.plain(version, now, publication);
+            if bytes.len() > packet_bytes_max as usize {
+                return self.dropped(&self.metrics.dropped_too_large);
+            }
+            output.extend_from_slice(bytes);
+            count_publish(&self.metrics, QoS::AtMostOnce, bytes.len());
+            return;
+        }
+        if publication.payload.len() >= SHARED_PAYLOAD_MIN {
+            publication.message();
+        }
+        let kept =
+            (publication.payload.len() >= SHARED_PAYLOAD_MIN).then(|| Arc::clone(publication.message()));
+        let outgoing = Outgoing {
+            topic: publication.topic,
+            forwarded: publication.forwarded,
+            payload: publication.payload,
+            kept: kept.as_ref(),
+            expiry_s: expiry_left_s(publication.head.expires_at, now),
+            ids: terms.ids,
+            packet_id: None,
+            qos: QoS::AtMostOnce,
+            retain,
+            dup: false,
+        };
+        self.write(id, &outgoing, fx);
+    }
+
+    fn deliver_qos0_offline(
+        &mut self,
+        index: u32,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+        retain: bool,
+    ) {
+        if !self.config.session.queue_qos0 {
+            return self.dropped(&self.metrics.dropped_offline_qos0);
+        }
+        let delivery = Delivery {
+            message: Arc::clone(publication.message()),
+            subscription_ids: ids_box(terms.ids),
+            share: None,
+            sent_s: 0,
+            qos: QoS::AtMostOnce,
+            retain,
+        };
+        self.enqueue(index, delivery);
+    }
+
+    /// QoS 1 and 2: into the window if there is room and nothing waits before it, else into the mqueue.
+    pub(super) fn deliver_tracked<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        index: u32,
+        delivery: Delivery,
+        fx: &mut E,
+    ) {
+        let has_room = self.has_room(index, fx);
+        let Some(session) = self.sessions.get_mut(index) else { return };
+        let waits =
+            session.outbound.as_ref().is_some_and(|o| !o.mqueue.is_empty() || o.inflight.has_unsent());
+        if !has_room || waits {
+            return self.enqueue(index, delivery);
+        }
+        self.send_tracked(now, index, delivery, fx);
+    }
+
+    /// A retained message for a new subscription: past the mqueue. The caller has seen that there is room.
+    pub(super) fn deliver_before_mqueue<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        index: u32,
+        publication: &mut Publication<'_>,
+        terms: &Terms<'_>,
+        fx: &mut E,
+    ) {
+        let qos = delivery_qos(publication.head.qos, terms.qos, self.config.mqtt.upgrade_qos);
+        if qos == QoS::AtMostOnce {
+            return self.deliver_qos0(now, index, publication, terms, terms.retained, fx);
+        }
+        let delivery = Delivery {
+            message: Arc::clone(publication.message()),
+            subscription_ids: ids_box(terms.ids),
+            share: None,
+            sent_s: 0,
+            qos,
+            retain: terms.retained,
+        };
+        self.send_tracked(now, index, delivery, fx);
+    }
+
+    /// Whether the session's client may get one more QoS 1 or 2 message now [MQTT-3.3.4-9].
+    pub(super) fn has_room<E: Effects>(&mut self, index: u32, fx: &mut E) -> bool {
+        let inflight_max = self.config.session.inflight_max;
+        let outbound_max = self.config.limits.outbound_bytes as usize;
+        let Some((session, id, connection)) = self.connected(index) else { return false };
+        let limit = usize::from(connection.receive_max.min(inflight_max));
+        if session
+            .outbound
+            .as_ref()
+            .is_some_and(|o| o.inflight.on_the_wire() >= limit || !o.inflight.has_room())
+        {
+            return false;
+        }
+        if fx.outbound_len(id) <= outbound_max {
+            return true;
+        }
+        self.choke(index, id, fx);
+        false
+    }
+
+    /// More output waits than may. If the socket has not refused any yet, the next turn looks again.
+    pub(super) fn choke<E: Effects>(&mut self, index: u32, id: ConnectionId, fx: &mut E) {
+        if !fx.will_drain(id) && !self.choked.contains(&index) {
+            self.choked.push(index);
+        }
+    }
+
+    /// Into the window and onto the wire. The caller has seen that there is room.
+    fn send_tracked<E: Effects>(&mut self, now: Timestamp, index: u32, mut delivery: Delivery, fx: &mut E) {
+        let Self { sessions, connections, metrics, .. } = self;
+        let Some(session) = sessions.get_mut(index) else { return };
+        let Some((id, connection)) =
+            session.connection.and_then(|id| connections.get_mut(id).map(|connection| (id, connection)))
+        else {
+            return;
+        };
+        if connection.packet_bytes_max != u32::MAX
+            && publish_len(&Outgoing::of(&delivery, Some(PacketId::FIRST), false, now).head(connection))
+                > connection.packet_bytes_max as usize
+        {
+            return self.dropped(&self.metrics.dropped_too_large);
+        }
+        delivery.sent_s = seconds(now);
+        let outbound = session.outbound_mut();
+        match outbound.inflight.push(delivery.clone()) {
+            Ok(packet_id) => {
+                metrics.inflight.inc();
+                let outgoing = Outgoing::of(&delivery, Some(packet_id), false, now);
+                write(id, connection, &outgoing, metrics, fx);
+            }
+            Err(delivery) => self.enqueue(index, delivery),
+        }
+    }
+
+    /// Sends what the window has room for: first what has to be sent again, then the mqueue.
+    pub(super) fn pump<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
+        self.resend(now, index, fx);
+        loop {
+            let Some(session) = self.sessions.get_mut(index) else { return };
+            let Some(outbound) = &mut session.outbound else { return };
+            if session.connection.is_none() || outbound.inflight.has_unsent() {
+                return;
+            }
+            if outbound.mqueue.is_empty() {
+                return session.shrink_outbound();
+            }
+            if !self.has_room(index, fx) {
+                return;
+            }
+            let Some(delivery) = self.pop_mqueue(index) else { return };
+            if delivery.message.is_expired(now) {
+                self.dropped(&self.metrics.dropped_expired);
+            } else if delivery.qos == QoS::AtMostOnce {
+                if let Some(id) = self.sessions.get(index).and_then(|session| session.connection) {
+                    self.write(id, &Outgoing::of(&delivery, None, false, now), fx);
+                }
+            } else {
+                self.send_tracked(now, index, delivery, fx);
+            }
+        }
+    }
+
+    fn pop_mqueue(&mut self, index: u32) -> Option<Delivery> {
+        let delivery = self.sessions.get_mut(index)?.outbound.as_mut()?.mqueue.pop()?;
+        self.metrics.queues.dec();
+        Some(delivery)
+    }
+
+    /// Sends again what a former connection did not acknowledge, in order, with DUP [MQTT-4.4.0-1, 3.3.1-1].
+    fn resend<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
+        loop {
+            let may_send = self.has_room(index, fx);
+            let Self { sessions, connections, metrics, .. } = self;
+            let Some(session) = sessions.get_mut(index) else { return };
+            let Some((id, connection)) =
+                session.connection.and_then(|id| connections.get_mut(id).map(|connection| (id, connection)))
+            else {
+                return;
+            };
+            let Some(outbound) = &mut session.outbound else { return };
+            if !outbound.inflight.has_unsent() || !may_send {
+                return;
+            }
+            match outbound.inflight.next_unsent(seconds(now)) {
+                Some((packet_id, Slot::Publish(delivery))) => {
+                    write(id, connection, &Outgoing::of(delivery, Some(packet_id), true, now), metrics, fx);
+                }
+                Some((packet_id, Slot::Release { .. })) => {
+                    let output = fx.output(id);
+                    let before = output.len();
+                    packet::encode_pubrel(connection.version, packet_id, packet::ReasonCode::Success, output);
+                    count_sent(metrics, &metrics.packets_pubrel_sent, output.len() - before);
+                }
+                Some((_, Slot::Done)) | None => return,
+            }
+        }
+    }
+
+    fn write<E: Effects>(&mut self, id: ConnectionId, outgoing: &Outgoing<'_>, fx: &mut E) {
+        let Self { connections, metrics, .. } = self;
+        if let Some(connection) = connections.get_mut(id) {
+            write(id, connection, outgoing, metrics, fx);
+        }
+    }
+
+    /// The session ends with these undelivered: those of a Shared Subscription go back to it.
+    pub(super) fn give_up(&mut self, session: &mut Session) {
+        let Some(mut outbound) = session.outbound.take() else { return };
+        let inflight = outbound.inflight.len() as u64;
+        self.metrics.inflight.set(self.metrics.inflight.load().wrapping_sub(inflight));
+        let waiting = outbound.mqueue.len() as u64;
+        self.metrics.queues.set(self.metrics.queues.load().wrapping_sub(waiting));
+        for delivery in outbound.inflight.drain() {
+            // A QoS 2 delivery once begun stays with its session [MQTT-4.8.2-5].
+            self.give_up_delivery(delivery, QoS::AtLeastOnce);
+        }
+        for delivery in outbound.mqueue.drain() {
+            self.give_up_delivery(delivery, QoS::ExactlyOnce);
+        }
+    }
+
+    fn give_up_delivery(&mut self, delivery: Delivery, returned_max: QoS) {
+        match delivery.share {
+            Some(share) if delivery.qos <= returned_max => {
+                self.shared_news.push(SharedNews::Returned(share, delivery.message));
+            }
+            _ => self.dropped(&self.metrics.dropped_session_end),
+        }
+    }
+}
+
+/// Whole seconds, as `Delivery::sent_s` has them.
+pub(super) const fn seconds(now: Timestamp) -> u32 {
+    (now.0 / 1000) as u32
+}
+
+fn ids_box(ids: &[u32]) -> Option<Box<Vec<u32>>> {
+    if ids.is_empty() { None } else { Some(Box::new(ids.to_vec())) }
+}
+
+/// Writes a PUBLISH, unless it is larger than the client takes [MQTT-3.1.2-24].
+fn write<E: Effects>(
+    id: ConnectionId,
+    connection: &mut Connection,
+    outgoing: &Outgoing<'_>,
+    metrics: &Metrics,
+    fx: &mut E,
+) {
+    let mut head = outgoing.head(connection);
+    if connection.packet_bytes_max != u32::MAX && publish_len(&head) > connection.packet_bytes_max as usize {
+        metrics.dropped_too_large.inc();
+        metrics.messages_dropped.inc();
+        return;
+    }
+    if connection.topic_alias_max > 0 {
+        match connection.aliases.get_or_insert_default().name(outgoing.topic, connection.topic_alias_max) {
+            AliasUse::None => {}
+            AliasUse::Introduce(alias) => head.topic_alias = NonZeroU16::new(alias),
+            AliasUse::Known(alias) => {
+                head.topic_alias = NonZeroU16::new(alias);
+                head.topic = "";
+            }
+        }
+    }
+    let output = fx.output(id);
+    let before = output.len();
+    if encode_publish_head(&head, output).is_err() {
+        // Larger than any packet: only a message with very many Subscription Identifiers gets there.
+        return;
+    }
+    let head_len = output.len() - before;
+    match outgoing.kept {
+        Some(kept) if outgoing.payload.len() >= SHARED_PAYLOAD_MIN => {
+            fx.output_shared(id, kept.payload_shared());
+        }
+        _ => output.extend_from_slice(outgoing.payload),
+    }
+    count_publish(metrics, outgoing.qos, head_len + outgoing.payload.len());
+}
+
+fn count_publish(metrics: &Metrics, qos: QoS, bytes: usize) {
+    metrics.messages_sent.inc();
+    match qos {
+        QoS::AtMostOnce => metrics.messages_qos0_sent.inc(),
+        QoS::AtLeastOnce => metrics.messages_qos1_sent.inc(),
+        QoS::ExactlyOnce => metrics.messages_qos2_sent.inc(),
+    }
+    count_sent(metrics, &metrics.packets_publish_sent, bytes);
+}
+
+/// Counts a packet of `bytes` bytes that goes to a client.
+pub(super) fn count_sent(metrics: &Metrics, kind: &crate::metrics::Counter, bytes: usize) {
+    kind.inc();
+    metrics.packets_sent.inc();
+    metrics.bytes_sent.add(bytes as u64);
+}

@@ -1,0 +1,182 @@
+//! How connections and sessions end: DISCONNECT, loss, takeover, expiry, drain; and what becomes of the Will.
+
+use std::sync::Arc;
+
+use super::effects::{Close, Effects};
+use super::receive::Flow;
+use super::{Broker, DRAIN_BUDGET};
+use crate::clock::Timestamp;
+use crate::connection::Error;
+use crate::connection::Phase;
+use crate::packet::{Disconnect, ReasonCode};
+use crate::router::{FilterId, SessionIndex};
+use crate::session::{ConnectionId, Message, MessageHead, Session, Will};
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Otherwise than by DISCONNECT: the Will is due [MQTT-3.1.2-8].
+    Lost,
+    /// The client said goodbye; the Will goes without being published [MQTT-3.14.4-3].
+    Goodbye,
+    /// Another connection with its Client Identifier came; whether the session goes on with it.
+    Takeover {
+        /// The new connection did not ask for a clean start.
+        goes_on: bool,
+    },
+    /// The node shuts down.
+    Drain,
+}
+
+impl Broker {
+    pub(super) fn disconnect<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        disconnect: &Disconnect<'_>,
+        fx: &mut E,
+    ) -> Flow {
+        self.metrics().packets_disconnect_received.inc();
+        if let Some(expiry_s) = disconnect.session_expiry_s {
+            let may_extend = self.clients.connections.get(id).is_some_and(|c| c.may_extend_expiry);
+            if expiry_s > 0 && !may_extend {
+                let error = Error::Violation(
+                    "a Session Expiry Interval in DISCONNECT after 0 in CONNECT (3.14.2.2.2)",
+                );
+                self.fail(now, id, &error, fx);
+                return Flow::Gone;
+            }
+            let expiry_s = expiry_s.min(self.config().session.expiry_s_max);
+            if let Some(session) = self.clients.session_of(id) {
+                let was = session.is_persistent();
+                session.expiry_s = expiry_s;
+                let is = session.is_persistent();
+                self.count_persistent(was, is);
+            }
+        }
+        let is_goodbye = disconnect.reason == ReasonCode::Success;
+        fx.close(id, Close::Flush);
+        self.end_connection(now, id, if is_goodbye { End::Goodbye } else { End::Lost }, fx);
+        Flow::Gone
+    }
+
+    pub(super) fn closed<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        self.end_connection(now, id, End::Lost, fx);
+    }
+
+    /// Forgets a connection; what follows for its session and its Will.
+    pub(super) fn end_connection<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        end: End,
+        fx: &mut E,
+    ) {
+        let Some(connection) = self.clients.connections.remove(id) else { return };
+        self.metrics().connections_closed.inc();
+        if connection.phase != Phase::Connected {
+            return;
+        }
+        self.metrics().clients.dec();
+        let index = connection.session;
+        let Some(session) = self.clients.sessions.get_mut(index) else { return };
+        session.connection = None;
+        session.disconnected_at = now;
+        let is_persistent = session.is_persistent();
+        let will = match end {
+            End::Goodbye | End::Drain => {
+                session.will = None;
+                None
+            }
+            End::Lost => session.will.take_if(|will| will.delay_s == 0 || !is_persistent),
+            // The new connection comes before any delay is over [MQTT-3.1.3-9]: either now or never.
+            End::Takeover { goes_on } => {
+                session.will.take().filter(|will| will.delay_s == 0 || !goes_on || !is_persistent)
+            }
+        };
+        if is_persistent {
+            self.want_session_end(index, fx);
+            self.tell_presence(index, false, fx);
+        } else {
+            self.end_session(now, index, fx);
+        }
+        if let Some(will) = will {
+            self.publish_will(now, *will, fx);
+        }
+    }
+
+    /// Sets the timer for what comes first: the Will or the session's end.
+    pub(super) fn want_session_end<E: Effects>(&mut self, index: u32, fx: &mut E) {
+        let Some(session) = self.clients.sessions.get(index) else { return };
+        let first = match (session.will_at(), session.expires_at()) {
+            (Some(will), Some(end)) => Some(will.min(end)),
+            (will, end) => will.or(end),
+        };
+        if let Some(at) = first {
+            self.clients.want_session_timer(index, at, fx);
+        }
+    }
+
+    /// Ends a session: subscriptions, queues and cursors go, a Will that was still delayed is published.
+    pub(super) fn end_session<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
+        let Some(mut session) = self.clients.remove_session(index) else { return };
+        self.count_persistent(session.is_persistent(), false);
+        self.cursors.remove(&index);
+        self.drop_subscriptions(index, &mut session, fx);
+        self.clients.give_up(&mut session);
+        self.send_shared_news(now, fx);
+        if let Some(will) = session.will.take() {
+            self.publish_will(now, *will, fx);
+        }
+    }
+
+    fn drop_subscriptions<E: Effects>(&mut self, index: u32, session: &mut Session, fx: &mut E) {
+        let subscriptions = session.subscriptions.take();
+        if !subscriptions.is_empty() {
+            self.metrics().subscribers.dec();
+        }
+        for subscription in subscriptions.iter() {
+            self.metrics().subscriptions.dec();
+            if subscription.shared {
+                self.leave_share(index, session.serial, subscription.filter, fx);
+            } else {
+                self.unsubscribe_filter(FilterId(subscription.filter), SessionIndex(index));
+            }
+        }
+    }
+
+    /// Publishes a Will now: its Message Expiry Interval counts from here (3.1.3.2.4).
+    pub(super) fn publish_will<E: Effects>(&mut self, now: Timestamp, will: Will, fx: &mut E) {
+        let message = match will.expiry_s {
+            None => will.message,
+            Some(seconds) => {
+                let head =
+                    MessageHead { expires_at: Some(now.plus_s(u64::from(seconds))), ..*will.message.head() };
+                Message::new(head, will.message.topic(), will.message.forwarded(), will.message.payload())
+            }
+        };
+        self.publish_own(now, Arc::clone(&message), fx);
+    }
+
+    /// Sends everyone away, within a budget a turn.
+    pub(super) fn drain<E: Effects>(&mut self, fx: &mut E) {
+        if self.draining.is_none() {
+            fx.stop_accepting();
+            self.draining = Some(0);
+        }
+    }
+
+    pub(super) fn continue_drain<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        for _ in 0..DRAIN_BUDGET {
+            let Some(id) = self.draining.and_then(|from| self.clients.connections.next_from(from)) else {
+                // Those that come by hand-over meanwhile.
+                self.draining = Some(0);
+                return;
+            };
+            self.draining = Some(id.index + 1);
+            self.send_disconnect(id, ReasonCode::ServerShuttingDown, fx);
+            fx.close(id, Close::Flush);
+            self.end_connection(now, id, End::Drain, fx);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What goes into a `Broker` and what comes out: the boundary between the pure core and the machine.
+//! The server performs effects on rings and mailboxes, the simulator on queues in one thread.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::message::{HandOver, ShardMessage};
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::interest::ShardId;
+use crate::session::ConnectionId;
+
+/// Where a connection came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Index into `Config::listeners`.
+    pub listener: u16,
+    /// Address of the client.
+    pub remote: SocketAddr,
+    /// Accepted into a reserved slot: to be refused after its CONNECT.
+    pub over_capacity: bool,
+}
+
+/// Something that happened to a shard.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A Network Connection was accepted here.
+    Accepted {
+        /// Its name from now on.
+        connection: ConnectionId,
+        /// Where it came in.
+        origin: Origin,
+    },
+    /// A Network Connection was handed over to this shard, its home. Bytes of it follow only after this.
+    HandedOver {
+        /// Its name from now on.
+        connection: ConnectionId,
+        /// Where it came in.
+        origin: Origin,
+        /// What the accepting shard has read of it.
+        hand_over: HandOver,
+    },
+    /// The home shard could not take the connection: it is still here.
+    HandOverFailed {
+        /// Its name, unchanged.
+        connection: ConnectionId,
+        /// What was to be handed over.
+        hand_over: HandOver,
+    },
+    /// Bytes came in.
+    Received {
+        /// From whom.
+        connection: ConnectionId,
+        /// Any part of the stream.
+        bytes: &'a [u8],
+    },
+    /// Output that had to wait for the client has all left.
+    Drained {
+        /// Whose.
+        connection: ConnectionId,
+    },
+    /// The connection is gone; its name means nothing from now on. Not for the end of the stream of a paused
+    /// connection, whose last packets may not have been handled yet: that is seen after `Effects::resume`.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// A message from another shard. Per sender, messages and hand-overs arrive in the order of their sending.
+    Message {
+        /// Who sent it.
+        from: ShardId,
+        /// What.
+        message: ShardMessage,
+    },
+    /// After a refused `Effects::reserve`: there is credit again towards some shard.
+    CreditsAvailable,
+    /// A timer set by `Effects::set_timer` fired; never early, perhaps late.
+    Timer(Timer),
+    /// SIGHUP: what may change live has changed.
+    Reload(Arc<Config>),
+    /// SIGTERM: send everyone away. `Broker::is_drained` says when all are gone.
+    Drain,
+    /// The end of a turn, after all other inputs of it: deferred work goes on within its budget.
+    /// `Broker::has_work` says whether another turn is wanted without waiting.
+    TurnEnd,
+}
+
+/// A timer's name. There is no cancellation: the broker looks at the state when it fires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Timer {
+    /// Connect timeout, Keep Alive and retry of the connection with this index.
+    Connection(u32),
+    /// Expiry and Will Delay of the session with this index.
+    Session(u32),
+    /// Next publication of the `$SYS` tree (shard 0).
+    Sys,
+    /// Next look for expired retained messages.
+    RetainedSweep,
+}
+
+impl Timer {
+    /// As one word, for a timer wheel.
+    pub const fn to_bits(self) -> u64 {
+        match self {
+            Self::Connection(index) => index as u64,
+            Self::Session(index) => 1 << 32 | index as u64,
+            Self::Sys => 2 << 32,
+            Self::RetainedSweep => 3 << 32,
+        }
+    }
+
+    /// Back from `to_bits`; `None` for anything else.
+    pub const fn from_bits(bits: u64) -> Option<Self> {
+        match bits >> 32 {
+            0 => Some(Self::Connection(bits as u32)),
+            1 => Some(Self::Session(bits as u32)),
+            2 => Some(Self::Sys),
+            3 => Some(Self::RetainedSweep),
+            _ => None,
+        }
+    }
+}
+
+/// How a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// After its output has left, within a time limit.
+    Flush,
+    /// At once.
+    Abort,
+}
+
+/// What a `Broker` may do to the world. All of it is asynchronous and none of it calls back.
+pub trait Effects {
+    /// Bytes appended here leave in one piece at the end of the turn. For a connection that is gone it is a
+    /// buffer that nobody reads.
+    fn output(&mut self, connection: ConnectionId) -> &mut Vec<u8>;
+    /// `output`, unless the client has taken so little that more than `bytes_max` wait.
+    fn output_below(&mut self, connection: ConnectionId, bytes_max: usize) -> Option<&mut Vec<u8>> {
+        (self.outbound_len(connection) <= bytes_max).then(|| self.output(connection))
+    }
+    /// A large payload by reference, in order with `output`.
+    fn output_shared(&mut self, connection: ConnectionId, bytes: Bytes);
+    /// Bytes that the client has not taken yet, this turn's included.
+    fn outbound_len(&mut self, connection: ConnectionId) -> usize;
+    /// Whether `Input::Drained` will come for it: some of its output did not fit into the socket.
+    fn will_drain(&mut self, connection: ConnectionId) -> bool {
+        self.outbound_len(connection) > 0
+    }
+    /// Stop reading. `Received` may not come for it until `resume`.
+    fn pause(&mut self, connection: ConnectionId);
+    /// Go on reading.
+    fn resume(&mut self, connection: ConnectionId);
+    /// Close it. No input names it any more, but perhaps one `Closed`.
+    fn close(&mut self, connection: ConnectionId, how: Close);
+    /// Move it to its home shard. Inputs name it again only by `HandOverFailed` or `Closed`.
+    fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: HandOver);
+    /// Takes one credit for one `send`; false: there is none, `CreditsAvailable` will tell.
+    fn reserve(&mut self, to: ShardId) -> bool;
+    /// Gives a credit back that was not used.
+    fn unreserve(&mut self, to: ShardId);
+    /// Sends with a credit. The receiver gives it back by `release`.
+    fn send(&mut self, to: ShardId, message: ShardMessage);
+    /// Sends without a credit: replies, Wills, hand-overs and what is bounded by credits elsewhere.
+    fn send_control(&mut self, to: ShardId, message: ShardMessage);
+    /// The broker is done with `n` messages that `from` sent with credit.
+    fn release(&mut self, from: ShardId, n: u32);
+    /// One-shot timer, not before `at`.
+    fn set_timer(&mut self, timer: Timer, at: Timestamp);
+    /// Accept no one any more.
+    fn stop_accepting(&mut self);
+}

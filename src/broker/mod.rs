@@ -1,0 +1,275 @@
+//! One `Broker` a shard: sessions, connections, routing, acknowledgements. A function of its inputs: no socket,
+//! clock, thread or random source. `handle` takes what happened and performs effects; one file a concern.
+//!
+//! Order of calls: any inputs of a turn, then `Input::TurnEnd`; if `has_work` says so, the next turn comes
+//! without waiting for anything.
+
+mod acks;
+mod clients;
+mod connect;
+mod cursors;
+mod deliver;
+mod disconnect;
+mod effects;
+mod fan_out;
+mod message;
+mod operations;
+mod publication;
+mod publish;
+mod receive;
+mod retained;
+mod route;
+mod shared;
+mod subscribe;
+mod sys;
+mod timers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+pub use effects::{Close, Effects, Input, Origin, Timer};
+pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
+
+use clients::Clients;
+use cursors::SessionCursors;
+use fan_out::{FanOut, Waiting};
+use operations::Operation;
+use shared::{Groups, Memberships};
+
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
+use crate::metrics::{Metrics, Totals};
+use crate::retained::RetainedStore;
+use crate::router::{FilterId, Merge, Router};
+use crate::session::{ConnectionId, Message};
+use crate::slab::ChunkedSlab;
+
+/// What all shards of a node see.
+#[derive(Debug)]
+pub struct Shared {
+    /// Which shards may want a topic.
+    pub interest: Arc<InterestTable>,
+    /// Which shard is whose home.
+    pub placement: Placement,
+    /// Numbers of every shard.
+    pub metrics: Vec<Arc<Metrics>>,
+    /// Retained messages of all slices: the limit is the node's.
+    pub retained_count: AtomicU32,
+    /// Milliseconds of Unix time at `Timestamp(0)`, for what people read.
+    pub started_unix_ms: u64,
+    seed: u64,
+}
+
+impl Shared {
+    /// For a node of `shards` shards. `seed` keys every hash: random in a process, chosen in a simulation.
+    pub fn new(config: &Config, shards: u16, seed: u64, started_unix_ms: u64) -> Arc<Self> {
+        Arc::new(Self {
+            interest: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, seed)),
+            placement: Placement::new(seed, shards),
+            metrics: (0..shards).map(|_| Arc::default()).collect(),
+            retained_count: AtomicU32::new(0),
+            started_unix_ms,
+            seed,
+        })
+    }
+}
+
+/// What a broker is made of.
+#[derive(Debug, Clone)]
+pub struct BrokerSetup {
+    /// Which shard it is.
+    pub shard: ShardId,
+    /// The configuration in effect.
+    pub config: Arc<Config>,
+    /// What all shards see.
+    pub shared: Arc<Shared>,
+}
+
+/// The broker of one shard.
+#[derive(Debug)]
+pub struct Broker {
+    shard: ShardId,
+    shards: u16,
+    shared: Arc<Shared>,
+    clients: Clients,
+    router: Router,
+    interest: LocalInterest,
+    retained: RetainedStore<Arc<Message>>,
+    retained_swept: Option<Box<str>>,
+    groups: Groups,
+    memberships: Memberships,
+    operations: ChunkedSlab<Operation>,
+    fan_out: Option<FanOut>,
+    waiting: VecDeque<Waiting>,
+    stalled: VecDeque<ConnectionId>,
+    stalled_to_try: usize,
+    cursors: BTreeMap<u32, SessionCursors>,
+    ready_cursors: VecDeque<u32>,
+    cursor_number: u32,
+    draining: Option<u32>,
+    random: u64,
+    totals: Totals,
+    matched: Vec<FilterId>,
+    merge: Merge,
+    alias_topic: String,
+    forwarded: Vec<u8>,
+}
+
+/// Deliveries of one fan-out in one turn; then other clients have their turn.
+const FAN_OUT_BUDGET: usize = 4096;
+/// Stalled connections looked at in one turn.
+const STALLED_BUDGET: usize = 256;
+/// Deferred messages of other shards handled in one turn.
+const WAITING_BUDGET: usize = 1024;
+/// Connections sent away in one turn while draining.
+const DRAIN_BUDGET: usize = 1024;
+
+impl Broker {
+    /// An empty broker.
+    pub fn new(setup: BrokerSetup) -> Self {
+        let BrokerSetup { shard, config, shared } = setup;
+        let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
+        let seed = shared.seed;
+        Self {
+            shard,
+            shards: u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX),
+            clients: Clients::new(shard, config, metrics, seed),
+            router: Router::new(seed.rotate_left(17)),
+            interest: LocalInterest::new(shard, Arc::clone(&shared.interest)),
+            retained: RetainedStore::new(),
+            retained_swept: None,
+            groups: Groups::new(),
+            memberships: Memberships::default(),
+            operations: ChunkedSlab::new(),
+            fan_out: None,
+            waiting: VecDeque::new(),
+            stalled: VecDeque::new(),
+            stalled_to_try: 0,
+            cursors: BTreeMap::new(),
+            ready_cursors: VecDeque::new(),
+            cursor_number: 0,
+            draining: None,
+            random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            totals: Totals::default(),
+            matched: Vec::new(),
+            merge: Merge::new(),
+            alias_topic: String::new(),
+            forwarded: Vec::new(),
+            shared,
+        }
+    }
+
+    /// Sets the first timers. Once, before any input.
+    pub fn start<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        self.start_timers(now, fx);
+    }
+
+    /// Takes what happened and performs what follows from it.
+    pub fn handle<E: Effects>(&mut self, now: Timestamp, input: Input<'_>, fx: &mut E) {
+        match input {
+            Input::Received { connection, bytes } => self.received(now, connection, bytes, fx),
+            Input::Accepted { connection, origin } => self.accepted(now, connection, origin, fx),
+            Input::HandedOver { connection, origin, hand_over } => {
+                self.handed_over(now, connection, origin, hand_over, fx);
+            }
+            Input::HandOverFailed { connection, hand_over } => {
+                self.hand_over_failed(now, connection, hand_over, fx);
+            }
+            Input::Drained { connection } => self.drained(now, connection, fx),
+            Input::Closed { connection } => self.closed(now, connection, fx),
+            Input::Message { from, message } => self.shard_message(now, from, message, fx),
+            Input::CreditsAvailable => self.resume_stalled(now, fx),
+            Input::Timer(timer) => self.timer(now, timer, fx),
+            Input::Reload(config) => self.clients.config = config,
+            Input::Drain => self.drain(fx),
+            Input::TurnEnd => self.turn_end(now, fx),
+        }
+    }
+
+    /// Whether another turn is wanted at once.
+    pub fn has_work(&self) -> bool {
+        self.fan_out.is_some()
+            || !self.waiting.is_empty()
+            || !self.ready_cursors.is_empty()
+            || self.stalled_to_try > 0
+            || !self.clients.choked.is_empty()
+            || self.draining.is_some_and(|_| !self.clients.connections.is_empty())
+    }
+
+    /// After `Input::Drain`: whether every connection has been sent away.
+    pub fn is_drained(&self) -> bool {
+        self.draining.is_some() && self.clients.connections.is_empty()
+    }
+
+    /// Connections of this shard, those before CONNECT included.
+    pub fn connections_len(&self) -> usize {
+        self.clients.connections.len()
+    }
+
+    /// Sessions of this shard.
+    pub fn sessions_len(&self) -> usize {
+        self.clients.sessions.len()
+    }
+
+    /// Checks what must hold after every input; for the simulator.
+    ///
+    /// # Errors
+    /// Names the invariant that does not hold.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.check_sessions()?;
+        self.check_counts()
+    }
+
+    fn turn_end<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        if self.fan_out.is_some() || !self.waiting.is_empty() {
+            self.continue_fan_out(now, fx);
+        }
+        if self.stalled_to_try > 0 {
+            self.continue_stalled(now, fx);
+        }
+        if !self.ready_cursors.is_empty() {
+            self.continue_cursors(now, fx);
+        }
+        if !self.clients.choked.is_empty() {
+            self.continue_choked(now, fx);
+        }
+        if self.draining.is_some() {
+            self.continue_drain(now, fx);
+        }
+    }
+
+    /// A step of xorshift64*: for choices that need no secrecy and must repeat under a seed.
+    fn next_random(&mut self) -> u64 {
+        let mut x = self.random | 1;
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random = x;
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.clients.metrics
+    }
+
+    fn config(&self) -> &Config {
+        &self.clients.config
+    }
+
+    /// A filter came into use here: its bit is visible before the SUBACK goes out.
+    fn announce(&mut self, filter: FilterId) {
+        let text = self.router.filter(filter);
+        self.interest.add(text, false);
+        self.clients.metrics.topics.inc();
+        self.clients.metrics.routes.inc();
+    }
+
+    /// A filter went out of use here.
+    fn withdraw(&mut self, text: &str) {
+        self.interest.remove(text, false);
+        self.clients.metrics.topics.dec();
+        self.clients.metrics.routes.dec();
+    }
+}

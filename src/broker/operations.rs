@@ -1,0 +1,162 @@
+//! Operations: what waits for answers of other shards (or for a fan-out that is not through), and whom to tell.
+
+use super::Broker;
+use super::effects::Effects;
+use super::message::{OperationId, ShardMessage};
+use crate::clock::Timestamp;
+use crate::interest::ShardId;
+use crate::packet::{PacketId, ReasonCode};
+use crate::session::ConnectionId;
+
+/// A SUBACK that waits for the homes of Shared Subscriptions.
+#[derive(Debug)]
+pub(super) struct PendingSubAck {
+    pub(super) connection: ConnectionId,
+    pub(super) packet_id: PacketId,
+    pub(super) reasons: Vec<ReasonCode>,
+}
+
+/// Whom to tell when it is done.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    /// Nobody: the broker's own messages.
+    Nobody,
+    /// A publisher on this shard; its place among the owed acknowledgements.
+    Publisher(ConnectionId, u32),
+    /// Another shard: its operation gets `Accepted`, its credit is released.
+    Shard { from: ShardId, operation: Option<OperationId>, credit: bool },
+    /// A subscriber on this shard.
+    Subscriber(Box<PendingSubAck>),
+}
+
+/// Something that waits.
+#[derive(Debug)]
+pub(super) struct Operation {
+    waiter: Waiter,
+    answers_awaited: u32,
+    matched: bool,
+}
+
+/// An operation that is made only if someone has to be waited for.
+#[derive(Debug)]
+pub(super) struct Pending {
+    operation: Option<OperationId>,
+    waiter: Option<Waiter>,
+    is_bounded: bool,
+    is_publisher: bool,
+}
+
+impl Pending {
+    pub(super) const fn new(waiter: Waiter) -> Self {
+        let is_bounded = !matches!(waiter, Waiter::Nobody);
+        let is_publisher = matches!(waiter, Waiter::Publisher(..));
+        Self { operation: None, waiter: Some(waiter), is_bounded, is_publisher }
+    }
+
+    /// Whether a publisher on this shard waits: it can be paused, so its messages travel on credit.
+    pub(super) const fn is_publisher(&self) -> bool {
+        self.is_publisher
+    }
+
+    /// Whether some answer is awaited already.
+    pub(super) const fn is_begun(&self) -> bool {
+        self.operation.is_some()
+    }
+
+    /// Whether somebody on another shard or a publisher waits, so that a bound applies.
+    pub(super) const fn is_bounded(&self) -> bool {
+        self.is_bounded
+    }
+}
+
+impl Broker {
+    /// One more answer is awaited.
+    pub(super) fn expect_answer(&mut self, pending: &mut Pending) -> OperationId {
+        if let Some(id) = pending.operation {
+            if let Some(operation) = self.operations.get_mut(id.0) {
+                operation.answers_awaited += 1;
+            }
+            return id;
+        }
+        let waiter = pending.waiter.take().unwrap_or(Waiter::Nobody);
+        let id =
+            OperationId(self.operations.insert(Operation { waiter, answers_awaited: 1, matched: false }));
+        pending.operation = Some(id);
+        id
+    }
+
+    /// All that can be done now is done: tells the waiter, or gives the operation that goes on.
+    pub(super) fn settle<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        pending: Pending,
+        matched: bool,
+        fx: &mut E,
+    ) -> Option<OperationId> {
+        match pending.operation {
+            Some(id) => {
+                if let Some(operation) = self.operations.get_mut(id.0) {
+                    operation.matched |= matched;
+                }
+                Some(id)
+            }
+            None => {
+                if let Some(waiter) = pending.waiter {
+                    self.tell(now, waiter, matched, fx);
+                }
+                None
+            }
+        }
+    }
+
+    /// The publisher's acknowledgement that an operation is for, known only after it was begun.
+    pub(super) fn set_publisher(&mut self, id: OperationId, connection: ConnectionId, number: u32) {
+        if let Some(operation) = self.operations.get_mut(id.0) {
+            operation.waiter = Waiter::Publisher(connection, number);
+        }
+    }
+
+    /// Whom to tell, known only after the operation was begun.
+    pub(super) fn set_waiter(&mut self, pending: &Pending, waiter: Waiter) {
+        if let Some(operation) = pending.operation.and_then(|id| self.operations.get_mut(id.0)) {
+            operation.waiter = waiter;
+        }
+    }
+
+    /// An answer came.
+    pub(super) fn answered<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: OperationId,
+        matched: bool,
+        fx: &mut E,
+    ) {
+        let Some(operation) = self.operations.get_mut(id.0) else { return };
+        operation.matched |= matched;
+        operation.answers_awaited -= 1;
+        if operation.answers_awaited == 0
+            && let Some(operation) = self.operations.remove(id.0)
+        {
+            self.tell(now, operation.waiter, operation.matched, fx);
+        }
+    }
+
+    fn tell<E: Effects>(&mut self, now: Timestamp, waiter: Waiter, matched: bool, fx: &mut E) {
+        match waiter {
+            Waiter::Nobody => {}
+            Waiter::Publisher(connection, number) => {
+                self.acknowledge_owed(now, connection, number, matched, fx);
+            }
+            Waiter::Shard { from, operation, credit } => {
+                if credit {
+                    fx.release(from, 1);
+                }
+                if let Some(operation) = operation {
+                    fx.send_control(from, ShardMessage::Accepted { operation, matched });
+                    self.metrics().shard_messages_sent.inc();
+                }
+            }
+            Waiter::Subscriber(pending) => self.send_suback(&pending, fx),
+        }
+    }
+}

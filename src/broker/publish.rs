@@ -1,0 +1,301 @@
+//! PUBLISH from a client: what the specification asks of it, then the router; and the acknowledgement, at once
+//! or when every shard concerned has the message.
+
+use super::Broker;
+use super::deliver::count_sent;
+use super::effects::Effects;
+use super::operations::Waiter;
+use super::publication::Publication;
+use super::receive::Flow;
+use super::route::Routed;
+use crate::clock::Timestamp;
+use crate::connection::{Connection, Error, OwedAck, OwedKind};
+use crate::packet::{self, PacketId, Publish, QoS, ReasonCode};
+use crate::session::{ConnectionId, MessageHead};
+use crate::topic;
+
+impl Broker {
+    pub(super) fn publish<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        fx: &mut E,
+    ) -> Flow {
+        let mut named = std::mem::take(&mut self.alias_topic);
+        let flow = match self.check_publish(id, publish, &mut named) {
+            Ok(()) => {
+                let topic = if publish.topic.is_empty() { named.as_str() } else { publish.topic };
+                self.publish_checked(now, id, publish, topic, fx)
+            }
+            Err(error) => {
+                self.fail(now, id, &error, fx);
+                Flow::Gone
+            }
+        };
+        self.alias_topic = named;
+        flow
+    }
+
+    /// What makes a PUBLISH illegal. Resolves its Topic Alias into `named` if it has no Topic Name.
+    fn check_publish(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        named: &mut String,
+    ) -> Result<(), Error> {
+        let Self { clients, .. } = self;
+        let limits = &clients.config.limits;
+        let Some(connection) = clients.connections.get_mut(id) else { return Ok(()) };
+        if let Some(alias) = publish.topic_alias {
+            if alias.get() > limits.topic_alias_max {
+                return Err(Error::TopicAlias { found: alias.get(), max: limits.topic_alias_max });
+            }
+            if publish.topic.is_empty() {
+                let known = connection.aliases.as_deref().and_then(|aliases| aliases.resolve(alias));
+                let Some(known) = known else {
+                    return Err(Error::Violation("a Topic Alias that was not introduced [MQTT-3.3.2-7]"));
+                };
+                named.clear();
+                named.push_str(known);
+            } else {
+                connection.aliases.get_or_insert_default().learn(alias, publish.topic);
+            }
+        }
+        if !publish.topic.is_empty() {
+            let limits =
+                topic::TopicLimits { len_max: limits.topic_len_max, levels_max: limits.topic_levels_max };
+            topic::check_name(publish.topic, &limits).map_err(Error::TopicName)?;
+        }
+        let mqtt = &clients.config.mqtt;
+        if publish.qos as u8 > mqtt.qos_max {
+            return Err(Error::Qos { found: publish.qos, max: mqtt.qos_max });
+        }
+        if publish.retain && !mqtt.retain_available && connection.is_v5() {
+            return Err(Error::Retain);
+        }
+        Ok(publish.check_payload_format()?)
+    }
+
+    fn publish_checked<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        topic: &str,
+        fx: &mut E,
+    ) -> Flow {
+        let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
+        let owed_max = usize::from(self.config().limits.receive_max.max(16));
+        if self.is_busy() || connection.owed.as_ref().is_some_and(|owed| owed.len() >= owed_max) {
+            return Flow::Stall;
+        }
+        if let Some(packet_id) = publish.packet_id {
+            match self.check_quota(id, publish, packet_id) {
+                Ok(Quota::New) => {}
+                Ok(Quota::Repeated) => {
+                    self.count_received(publish);
+                    self.acknowledge(id, OwedKind::PubRec(packet_id), ReasonCode::Success, fx);
+                    return Flow::Next;
+                }
+                Err(error) => {
+                    self.fail(now, id, &error, fx);
+                    return Flow::Gone;
+                }
+            }
+        }
+        if topic.starts_with("$SYS/") {
+            // Only the broker speaks there [MQTT-4.7.2-1, non-normative comment].
+            self.count_received(publish);
+            self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
+            return Flow::Next;
+        }
+        self.publish_routed(now, id, publish, topic, fx)
+    }
+
+    fn publish_routed<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        topic: &str,
+        fx: &mut E,
+    ) -> Flow {
+        let retain_available = self.config().mqtt.retain_available;
+        let Some(session) = self.clients.session_of(id) else { return Flow::Gone };
+        let head = MessageHead {
+            qos: publish.qos,
+            retain: publish.retain && retain_available,
+            expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
+            publisher: session.serial,
+        };
+        let mut encoded = std::mem::take(&mut self.forwarded);
+        encoded.clear();
+        publish.forwarded.write(&mut encoded);
+        let mut publication = Publication::new(head, topic, &encoded, publish.payload);
+        let is_relaying = self.is_relaying(id, topic);
+        let routed = self.route(now, &mut publication, Waiter::Publisher(id, u32::MAX), is_relaying, fx);
+        self.forwarded = encoded;
+        if let Routed::Stalled = routed {
+            return Flow::Stall;
+        }
+        self.count_received(publish);
+        if publish.qos == QoS::ExactlyOnce
+            && let (Some(packet_id), Some(session)) = (publish.packet_id, self.clients.session_of(id))
+        {
+            session.inbound.get_or_insert_default().insert(packet_id);
+        }
+        match routed {
+            Routed::Done { matched } => self.acknowledge_publish(id, publish, routed_reason(matched), fx),
+            Routed::Pending { operation, relayed } => {
+                let Some(connection) = self.clients.connections.get_mut(id) else { return Flow::Gone };
+                let ack = OwedAck { kind: owed_kind(publish), relayed, reason: None };
+                let number = connection.owed.get_or_insert_default().push(ack);
+                self.set_publisher(operation, id, number);
+            }
+            Routed::Stalled => {}
+        }
+        Flow::Next
+    }
+
+    fn is_relaying(&self, id: ConnectionId, topic: &str) -> bool {
+        let owed = self.clients.connections.get(id).and_then(|connection| connection.owed.as_ref());
+        owed.is_some_and(|owed| owed.is_relaying(self.topic_hash(topic)))
+    }
+
+    /// Receive Maximum [MQTT-3.3.4-7] and repetitions of QoS 2 [MQTT-4.3.3-10].
+    fn check_quota(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        packet_id: PacketId,
+    ) -> Result<Quota, Error> {
+        let limits = &self.clients.config.limits;
+        let receive_max = usize::from(limits.receive_max);
+        let is_v5 = self.clients.connections.get(id).is_some_and(Connection::is_v5);
+        let owed_qos1 =
+            self.clients.connections.get(id).and_then(|c| c.owed.as_ref()).map_or(0, |o| o.pubacks());
+        let await_rel_max = match usize::from(self.clients.config.session.await_rel_max) {
+            0 => usize::MAX,
+            max => max,
+        };
+        let Some(session) = self.clients.session_of(id) else { return Ok(Quota::New) };
+        let unreleased = session.inbound.as_deref();
+        if publish.qos == QoS::ExactlyOnce && unreleased.is_some_and(|inbound| inbound.contains(packet_id)) {
+            return Ok(Quota::Repeated);
+        }
+        let unreleased = unreleased.map_or(0, |inbound| inbound.len());
+        if is_v5 && unreleased + owed_qos1 >= receive_max {
+            return Err(Error::ReceiveMaximum { max: receive_max });
+        }
+        if publish.qos == QoS::ExactlyOnce && unreleased >= await_rel_max {
+            return Err(Error::ReceiveMaximum { max: await_rel_max });
+        }
+        Ok(Quota::New)
+    }
+
+    fn count_received(&self, publish: &Publish<'_>) {
+        let metrics = self.metrics();
+        metrics.packets_publish_received.inc();
+        metrics.messages_received.inc();
+        match publish.qos {
+            QoS::AtMostOnce => metrics.messages_qos0_received.inc(),
+            QoS::AtLeastOnce => metrics.messages_qos1_received.inc(),
+            QoS::ExactlyOnce => metrics.messages_qos2_received.inc(),
+        }
+        if publish.retain {
+            metrics.messages_retained.inc();
+        }
+    }
+
+    fn acknowledge_publish<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        reason: ReasonCode,
+        fx: &mut E,
+    ) {
+        match owed_kind(publish) {
+            OwedKind::Nothing => {}
+            kind => self.acknowledge(id, kind, reason, fx),
+        }
+    }
+
+    /// Acknowledges in order: at once if nothing older is owed.
+    fn acknowledge<E: Effects>(&mut self, id: ConnectionId, kind: OwedKind, reason: ReasonCode, fx: &mut E) {
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        if let Some(owed) = &mut connection.owed
+            && !owed.is_empty()
+        {
+            if !owed.contains(kind) {
+                owed.push(OwedAck { kind, relayed: None, reason: Some(reason.value()) });
+            }
+            return;
+        }
+        self.write_ack(id, kind, reason, fx);
+    }
+
+    /// The answers for an owed acknowledgement are here: it leaves, and all that waited behind it.
+    pub(super) fn acknowledge_owed<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        number: u32,
+        matched: bool,
+        fx: &mut E,
+    ) {
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        let Some(owed) = &mut connection.owed else { return };
+        owed.settle(number, routed_reason(matched).value());
+        while let Some((kind, reason)) = self.pop_owed(id) {
+            self.write_ack(id, kind, ReasonCode::from_value(reason).unwrap_or(ReasonCode::Success), fx);
+        }
+        self.resume_one(now, id, fx);
+    }
+
+    fn pop_owed(&mut self, id: ConnectionId) -> Option<(OwedKind, u8)> {
+        let connection = self.clients.connections.get_mut(id)?;
+        let popped = connection.owed.as_mut().and_then(|owed| owed.pop_settled());
+        if connection.owed.as_ref().is_some_and(|owed| owed.is_empty()) {
+            connection.owed = None;
+        }
+        popped
+    }
+
+    fn write_ack<E: Effects>(&mut self, id: ConnectionId, kind: OwedKind, reason: ReasonCode, fx: &mut E) {
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        let version = connection.version;
+        let metrics = &*self.clients.metrics;
+        let output = fx.output(id);
+        let before = output.len();
+        let counter = match kind {
+            OwedKind::Nothing => return,
+            OwedKind::PubAck(packet_id) => {
+                packet::encode_puback(version, packet_id, reason, output);
+                &metrics.packets_puback_sent
+            }
+            OwedKind::PubRec(packet_id) => {
+                packet::encode_pubrec(version, packet_id, reason, output);
+                &metrics.packets_pubrec_sent
+            }
+        };
+        count_sent(metrics, counter, output.len() - before);
+    }
+}
+
+enum Quota {
+    New,
+    Repeated,
+}
+
+fn owed_kind(publish: &Publish<'_>) -> OwedKind {
+    match (publish.qos, publish.packet_id) {
+        (QoS::AtLeastOnce, Some(packet_id)) => OwedKind::PubAck(packet_id),
+        (QoS::ExactlyOnce, Some(packet_id)) => OwedKind::PubRec(packet_id),
+        _ => OwedKind::Nothing,
+    }
+}
+
+const fn routed_reason(matched: bool) -> ReasonCode {
+    if matched { ReasonCode::Success } else { ReasonCode::NoMatchingSubscribers }
+}

@@ -1,0 +1,322 @@
+//! Bytes of clients become packets and packets find their handler. A connection keeps bytes only while a packet
+//! is incomplete or while it is stalled: its next packet has to wait (for credit of another shard, for
+//! acknowledgements that it is owed, for an unfinished fan-out), and reading it is paused meanwhile.
+
+use super::effects::{Close, Effects, Input, Origin};
+use super::message::HandOver;
+use super::{Broker, STALLED_BUDGET};
+use crate::clock::Timestamp;
+use crate::connection::{Connection, Error, Phase};
+use crate::interest::ShardId;
+use crate::packet::{self, Frame, Packet, Side};
+use crate::session::ConnectionId;
+
+/// What a packet did to the stream it came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Handled: the next one, please.
+    Next,
+    /// Not handled: again later, from this packet on.
+    Stall,
+    /// The connection is gone.
+    Gone,
+    /// A CONNECT whose home is another shard.
+    Leave(ShardId),
+}
+
+impl Broker {
+    pub(super) fn accepted<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        origin: Origin,
+        fx: &mut E,
+    ) {
+        self.metrics().connections_accepted.inc();
+        self.admit(now, id, origin, fx);
+    }
+
+    fn admit<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, origin: Origin, fx: &mut E) {
+        let Origin { listener, remote, over_capacity } = origin;
+        let connection = Connection::new(id.generation, listener, remote, over_capacity, now);
+        self.clients.connections.insert(id, connection);
+        let timeout_s = u64::from(self.config().limits.connect_timeout_s);
+        self.clients.want_connection_timer(id.index, now.plus_s(timeout_s), fx);
+    }
+
+    pub(super) fn handed_over<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        origin: Origin,
+        hand_over: HandOver,
+        fx: &mut E,
+    ) {
+        self.metrics().connections_handed_over.inc();
+        self.admit(now, id, origin, fx);
+        self.handle(now, Input::Received { connection: id, bytes: &hand_over.bytes }, fx);
+    }
+
+    /// Its home has no room: refused here.
+    pub(super) fn hand_over_failed<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        hand_over: HandOver,
+        fx: &mut E,
+    ) {
+        self.admit(now, id, Origin { over_capacity: true, ..hand_over.origin }, fx);
+        self.parse(now, id, &hand_over.bytes, fx);
+    }
+
+    pub(super) fn received<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        bytes: &[u8],
+        fx: &mut E,
+    ) {
+        self.metrics().bytes_received.add(bytes.len() as u64);
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        if connection.phase == Phase::Connected {
+            connection.heard_at = now;
+        }
+        match connection.partial.take() {
+            None => self.parse(now, id, bytes, fx),
+            Some(mut partial) => {
+                partial.extend_from_slice(bytes);
+                if connection.stalled {
+                    connection.partial = Some(partial);
+                } else {
+                    self.parse_owned(now, id, partial, fx);
+                }
+            }
+        }
+    }
+
+    /// Handles the whole packets in `bytes`; the rest is kept with the connection.
+    fn parse<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, bytes: &[u8], fx: &mut E) {
+        let consumed = self.parse_packets(now, id, bytes, fx);
+        let rest = bytes.get(consumed..).unwrap_or_default();
+        if !rest.is_empty()
+            && let Some(connection) = self.clients.connections.get_mut(id)
+        {
+            connection.partial = Some(Box::new(rest.to_vec()));
+        }
+    }
+
+    fn parse_owned<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        mut bytes: Box<Vec<u8>>,
+        fx: &mut E,
+    ) {
+        let consumed = self.parse_packets(now, id, &bytes, fx);
+        if consumed < bytes.len()
+            && let Some(connection) = self.clients.connections.get_mut(id)
+        {
+            bytes.drain(..consumed);
+            connection.partial = Some(bytes);
+        }
+    }
+
+    /// How many bytes were handled: all packets up to the first that is incomplete or has to wait.
+    fn parse_packets<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        bytes: &[u8],
+        fx: &mut E,
+    ) -> usize {
+        let mut consumed = 0;
+        loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            let packet = match packet::frame(rest, self.config().limits.packet_bytes_max) {
+                Ok(Frame::Complete { header_len, body_len }) => rest.get(..header_len + body_len),
+                Ok(Frame::Incomplete) => None,
+                Err(error) => {
+                    self.fail(now, id, &error.into(), fx);
+                    return bytes.len();
+                }
+            };
+            let Some(packet) = packet else { return consumed };
+            match self.packet(now, id, packet, fx) {
+                Flow::Next => consumed += packet.len(),
+                Flow::Stall => {
+                    self.stall(id, fx);
+                    return consumed;
+                }
+                Flow::Gone => return bytes.len(),
+                Flow::Leave(home) => {
+                    self.leave(id, home, rest, fx);
+                    return bytes.len();
+                }
+            }
+        }
+    }
+
+    fn packet<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, bytes: &[u8], fx: &mut E) -> Flow {
+        let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
+        let flow = match connection.phase {
+            Phase::Opening => self.opening(now, id, bytes, fx),
+            Phase::Connected => match packet::decode(connection.version, bytes, Side::FromClient) {
+                Ok(packet) => self.dispatch(now, id, packet, fx),
+                Err(error) => {
+                    self.fail(now, id, &error.into(), fx);
+                    Flow::Gone
+                }
+            },
+        };
+        if flow != Flow::Stall {
+            self.metrics().packets_received.inc();
+        }
+        flow
+    }
+
+    fn dispatch<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        packet: Packet<'_>,
+        fx: &mut E,
+    ) -> Flow {
+        match packet {
+            Packet::Publish(publish) => return self.publish(now, id, &publish, fx),
+            Packet::PubAck(ack) => self.puback(now, id, &ack, fx),
+            Packet::PubRec(ack) => self.pubrec(now, id, &ack, fx),
+            Packet::PubRel(ack) => self.pubrel(id, &ack, fx),
+            Packet::PubComp(ack) => self.pubcomp(now, id, &ack, fx),
+            Packet::Subscribe(subscribe) => return self.subscribe(now, id, &subscribe, fx),
+            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe, fx),
+            Packet::PingReq => self.pingreq(id, fx),
+            Packet::Disconnect(disconnect) => return self.disconnect(now, id, &disconnect, fx),
+            Packet::Auth(_) => {
+                self.metrics().packets_auth.inc();
+                self.violation(
+                    now,
+                    id,
+                    "AUTH without an Authentication Method in CONNECT [MQTT-4.12.0-6]",
+                    fx,
+                );
+                return Flow::Gone;
+            }
+            Packet::Connect(_) => {
+                self.violation(now, id, "a second CONNECT [MQTT-3.1.0-2]", fx);
+                return Flow::Gone;
+            }
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                self.violation(now, id, "a packet that only servers send", fx);
+                return Flow::Gone;
+            }
+        }
+        Flow::Next
+    }
+
+    fn pingreq<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {
+        self.metrics().packets_pingreq.inc();
+        let output = fx.output(id);
+        let before = output.len();
+        packet::encode_pingresp(output);
+        let metrics = self.metrics();
+        super::deliver::count_sent(metrics, &metrics.packets_pingresp, output.len() - before);
+    }
+
+    /// The packet breaks a rule that decoding does not see.
+    pub(super) fn violation<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        what: &'static str,
+        fx: &mut E,
+    ) {
+        self.fail(now, id, &Error::Violation(what), fx);
+    }
+
+    /// Sends the connection home with the bytes from its CONNECT on.
+    fn leave<E: Effects>(&mut self, id: ConnectionId, home: ShardId, bytes: &[u8], fx: &mut E) {
+        let Some(connection) = self.clients.connections.remove(id) else { return };
+        let origin = Origin {
+            listener: connection.listener,
+            remote: connection.remote.into(),
+            over_capacity: connection.over_capacity,
+        };
+        fx.hand_over(id, home, HandOver { bytes: bytes.to_vec(), origin });
+    }
+
+    fn stall<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            connection.stalled = true;
+            if !connection.queued {
+                connection.queued = true;
+                self.stalled.push_back(id);
+            }
+            fx.pause(id);
+        }
+    }
+
+    /// What stalled connections waited for may be there: each is tried again, in the order in which they stalled.
+    pub(super) fn resume_stalled<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        self.stalled_to_try = self.stalled.len();
+        self.continue_stalled(now, fx);
+    }
+
+    /// Goes on with that, within the budget of a turn.
+    pub(super) fn continue_stalled<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        for _ in 0..self.stalled_to_try.min(STALLED_BUDGET) {
+            if self.is_busy() {
+                // Its end begins anew.
+                self.stalled_to_try = 0;
+                return;
+            }
+            self.stalled_to_try -= 1;
+            let Some(id) = self.stalled.pop_front() else { return };
+            if let Some(connection) = self.clients.connections.get_mut(id) {
+                connection.queued = false;
+                self.resume(now, id, fx);
+            }
+        }
+    }
+
+    fn resume<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        if !connection.stalled {
+            return;
+        }
+        connection.stalled = false;
+        connection.heard_at = now;
+        if let Some(bytes) = connection.partial.take() {
+            self.parse_owned(now, id, bytes, fx);
+        }
+        if let Some(connection) = self.clients.connections.get(id)
+            && !connection.stalled
+        {
+            fx.resume(id);
+        }
+    }
+
+    /// The connection is owed less now: it may go on if that was what it waited for.
+    pub(super) fn resume_one<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        if self.clients.connections.get(id).is_some_and(|connection| connection.stalled) && !self.is_busy() {
+            self.resume(now, id, fx);
+        }
+    }
+
+    /// Closes a connection whose bytes break a rule: the reason goes to a client that can understand it
+    /// [MQTT-4.13.1-1], the Will is published.
+    pub(super) fn fail<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, error: &Error, fx: &mut E) {
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        let metrics = self.metrics();
+        match error.kind() {
+            packet::ErrorKind::Malformed => metrics.errors_malformed.inc(),
+            packet::ErrorKind::Protocol => metrics.errors_protocol.inc(),
+            packet::ErrorKind::Limit => metrics.errors_limit.inc(),
+        }
+        let client_id = self.clients.sessions.get(connection.session).map_or("", |s| &*s.client_id);
+        let remote: std::net::SocketAddr = connection.remote.into();
+        tracing::debug!(%remote, client_id, %error, "closing the connection");
+        self.send_disconnect(id, error.reason_code(), fx);
+        fx.close(id, Close::Flush);
+        self.end_connection(now, id, super::disconnect::End::Lost, fx);
+    }
+}

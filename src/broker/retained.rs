@@ -1,0 +1,112 @@
+//! This shard's slice of the retained messages: one a topic, the last one, within the node's limits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Broker;
+use super::effects::{Effects, Timer};
+use super::message::{CursorToken, ShardMessage};
+use super::publication::Publication;
+use crate::clock::Timestamp;
+use crate::interest::ShardId;
+use crate::retained::Stored;
+use crate::session::{Message, MessageHead};
+
+/// Keys looked at for one pull of a cursor.
+pub(super) const SCAN_BUDGET: usize = 1024;
+/// Messages given for one pull of a cursor.
+pub(super) const CHUNK_LEN_MAX: usize = 64;
+/// Keys looked at in one step of the search for expired messages.
+const SWEEP_BUDGET: usize = 4096;
+/// Between two steps of the search, and between two searches.
+const SWEEP_STEP_MS: u64 = 250;
+const SWEEP_PAUSE_MS: u64 = 10_000;
+
+impl Stored for Message {
+    fn topic(&self) -> &str {
+        Message::topic(self)
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Broker {
+    /// A message with RETAIN: replaces the one of its topic, or deletes it if its payload is empty
+    /// [MQTT-3.3.1-5 to 3.3.1-7].
+    pub(super) fn retain(&mut self, now: Timestamp, publication: &mut Publication<'_>) {
+        if publication.payload.is_empty() {
+            if self.retained.remove(publication.topic).is_some() {
+                self.count_retained_gone(1);
+            }
+            return;
+        }
+        let config = Arc::clone(&self.clients.config);
+        let is_new = self.retained.get(publication.topic).is_none();
+        let count = self.shared.retained_count.load(Relaxed);
+        let is_too_large = publication.payload.len() > config.retained.payload_bytes_max as usize;
+        if is_too_large || (is_new && count >= config.retained.count_max) {
+            self.metrics().retained_refused.inc();
+            tracing::debug!(topic = publication.topic, is_too_large, count, "retained message refused");
+            return;
+        }
+        let message = match (publication.head.expires_at, config.retained.expiry_s) {
+            (None, expiry_s) if expiry_s > 0 => {
+                let expires_at = Some(now.plus_s(u64::from(expiry_s)));
+                let head = MessageHead { expires_at, ..publication.head };
+                Message::new(head, publication.topic, publication.forwarded, publication.payload)
+            }
+            _ => Arc::clone(publication.message()),
+        };
+        self.retained.insert(message);
+        if is_new {
+            self.shared.retained_count.fetch_add(1, Relaxed);
+            self.metrics().retained.inc();
+        }
+    }
+
+    /// The next messages for a cursor of a session here.
+    pub(super) fn scan_retained(
+        &self,
+        now: Timestamp,
+        filter: &str,
+        after: Option<&str>,
+    ) -> (Vec<Arc<Message>>, Option<Box<str>>) {
+        let mut messages = Vec::new();
+        let live = |message: &Arc<Message>| !message.is_expired(now);
+        let scan = self.retained.scan(filter, after, SCAN_BUDGET, CHUNK_LEN_MAX, &mut messages, live);
+        (messages, scan.next)
+    }
+
+    /// The next messages for a cursor of another shard.
+    pub(super) fn retained_pull<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        from: ShardId,
+        cursor: CursorToken,
+        filter: &str,
+        after: Option<&str>,
+        fx: &mut E,
+    ) {
+        let (messages, next) = self.scan_retained(now, filter, after);
+        self.send_control(from, ShardMessage::RetainedChunk { cursor, messages, next }, fx);
+    }
+
+    /// Removes what has expired, a step at a time; a message that has is given to no one even before.
+    pub(super) fn sweep_retained<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        let mut dead = Vec::new();
+        let live = |message: &Arc<Message>| !message.is_expired(now);
+        let scan = self.retained.sweep(self.retained_swept.as_deref(), SWEEP_BUDGET, live, &mut dead);
+        self.count_retained_gone(dead.len());
+        let pause_ms = if scan.is_done() { SWEEP_PAUSE_MS } else { SWEEP_STEP_MS };
+        self.retained_swept = scan.next;
+        fx.set_timer(Timer::RetainedSweep, now.plus_ms(pause_ms));
+    }
+
+    fn count_retained_gone(&self, count: usize) {
+        self.shared.retained_count.fetch_sub(u32::try_from(count).unwrap_or(u32::MAX), Relaxed);
+        let gauge = &self.metrics().retained;
+        gauge.set(gauge.load().wrapping_sub(count as u64));
+    }
+}

@@ -1,0 +1,197 @@
+//! From a publisher to every shard that wants the message: the way over the retained slice, the interest mask,
+//! credits, and what other shards' messages do here.
+
+use std::sync::Arc;
+
+use super::Broker;
+use super::effects::Effects;
+use super::fan_out::Waiting;
+use super::message::{OperationId, ShardMessage};
+use super::operations::{Pending, Waiter};
+use super::publication::Publication;
+use crate::clock::Timestamp;
+use crate::interest::{Interest, ShardId, ShardSet};
+use crate::packet::QoS;
+
+/// What became of a message.
+#[derive(Debug)]
+pub(super) enum Routed {
+    /// Nothing was done: some shard gave no credit. Again later.
+    Stalled,
+    /// It is where it belongs.
+    Done { matched: bool },
+    /// Other shards (or an unfinished fan-out) have to answer first. `relayed`: hash of the topic, if it takes the
+    /// way over its retained slice.
+    Pending { operation: OperationId, relayed: Option<u64> },
+}
+
+impl Broker {
+    /// Routes a message of a publisher here or of the broker itself. `is_relaying`: an earlier message of the same
+    /// publisher to this topic is on its way over the retained slice, so this one has to follow it.
+    pub(super) fn route<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        publication: &mut Publication<'_>,
+        waiter: Waiter,
+        is_relaying: bool,
+        fx: &mut E,
+    ) -> Routed {
+        if self.shards > 1 && (publication.head.retain || is_relaying) {
+            let slice = self.shared.placement.slice_of(publication.topic);
+            if slice != self.shard {
+                return self.relay(slice, publication, waiter, fx);
+            }
+        }
+        self.route_here(now, publication, waiter, fx)
+    }
+
+    /// Routes a message whose retained slice is here, or that needs none.
+    fn route_here<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        publication: &mut Publication<'_>,
+        waiter: Waiter,
+        fx: &mut E,
+    ) -> Routed {
+        let mut pending = Pending::new(waiter);
+        let mut targets = ShardSet::default();
+        if self.shards > 1 {
+            targets = self.shared.interest.interested(publication.topic);
+            targets.remove(self.shard);
+            if pending.is_publisher() && !self.reserve(&mut targets, publication.head.qos, fx) {
+                self.metrics().credit_waits.inc();
+                return Routed::Stalled;
+            }
+        }
+        if publication.head.retain {
+            self.retain(now, publication);
+        }
+        let credit = pending.is_publisher();
+        let must_answer = publication.head.qos > QoS::AtMostOnce || !credit;
+        for target in targets.iter() {
+            let operation = (must_answer && pending.is_bounded()).then(|| self.expect_answer(&mut pending));
+            let message = Arc::clone(publication.message());
+            self.metrics().shard_messages_sent.inc();
+            let message = ShardMessage::Publish { message, operation, credit };
+            if credit { fx.send(target, message) } else { fx.send_control(target, message) }
+        }
+        let matched = self.fan_out(now, publication, &mut pending, fx);
+        match self.settle_or_pend(now, pending, matched, fx) {
+            Some(operation) => Routed::Pending { operation, relayed: None },
+            None => Routed::Done { matched },
+        }
+    }
+
+    /// Takes a credit of every target. QoS 0 does without those that have none; QoS 1 and 2 want all.
+    fn reserve<E: Effects>(&mut self, targets: &mut ShardSet, qos: QoS, fx: &mut E) -> bool {
+        let wanted = targets.clone();
+        for target in wanted.iter() {
+            if fx.reserve(target) {
+                continue;
+            }
+            if qos == QoS::AtMostOnce {
+                self.clients.dropped(&self.metrics().dropped_no_credit);
+                targets.remove(target);
+                continue;
+            }
+            for reserved in wanted.iter().take_while(|reserved| *reserved != target) {
+                fx.unreserve(reserved);
+            }
+            return false;
+        }
+        true
+    }
+
+    fn relay<E: Effects>(
+        &mut self,
+        slice: ShardId,
+        publication: &mut Publication<'_>,
+        waiter: Waiter,
+        fx: &mut E,
+    ) -> Routed {
+        let mut pending = Pending::new(waiter);
+        let credit = pending.is_publisher();
+        if credit && !fx.reserve(slice) {
+            self.metrics().credit_waits.inc();
+            return Routed::Stalled;
+        }
+        let operation = self.expect_answer(&mut pending);
+        let message = Arc::clone(publication.message());
+        self.metrics().shard_messages_sent.inc();
+        let message = ShardMessage::Relay { message, operation, credit };
+        if credit {
+            fx.send(slice, message)
+        } else {
+            fx.send_control(slice, message)
+        }
+        Routed::Pending { operation, relayed: Some(self.topic_hash(publication.topic)) }
+    }
+
+    /// Hash by which messages under way to their slice are known again.
+    pub(super) fn topic_hash(&self, topic: &str) -> u64 {
+        self.clients.topic_hash(topic)
+    }
+
+    /// A message of another shard. While a fan-out is unfinished all but answers wait, in their order.
+    pub(super) fn shard_message<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        from: ShardId,
+        message: ShardMessage,
+        fx: &mut E,
+    ) {
+        self.metrics().shard_messages_received.inc();
+        match message {
+            ShardMessage::Accepted { operation, matched } => self.answered(now, operation, matched, fx),
+            message if self.is_busy() => self.waiting.push_back(Waiting::FromShard(from, message)),
+            message => self.shard_message_now(now, from, message, fx),
+        }
+    }
+
+    pub(super) fn shard_message_now<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        from: ShardId,
+        message: ShardMessage,
+        fx: &mut E,
+    ) {
+        match message {
+            ShardMessage::Publish { message, operation, credit } => {
+                let mut pending = Pending::new(Waiter::Shard { from, operation, credit });
+                let mut publication = Publication::of(&message);
+                let matched = self.fan_out(now, &mut publication, &mut pending, fx);
+                if !matched {
+                    self.metrics().needless_hops.inc();
+                }
+                self.settle(now, pending, matched, fx);
+            }
+            ShardMessage::Relay { message, operation, credit } => {
+                let waiter = Waiter::Shard { from, operation: Some(operation), credit };
+                self.route_here(now, &mut Publication::of(&message), waiter, fx);
+            }
+            ShardMessage::Accepted { operation, matched } => self.answered(now, operation, matched, fx),
+            ShardMessage::RetainedPull { cursor, filter, after } => {
+                self.retained_pull(now, from, cursor, &filter, after.as_deref(), fx);
+            }
+            ShardMessage::RetainedChunk { cursor, messages, next } => {
+                self.retained_chunk(now, cursor, messages, next, fx);
+            }
+            shared => self.shared_message(now, from, shared, fx),
+        }
+    }
+
+    /// `settle` for what a publisher waits for: its place among the owed is not known yet, so a publisher whose
+    /// message is done is told by the caller.
+    fn settle_or_pend<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        pending: Pending,
+        matched: bool,
+        fx: &mut E,
+    ) -> Option<OperationId> {
+        if pending.is_publisher() && !pending.is_begun() {
+            return None;
+        }
+        self.settle(now, pending, matched, fx)
+    }
+}

@@ -1,0 +1,254 @@
+//! SUBSCRIBE and UNSUBSCRIBE: each filter is judged by itself, the interest table knows of it before the SUBACK
+//! leaves, retained messages follow.
+
+use super::Broker;
+use super::deliver::count_sent;
+use super::effects::Effects;
+use super::operations::{Pending, PendingSubAck, Waiter};
+use super::receive::Flow;
+use crate::clock::Timestamp;
+use crate::connection::Error;
+use crate::packet::{
+    self, PacketId, ReasonCode, RetainHandling, Subscribe, SubscriptionOptions as Asked, Unsubscribe,
+};
+use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
+use crate::session::{ConnectionId, Subscription};
+use crate::topic;
+
+/// A retained delivery that a new subscription causes.
+struct Wanted {
+    filter: String,
+    options: SubscriptionOptions,
+    id: u32,
+}
+
+impl Broker {
+    pub(super) fn subscribe<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        subscribe: &Subscribe<'_>,
+        fx: &mut E,
+    ) -> Flow {
+        self.metrics().packets_subscribe.inc();
+        if let Some(error) =
+            subscribe.subscriptions.clone().find_map(|s| shared_no_local(s.filter, &s.options))
+        {
+            self.fail(now, id, &error, fx);
+            return Flow::Gone;
+        }
+        let Some(index) = self.clients.connections.get(id).map(|connection| connection.session) else {
+            return Flow::Gone;
+        };
+        let subscription_id = subscribe.subscription_id.unwrap_or(0);
+        let mut reasons = Vec::new();
+        let mut wanted = Vec::new();
+        let mut pending = Pending::new(Waiter::Nobody);
+        for asked in subscribe.subscriptions.clone() {
+            let reason = self.subscribe_one(
+                index,
+                asked.filter,
+                &asked.options,
+                subscription_id,
+                &mut wanted,
+                &mut pending,
+                fx,
+            );
+            reasons.push(reason);
+        }
+        let suback = PendingSubAck { connection: id, packet_id: subscribe.packet_id, reasons };
+        if pending.is_begun() {
+            self.set_subscriber(&pending, suback);
+        } else {
+            self.send_suback(&suback, fx);
+        }
+        for Wanted { filter, options, id } in wanted {
+            self.open_cursor(index, &filter, options, id);
+        }
+        Flow::Next
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one filter of a SUBSCRIBE with all that it may change")]
+    fn subscribe_one<E: Effects>(
+        &mut self,
+        index: u32,
+        text: &str,
+        asked: &Asked,
+        subscription_id: u32,
+        wanted: &mut Vec<Wanted>,
+        pending: &mut Pending,
+        fx: &mut E,
+    ) -> ReasonCode {
+        let share = match self.check_filter(text) {
+            Ok(share) => share,
+            Err(reason) => return reason,
+        };
+        let Some(session) = self.clients.sessions.get(index) else { return ReasonCode::UnspecifiedError };
+        let is_known = match &share {
+            Some(share) => self.memberships.find(index, share.name, share.filter).is_some(),
+            None => self.router.find(text).is_some_and(|f| session.subscriptions.find(false, f.0).is_some()),
+        };
+        if !is_known
+            && session.subscriptions.len() >= self.config().limits.subscriptions_per_session_max as usize
+        {
+            return ReasonCode::QuotaExceeded;
+        }
+        let qos = (asked.qos as u8).min(self.config().mqtt.qos_max);
+        let options =
+            SubscriptionOptions::new(qos, asked.no_local, asked.retain_as_published, subscription_id > 0);
+        if let Some(share) = share {
+            self.join_share(index, &share, options, subscription_id, pending, fx);
+        } else {
+            self.subscribe_filter(index, text, options, subscription_id);
+            let wants_retained = match asked.retain_handling {
+                RetainHandling::Send => true,
+                RetainHandling::SendIfNew => !is_known,
+                RetainHandling::DoNotSend => false,
+            };
+            if wants_retained && self.config().mqtt.retain_available {
+                wanted.push(Wanted { filter: text.to_owned(), options, id: subscription_id });
+            }
+        }
+        match qos {
+            0 => ReasonCode::Success,
+            1 => ReasonCode::GrantedQoS1,
+            _ => ReasonCode::GrantedQoS2,
+        }
+    }
+
+    /// Whether a filter may be subscribed with, and which Shared Subscription it names.
+    fn check_filter<'a>(&self, text: &'a str) -> Result<Option<topic::Share<'a>>, ReasonCode> {
+        let config = self.config();
+        let limits = topic::TopicLimits {
+            len_max: config.limits.topic_len_max,
+            levels_max: config.limits.topic_levels_max,
+        };
+        topic::check_filter(text, &limits).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        let share = topic::parse_share(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        if share.is_some() && !config.mqtt.shared_available {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        if topic::has_wildcard(text) && !config.mqtt.wildcard_available {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        Ok(share)
+    }
+
+    fn subscribe_filter(
+        &mut self,
+        index: u32,
+        text: &str,
+        options: SubscriptionOptions,
+        subscription_id: u32,
+    ) {
+        let subscribed = self.router.subscribe(text, SessionIndex(index), options);
+        if subscribed.is_new_filter {
+            self.announce(subscribed.filter);
+        }
+        self.add_subscription(
+            index,
+            Subscription { filter: subscribed.filter.0, id: subscription_id, shared: false },
+        );
+    }
+
+    /// Notes a subscription with its session.
+    pub(super) fn add_subscription(&mut self, index: u32, subscription: Subscription) {
+        let Some(session) = self.clients.sessions.get_mut(index) else { return };
+        let is_first = session.subscriptions.is_empty();
+        if session.subscriptions.insert(subscription) {
+            let metrics = self.metrics();
+            metrics.subscriptions.inc();
+            if is_first {
+                metrics.subscribers.inc();
+            }
+        }
+    }
+
+    /// SUBACK, when all its Shared Subscriptions have their homes' answer.
+    pub(super) fn send_suback<E: Effects>(&mut self, suback: &PendingSubAck, fx: &mut E) {
+        let Some(connection) = self.clients.connections.get(suback.connection) else { return };
+        let (version, index) = (connection.version, connection.session);
+        let output = fx.output(suback.connection);
+        let before = output.len();
+        packet::encode_suback(version, suback.packet_id, suback.reasons.iter().copied(), output);
+        let metrics = self.metrics();
+        count_sent(metrics, &metrics.packets_suback, output.len() - before);
+        self.ready_cursor(index);
+    }
+
+    pub(super) fn unsubscribe<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        unsubscribe: &Unsubscribe<'_>,
+        fx: &mut E,
+    ) {
+        self.metrics().packets_unsubscribe.inc();
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        let (version, index) = (connection.version, connection.session);
+        let reasons: Vec<ReasonCode> =
+            unsubscribe.filters.clone().map(|filter| self.unsubscribe_one(index, filter, fx)).collect();
+        self.send_unsuback(id, version, unsubscribe.packet_id, &reasons, fx);
+    }
+
+    fn send_unsuback<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        version: packet::ProtocolVersion,
+        packet_id: PacketId,
+        reasons: &[ReasonCode],
+        fx: &mut E,
+    ) {
+        let output = fx.output(id);
+        let before = output.len();
+        packet::encode_unsuback(version, packet_id, reasons.iter().copied(), output);
+        let metrics = self.metrics();
+        count_sent(metrics, &metrics.packets_unsuback, output.len() - before);
+    }
+
+    fn unsubscribe_one<E: Effects>(&mut self, index: u32, text: &str, fx: &mut E) -> ReasonCode {
+        let share = match self.check_filter(text) {
+            Ok(share) => share,
+            Err(reason) => return reason,
+        };
+        let Some(session) = self.clients.sessions.get_mut(index) else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        let found = match share {
+            Some(share) => {
+                self.memberships.find(index, share.name, share.filter).map(|number| (true, number))
+            }
+            None => self.router.find(text).map(|filter| (false, filter.0)),
+        };
+        let Some((is_shared, number)) = found.filter(|(s, n)| session.subscriptions.remove(*s, *n).is_some())
+        else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        let (is_last, serial) = (session.subscriptions.is_empty(), session.serial);
+        let metrics = self.metrics();
+        metrics.subscriptions.dec();
+        if is_last {
+            metrics.subscribers.dec();
+        }
+        if is_shared {
+            self.leave_share(index, serial, number, fx);
+        } else {
+            self.unsubscribe_filter(FilterId(number), SessionIndex(index));
+            self.drop_cursors(index, text);
+        }
+        ReasonCode::Success
+    }
+
+    /// Takes a subscription out of the index, and the filter out of the interest table with its last one.
+    pub(super) fn unsubscribe_filter(&mut self, filter: FilterId, session: SessionIndex) {
+        let text = self.router.filter(filter).to_owned();
+        if self.router.unsubscribe_id(filter, session).is_some_and(|unsubscribed| unsubscribed.filter_gone) {
+            self.withdraw(&text);
+        }
+    }
+}
+
+/// No Local on a Shared Subscription [MQTT-3.8.3-4].
+fn shared_no_local(filter: &str, options: &Asked) -> Option<Error> {
+    (options.no_local && filter.starts_with("$share/"))
+        .then_some(Error::Violation("No Local on a Shared Subscription [MQTT-3.8.3-4]"))
+}

@@ -1,0 +1,103 @@
+//! What happens when a timer fires: Keep Alive, connect timeout, retry, session expiry, Will Delay, `$SYS`.
+//! Timers are lazy: one that fires too early for what is true now is set again, none is ever cancelled.
+
+use super::Broker;
+use super::effects::{Effects, Timer};
+use crate::clock::Timestamp;
+use crate::connection::{Error, Phase};
+use crate::session::{ConnectionId, UNSENT};
+
+impl Broker {
+    pub(super) fn start_timers<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        fx.set_timer(Timer::RetainedSweep, now.plus_s(10));
+        if self.shard.0 == 0 {
+            let first_s = u64::from(self.config().sys.interval_s).min(1);
+            if first_s > 0 {
+                fx.set_timer(Timer::Sys, now.plus_s(first_s));
+            }
+        }
+    }
+
+    pub(super) fn timer<E: Effects>(&mut self, now: Timestamp, timer: Timer, fx: &mut E) {
+        match timer {
+            Timer::Connection(index) => self.connection_timer(now, index, fx),
+            Timer::Session(index) => self.session_timer(now, index, fx),
+            Timer::Sys => self.publish_sys(now, fx),
+            Timer::RetainedSweep => self.sweep_retained(now, fx),
+        }
+    }
+
+    fn connection_timer<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
+        self.clients.connections.timer_fired(index, now);
+        let Some(id) = self.clients.connections.id_at(index) else { return };
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        if connection.phase == Phase::Opening {
+            let timeout_s = self.clients.config.limits.connect_timeout_s;
+            let at = connection.heard_at.plus_s(u64::from(timeout_s));
+            if at > now {
+                return self.clients.want_connection_timer(index, at, fx);
+            }
+            self.metrics().connect_timeouts.inc();
+            return self.fail(now, id, &Error::ConnectTimeout(timeout_s), fx);
+        }
+        let max_ms = connection.silence_max_ms;
+        if connection.stalled {
+            // Its PINGREQs lie unread in the socket: that is not its fault.
+            connection.heard_at = now;
+        }
+        let silence_ms = now.ms_since(connection.heard_at);
+        if max_ms > 0 {
+            if silence_ms >= u64::from(max_ms) {
+                self.metrics().keep_alive_timeouts.inc();
+                return self.fail(now, id, &Error::KeepAlive { silence_ms, max_ms }, fx);
+            }
+            let at = connection.heard_at.plus_ms(u64::from(max_ms));
+            self.clients.want_connection_timer(index, at, fx);
+        }
+        self.retry(now, id, fx);
+        self.want_retry_timer(now, id, fx);
+    }
+
+    /// Sends again what a connected 3.x client has not acknowledged for `session.retry_interval_s`. Off by default:
+    /// 5.0 forbids it [MQTT-4.4.0-1].
+    fn retry<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        let interval_s = self.config().session.retry_interval_s;
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        if interval_s == 0 || connection.is_v5() {
+            return;
+        }
+        let index = connection.session;
+        let now_s = super::deliver::seconds(now);
+        let Some(session) = self.clients.sessions.get_mut(index) else { return };
+        if let Some(outbound) = &mut session.outbound {
+            let is_due = |sent_s: u32| sent_s != UNSENT && now_s.saturating_sub(sent_s) >= interval_s;
+            outbound.inflight.mark_unsent_where(|delivery| is_due(delivery.sent_s));
+            self.clients.pump(now, index, fx);
+        }
+    }
+
+    /// Looks again for what has to be sent again.
+    pub(super) fn want_retry_timer<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        let interval_s = self.config().session.retry_interval_s;
+        let is_v5 = self.clients.connections.get(id).is_some_and(|connection| connection.is_v5());
+        if interval_s > 0 && !is_v5 {
+            self.clients.want_connection_timer(id.index, now.plus_s(u64::from(interval_s)), fx);
+        }
+    }
+
+    fn session_timer<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
+        let Some(session) = self.clients.sessions.get_mut(index) else { return };
+        if session.timer_at.is_some_and(|at| at <= now) {
+            session.timer_at = None;
+        }
+        if session.expires_at().is_some_and(|at| at <= now) {
+            return self.end_session(now, index, fx);
+        }
+        if session.will_at().is_some_and(|at| at <= now)
+            && let Some(will) = session.will.take()
+        {
+            self.publish_will(now, *will, fx);
+        }
+        self.want_session_end(index, fx);
+    }
+}

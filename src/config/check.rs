@@ -1,0 +1,77 @@
+//! What no single value can tell: limits derived from limits, and values that contradict each other.
+
+use super::keys::LISTENER;
+use super::{Config, Listener};
+
+/// The key to blame and what is wrong with it.
+pub(super) type Finding = (String, String);
+
+/// Bytes of the longest node name: one level of `$SYS` topics, which have to stay within every limit of topics.
+const NODE_NAME_LEN_MAX: usize = 255;
+
+/// Fills in the limits that follow from others.
+pub(super) fn derive(config: &mut Config) {
+    let node_max = config.limits.max_connections;
+    for listener in &mut config.listeners {
+        listener.max_connections = listener.max_connections.min(node_max);
+    }
+}
+
+/// The first contradiction, if there is one.
+pub(super) fn check(config: &Config) -> Result<(), Finding> {
+    check_node_name(&config.node.name).map_err(|problem| ("node.name".into(), problem))?;
+    check_sys_prefix(&config.sys.prefix).map_err(|problem| ("sys.prefix".into(), problem))?;
+    if config.node.data_dir.as_os_str().is_empty() {
+        return Err(("node.data_dir".into(), "node.data_dir: expected a path, not \"\"".into()));
+    }
+    if config.listeners.is_empty() {
+        return Err((
+            LISTENER.into(),
+            "no listener: add a [[listener]] or --listen mqtt://127.0.0.1:1883".into(),
+        ));
+    }
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let blame = |problem| (format!("{LISTENER}[{index}].url"), problem);
+        check_exposure(listener).map_err(blame)?;
+        let url = &listener.url;
+        if url.address().port() != 0 && config.listeners.iter().take(index).any(|other| other.url == *url) {
+            return Err(blame(format!("two listeners at {url}: remove one or change its port")));
+        }
+    }
+    Ok(())
+}
+
+/// Safe by default: strangers get in only where the file says so.
+fn check_exposure(listener: &Listener) -> Result<(), String> {
+    let url = &listener.url;
+    if url.is_loopback() || listener.allow_anonymous {
+        return Ok(());
+    }
+    Err(format!(
+        "{url} can be reached from other machines and this version of Myriad has no authentication yet, so anyone \
+         could publish and subscribe; if that is meant, write allow_anonymous = true under that [[listener]] or add \
+         --set listener.allow_anonymous=true; otherwise listen on 127.0.0.1"
+    ))
+}
+
+/// The node's name is a level of `$SYS` topics.
+fn check_node_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > NODE_NAME_LEN_MAX || name.contains(['/', '+', '#', '\0']) {
+        return Err(format!(
+            "node.name: expected 1 to {NODE_NAME_LEN_MAX} bytes without '/', '+', '#' and U+0000, not {name:?}"
+        ));
+    }
+    Ok(())
+}
+
+/// The prefix is the start of Topic Names.
+fn check_sys_prefix(prefix: &str) -> Result<(), String> {
+    let empty_level = prefix.split('/').any(str::is_empty);
+    if empty_level || prefix.len() > NODE_NAME_LEN_MAX || prefix.contains(['+', '#', '\0']) {
+        return Err(format!(
+            "sys.prefix: expected levels of a Topic Name, as \"$SYS/brokers\", of 1 to {NODE_NAME_LEN_MAX} bytes \
+             without '+', '#', U+0000 and empty levels, not {prefix:?}"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! A configuration in the making: defaults, then the file, then the command line, each over what came before; and
+//! where each value was written, so that an error found at the end still names its line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{self, LISTENER};
+use super::value::{Form, Value};
+use super::{Config, Error, Listener, ListenerUrl, Origin, ShardCount, check};
+
+/// The configuration so far.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    config: Config,
+    /// Where each value was written, by `section.key`; those of listeners by `listener[0].key`, and `listener[0]`.
+    origins: BTreeMap<String, Origin>,
+}
+
+/// A document, with what an error needs to name a line of it.
+#[derive(Clone, Copy)]
+struct Document<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+impl Document<'_> {
+    fn origin(self, offset: usize) -> Origin {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        Origin::Line { file: self.name.into(), line: 1 + before.bytes().filter(|&b| b == b'\n').count() }
+    }
+
+    fn error(self, offset: usize, problem: String) -> Error {
+        Error { origin: self.origin(offset), problem }
+    }
+}
+
+type Entry<'t, 'i> = (&'t Spanned<toml::de::DeString<'i>>, &'t Spanned<DeValue<'i>>);
+
+/// The entries of a table in the order of the file, so that the first error is the one that stands first.
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+impl Draft {
+    /// Takes all that the document `text` says.
+    pub(super) fn file(&mut self, text: &str, name: &str) -> Result<(), Error> {
+        let document = Document { name, text };
+        let table = DeTable::parse(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            document.error(offset, format!("not TOML: {}", error.message().replace('\n', ", ")))
+        })?;
+        for (key, value) in in_order(table.get_ref()) {
+            let (section, offset) = (key.get_ref().as_ref(), key.span().start);
+            match value.get_ref() {
+                DeValue::Array(items) if section == LISTENER => self.listeners(document, items.iter())?,
+                _ if section == LISTENER => {
+                    let problem = "a listener is written under [[listener]], in double brackets".into();
+                    return Err(document.error(offset, problem));
+                }
+                DeValue::Table(table) if keys::is_section(section) => {
+                    self.section(document, section, table)?
+                }
+                DeValue::Table(_) | DeValue::Array(_) => {
+                    return Err(document.error(offset, keys::unknown_section(section)));
+                }
+                _ => return Err(document.error(offset, keys::unknown_key("", section))),
+            }
+        }
+        Ok(())
+    }
+
+    fn section(&mut self, document: Document<'_>, section: &str, table: &DeTable<'_>) -> Result<(), Error> {
+        for (name, value) in in_order(table) {
+            let (name, offset) = (name.get_ref().as_ref(), name.span().start);
+            let Some(key) = keys::find(section, name) else {
+                return Err(document.error(offset, keys::unknown_key(section, name)));
+            };
+            key.store(&mut self.config, Value::of_toml(value.get_ref()))
+                .map_err(|problem| document.error(offset, format!("{section}.{name}: {problem}")))?;
+            self.origins.insert(key.path(), document.origin(offset));
+        }
+        Ok(())
+    }
+
+    fn listeners<'t, 'i: 't>(
+        &mut self,
+        document: Document<'_>,
+        items: impl Iterator<Item = &'t Spanned<DeValue<'i>>>,
+    ) -> Result<(), Error> {
+        self.config.listeners.clear();
+        for (index, item) in items.enumerate() {
+            let here = item.span().start;
+            let DeValue::Table(table) = item.get_ref() else {
+                return Err(document.error(here, "expected [[listener]] and its keys below".into()));
+            };
+            let mut listener = Listener::default();
+            let mut has_url = false;
+            for (name, value) in in_order(table) {
+                let (name, offset) = (name.get_ref().as_ref(), name.span().start);
+                let Some(key) = keys::find_of_listener(name) else {
+                    return Err(document.error(offset, keys::unknown_key(LISTENER, name)));
+                };
+                key.store(&mut listener, Value::of_toml(value.get_ref()))
+                    .map_err(|problem| document.error(offset, format!("{LISTENER}.{name}: {problem}")))?;
+                has_url |= name == "url";
+                self.origins.insert(format!("{LISTENER}[{index}].{name}"), document.origin(offset));
+            }
+            if !has_url {
+                let problem = "this [[listener]] lacks its url, as url = \"mqtt://127.0.0.1:1883\"".into();
+                return Err(document.error(here, problem));
+            }
+            self.config.listeners.push(listener);
+        }
+        Ok(())
+    }
+
+    /// `--listen`: these listeners in place of those of the file.
+    pub(super) fn listen(&mut self, urls: &[ListenerUrl]) {
+        if urls.is_empty() {
+            return;
+        }
+        self.origins.retain(|key, _| !key.starts_with(LISTENER));
+        self.config.listeners = urls.iter().cloned().map(Listener::at).collect();
+        for (index, url) in urls.iter().enumerate() {
+            self.origins
+                .insert(format!("{LISTENER}[{index}].url"), Origin::Argument(format!("--listen {url}")));
+        }
+    }
+
+    /// `--shards`
+    pub(super) fn shards(&mut self, shards: ShardCount) {
+        self.config.node.shards = shards;
+    }
+
+    /// `--data-dir`. Not by way of a string: a path may be no UTF-8.
+    pub(super) fn data_dir(&mut self, path: &Path) {
+        self.config.node.data_dir = path.into();
+        self.origins.insert("node.data_dir".into(), Origin::Argument("--data-dir".into()));
+    }
+
+    /// `--log LEVEL`
+    pub(super) fn log(&mut self, level: &str) -> Result<(), Error> {
+        self.assign(&Origin::Argument(format!("--log {level}")), "log.level", level)
+    }
+
+    /// `--set KEY=VALUE`. `listener.KEY` sets that key of every listener.
+    pub(super) fn set(&mut self, assignment: &str) -> Result<(), Error> {
+        let origin = Origin::Argument(format!("--set {assignment}"));
+        let Some((path, value)) = assignment.split_once('=') else {
+            return Err(Error { origin, problem: "expected KEY=VALUE, as session.queue_len_max=100".into() });
+        };
+        self.assign(&origin, path.trim(), value.trim())
+    }
+
+    fn assign(&mut self, origin: &Origin, path: &str, value: &str) -> Result<(), Error> {
+        let error = |problem| Error { origin: origin.clone(), problem };
+        let (section, name) = path.split_once('.').unwrap_or(("", path));
+        if section == LISTENER {
+            let key = keys::find_of_listener(name).ok_or_else(|| error(keys::unknown_key(section, name)))?;
+            for (index, listener) in self.config.listeners.iter_mut().enumerate() {
+                key.store(listener, argument(key.form, value)).map_err(error)?;
+                self.origins.insert(format!("{LISTENER}[{index}].{name}"), origin.clone());
+            }
+            return Ok(());
+        }
+        let key = keys::find(section, name).ok_or_else(|| error(keys::unknown_key(section, name)))?;
+        key.store(&mut self.config, argument(key.form, value)).map_err(error)?;
+        self.origins.insert(key.path(), origin.clone());
+        Ok(())
+    }
+
+    /// The configuration, derived limits filled in, after the checks that need more than one value.
+    pub(super) fn finish(mut self) -> Result<Config, Error> {
+        check::derive(&mut self.config);
+        check::check(&self.config).map_err(|(key, problem)| {
+            let origin = self.origins.get(&key).cloned().unwrap_or(Origin::Default);
+            Error { origin, problem }
+        })?;
+        Ok(self.config)
+    }
+}
+
+/// The value of an argument; what reads as a number is still text where text is due, as in `--set node.name=7`.
+fn argument(form: Form, text: &str) -> Value {
+    match (form, Value::of_argument(text)) {
+        (_, value @ Value::Text(_)) => value,
+        (Form::Text, _) => Value::Text(text.into()),
+        (_, value) => value,
+    }
+}

@@ -1,0 +1,62 @@
+//! The configuration in effect as a TOML document that reads back as itself (`myriad check`).
+
+use std::fmt::Write;
+
+use super::Config;
+use super::keys::{KEYS, LISTENER, LISTENER_KEYS};
+
+impl Config {
+    /// The whole configuration as TOML: every key, in the order of `myriad.toml`.
+    pub fn to_toml(&self) -> String {
+        let mut out = String::new();
+        let mut section = "";
+        for key in &KEYS {
+            if key.section != section {
+                if section == "node" {
+                    self.print_listeners(&mut out);
+                }
+                section = key.section;
+                line(&mut out, format_args!("[{section}]"));
+            }
+            line(&mut out, format_args!("{} = {}", key.name, (key.read)(self)));
+        }
+        out
+    }
+
+    fn print_listeners(&self, out: &mut String) {
+        for listener in &self.listeners {
+            line(out, format_args!("[[{LISTENER}]]"));
+            for key in &LISTENER_KEYS {
+                line(out, format_args!("{} = {}", key.name, (key.read)(listener)));
+            }
+        }
+    }
+}
+
+/// Appends a line; one that opens a section has an empty line before it.
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let start = out.len();
+    // Writing to a String can't fail.
+    let _ = writeln!(out, "{text}");
+    if start > 0 && out.get(start..).is_some_and(|added| added.starts_with('[')) {
+        out.insert(start, '\n');
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_reads_back_as_itself() {
+        let text = "node.name = 'a \"b\" \\ 百万'\nnode.shards = 3\nlimits.keep_alive_factor = 1.1\n\
+                    mqtt.shared_strategy = 'hash_topic'\n[[listener]]\nurl = 'mqtt://[::]:1'\nallow_anonymous = true\n\
+                    [[listener]]\nurl = 'mqtt://127.0.0.1:1'";
+        let config = Config::from_toml(text, "a").unwrap();
+        assert_ne!(config, Config::default());
+        let printed = config.to_toml();
+        assert_eq!(Config::from_toml(&printed, "printed").unwrap(), config, "{printed}");
+        assert!(printed.contains("keep_alive_factor = 1.1\n"), "{printed}");
+    }
+}

@@ -1,0 +1,211 @@
+//! One shard's broker between the rings and the mailboxes: translates what happened into inputs and effects into
+//! what `shards` offers. No decision is made here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shards::{Accepted, Closed, Io};
+
+use crate::broker::{
+    Broker, BrokerSetup, Close, Effects, HandOver, Input, Origin, ShardMessage, Shared, Timer,
+};
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::interest::ShardId;
+use crate::session::ConnectionId;
+
+/// What shards and the main thread say to a shard.
+#[derive(Debug)]
+pub(super) enum ServerMessage {
+    /// Another shard's broker to this one's.
+    Broker(ShardMessage),
+    /// SIGHUP.
+    Reload(Arc<Config>),
+    /// SIGTERM.
+    Drain,
+}
+
+/// A shard's broker.
+#[derive(Debug)]
+pub(super) struct Application {
+    broker: Broker,
+    is_exiting: bool,
+}
+
+impl Application {
+    /// Made on the shard's own thread.
+    pub(super) fn new(
+        shard: shards::ShardId,
+        config: Arc<Config>,
+        shared: Arc<Shared>,
+        io: &mut Io<'_, Self>,
+    ) -> Self {
+        let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
+        broker.start(Timestamp(io.now_ms()), &mut Machine { io });
+        Self { broker, is_exiting: false }
+    }
+
+    #[inline]
+    fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
+        self.broker.handle(Timestamp(io.now_ms()), input, &mut Machine { io });
+    }
+}
+
+impl shards::Application for Application {
+    type Message = ServerMessage;
+    type HandOver = HandOver;
+
+    fn accepted(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, accepted: Accepted) {
+        self.input(io, Input::Accepted { connection: ours(connection), origin: origin(accepted) });
+    }
+
+    fn received(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+        self.input(io, Input::Received { connection: ours(connection), bytes });
+    }
+
+    fn drained(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId) {
+        self.input(io, Input::Drained { connection: ours(connection) });
+    }
+
+    fn closed(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, cause: Closed) {
+        tracing::trace!(index = connection.index(), ?cause, "connection closed");
+        self.input(io, Input::Closed { connection: ours(connection) });
+    }
+
+    fn handed_over(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        connection: shards::ConnectionId,
+        accepted: Accepted,
+        hand_over: HandOver,
+    ) {
+        let connection = ours(connection);
+        self.input(io, Input::HandedOver { connection, origin: origin(accepted), hand_over });
+    }
+
+    fn hand_over_failed(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        connection: shards::ConnectionId,
+        hand_over: HandOver,
+    ) {
+        self.input(io, Input::HandOverFailed { connection: ours(connection), hand_over });
+    }
+
+    fn message(&mut self, io: &mut Io<'_, Self>, from: Option<shards::ShardId>, message: ServerMessage) {
+        match (message, from) {
+            (ServerMessage::Broker(message), Some(from)) => {
+                self.input(io, Input::Message { from: ShardId(from.0), message });
+            }
+            (ServerMessage::Broker(_), None) => {}
+            (ServerMessage::Reload(config), _) => self.input(io, Input::Reload(config)),
+            (ServerMessage::Drain, _) => self.input(io, Input::Drain),
+        }
+    }
+
+    fn credits_available(&mut self, io: &mut Io<'_, Self>) {
+        self.input(io, Input::CreditsAvailable);
+    }
+
+    fn timer(&mut self, io: &mut Io<'_, Self>, key: u64) {
+        if let Some(timer) = Timer::from_bits(key) {
+            self.input(io, Input::Timer(timer));
+        }
+    }
+
+    fn turn_end(&mut self, io: &mut Io<'_, Self>) -> bool {
+        self.input(io, Input::TurnEnd);
+        if self.broker.is_drained() && !self.is_exiting {
+            self.is_exiting = true;
+            io.exit();
+        }
+        self.broker.has_work()
+    }
+}
+
+/// The machine, as the broker's effects see it.
+struct Machine<'a, 'b> {
+    io: &'a mut Io<'b, Application>,
+}
+
+impl Effects for Machine<'_, '_> {
+    #[inline]
+    fn output(&mut self, connection: ConnectionId) -> &mut Vec<u8> {
+        self.io.output(theirs(connection))
+    }
+
+    fn output_shared(&mut self, connection: ConnectionId, bytes: Bytes) {
+        self.io.output_shared(theirs(connection), bytes);
+    }
+
+    #[inline]
+    fn outbound_len(&mut self, connection: ConnectionId) -> usize {
+        self.io.outbound_len(theirs(connection))
+    }
+
+    fn will_drain(&mut self, connection: ConnectionId) -> bool {
+        self.io.is_blocked(theirs(connection))
+    }
+
+    fn pause(&mut self, connection: ConnectionId) {
+        self.io.pause(theirs(connection));
+    }
+
+    fn resume(&mut self, connection: ConnectionId) {
+        self.io.resume(theirs(connection));
+    }
+
+    fn close(&mut self, connection: ConnectionId, how: Close) {
+        let how = match how {
+            Close::Flush => shards::Close::Flush,
+            Close::Abort => shards::Close::Abort,
+        };
+        self.io.close(theirs(connection), how);
+    }
+
+    fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: HandOver) {
+        self.io.hand_over(theirs(connection), shards::ShardId(to.0), hand_over);
+    }
+
+    fn reserve(&mut self, to: ShardId) -> bool {
+        self.io.reserve(shards::ShardId(to.0))
+    }
+
+    fn unreserve(&mut self, to: ShardId) {
+        self.io.unreserve(shards::ShardId(to.0));
+    }
+
+    fn send(&mut self, to: ShardId, message: ShardMessage) {
+        self.io.send(shards::ShardId(to.0), ServerMessage::Broker(message));
+    }
+
+    fn send_control(&mut self, to: ShardId, message: ShardMessage) {
+        self.io.send_control(shards::ShardId(to.0), ServerMessage::Broker(message));
+    }
+
+    fn release(&mut self, from: ShardId, n: u32) {
+        self.io.release(shards::ShardId(from.0), n);
+    }
+
+    fn set_timer(&mut self, timer: Timer, at: Timestamp) {
+        self.io.set_timer(timer.to_bits(), at.0);
+    }
+
+    fn stop_accepting(&mut self) {
+        self.io.stop_accepting();
+    }
+}
+
+#[inline]
+fn ours(connection: shards::ConnectionId) -> ConnectionId {
+    ConnectionId { index: connection.index(), generation: connection.generation() }
+}
+
+#[inline]
+fn theirs(connection: ConnectionId) -> shards::ConnectionId {
+    shards::ConnectionId::from_bits(u64::from(connection.generation) << 32 | u64::from(connection.index))
+}
+
+fn origin(accepted: Accepted) -> Origin {
+    Origin { listener: accepted.listener, remote: accepted.remote, over_capacity: accepted.over_capacity }
+}

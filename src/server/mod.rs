@@ -1,0 +1,169 @@
+//! The broker on the real machine: the only caller of `shards`. Start, listeners, signals, reload, drain.
+//! What a shard does with its broker is in `application`; everything else here happens once, on the main thread.
+
+mod application;
+mod cpus;
+mod log;
+
+use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use shards::{Handle, ShardId, Shards};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::broker::Shared;
+use crate::config::{Config, ListenerUrl, ShardCount};
+use application::{Application, ServerMessage};
+
+pub use log::{LogHandle, start_log};
+
+/// How long clients have to take what is queued for them when they are sent away.
+const FLUSH_TIMEOUT_MS: u64 = 5_000;
+/// Messages that one shard may have under way to another. Fewer where shards are many: there is a queue a pair.
+const MAILBOX_CREDITS_MAX: u32 = 4_096;
+const MAILBOX_CREDITS_SUM: u32 = 65_536;
+const MAILBOX_CREDITS_MIN: u32 = 64;
+
+/// Why the broker did not start or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine does not allow it: the line names the thing and the mend.
+    #[error("{0}")]
+    Start(#[from] shards::StartError),
+    /// A shard ended badly.
+    #[error("{0}")]
+    Join(#[from] shards::JoinError),
+    /// Signals can't be received.
+    #[error("cannot receive signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Runs the broker until SIGTERM or SIGINT. `reload` reads the configuration again (SIGHUP).
+///
+/// # Errors
+/// What kept it from starting, in one line.
+pub fn run(
+    config: Config,
+    log: &LogHandle,
+    reload: impl Fn() -> Result<Config, crate::config::Error>,
+) -> Result<(), Error> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
+    let mut config = Arc::new(config);
+    let setup = machine(&config);
+    let capacity = shards::probe::check(&setup)?;
+    let shared = Shared::new(&config, setup.shards, random_seed(), unix_ms());
+    let shards = {
+        let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
+        Shards::<Application>::start(setup, move |shard, io| {
+            Application::new(shard, Arc::clone(&config), Arc::clone(&shared), io)
+        })?
+    };
+    announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
+    let handle = shards.handle();
+    for signal in signals.forever() {
+        if signal == SIGHUP {
+            reload_config(&mut config, log, &handle, &reload);
+            continue;
+        }
+        tracing::info!(signal, "shutting down: clients are sent away");
+        send_all(&handle, || ServerMessage::Drain);
+        break;
+    }
+    shards.join()?;
+    tracing::info!("all shards have ended");
+    Ok(())
+}
+
+/// What the configuration asks of the machine.
+fn machine(config: &Config) -> shards::Config {
+    let cpus = cpus::allowed();
+    let shards = match config.node.shards {
+        ShardCount::Auto => u16::try_from(cpus.len()).unwrap_or(u16::MAX).max(1),
+        ShardCount::Count(count) => count,
+    };
+    let credits = MAILBOX_CREDITS_SUM / u32::from(shards);
+    shards::Config {
+        shards,
+        pin: config.node.cpu_pinning,
+        cpus,
+        connections_max: config.limits.max_connections,
+        refusals: u32::from(shards).saturating_mul(64),
+        listeners: config
+            .listeners
+            .iter()
+            .map(|listener| shards::Listener {
+                address: address_of(&listener.url),
+                backlog: listener.backlog,
+                connections_max: listener.max_connections,
+            })
+            .collect(),
+        mailbox_credits: credits.clamp(MAILBOX_CREDITS_MIN, MAILBOX_CREDITS_MAX),
+        flush_timeout_ms: FLUSH_TIMEOUT_MS,
+        ring_slots_max: None,
+    }
+}
+
+fn address_of(url: &ListenerUrl) -> SocketAddr {
+    url.address()
+}
+
+/// One line a listener, then `myriad ready`: whoever started the broker waits for it.
+fn announce(config: &Config, addresses: &[SocketAddr], shards: u16, capacity: &shards::probe::Capacity) {
+    let fit = (u64::from(shards) * capacity.connections_per_shard)
+        .min(u64::from(config.limits.max_connections))
+        .min(capacity.files_max);
+    println!(
+        "myriad {} with {shards} shards: {fit} connections fit (limits.max_connections {}, {} open files a process)",
+        env!("CARGO_PKG_VERSION"),
+        config.limits.max_connections,
+        capacity.descriptors_max,
+    );
+    for (listener, address) in config.listeners.iter().zip(addresses) {
+        let ListenerUrl::Mqtt(_) = listener.url;
+        println!("listening on mqtt://{address}");
+    }
+    println!("myriad ready");
+}
+
+fn reload_config(
+    config: &mut Arc<Config>,
+    log: &LogHandle,
+    handle: &Handle<Application>,
+    reload: &impl Fn() -> Result<Config, crate::config::Error>,
+) {
+    let new = match reload() {
+        Ok(new) => new,
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not reloaded, the old one stays in effect");
+            return;
+        }
+    };
+    let changes = config.diff_live(&new);
+    if !changes.needs_restart.is_empty() {
+        tracing::warn!(keys = changes.needs_restart.join(", "), "these keys change with the next restart");
+    }
+    if let Err(error) = log.change(&changes.config.log.level) {
+        tracing::error!(%error, "the log level stays");
+    }
+    *config = Arc::new(changes.config);
+    send_all(handle, || ServerMessage::Reload(Arc::clone(config)));
+    tracing::info!(changed = changes.changed.join(", "), "configuration reloaded");
+}
+
+fn send_all(handle: &Handle<Application>, message: impl Fn() -> ServerMessage) {
+    for shard in 0..handle.shards() {
+        handle.send(ShardId(shard), message());
+    }
+}
+
+/// Keys every hash of the process: std's hasher takes its keys from the system's random source.
+fn random_seed() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,100 @@
+//! The mqueue: messages that wait for an inflight slot or for the client.
+//! One queue over all topics of a session; when it is full the oldest goes (emqttd's rule), counted by the caller.
+
+use std::collections::VecDeque;
+
+use super::message::Delivery;
+use crate::clock::Timestamp;
+
+/// Messages in order of arrival, bounded by the caller's limit.
+#[derive(Debug, Default)]
+pub struct Mqueue {
+    queue: VecDeque<Delivery>,
+}
+
+impl Mqueue {
+    /// Appends; returns the oldest if there were `len_max` already.
+    pub fn push(&mut self, delivery: Delivery, len_max: u32) -> Option<Delivery> {
+        let dropped = if self.queue.len() >= len_max.max(1) as usize { self.queue.pop_front() } else { None };
+        self.queue.push_back(delivery);
+        dropped
+    }
+
+    /// Puts one back where it was taken from.
+    pub fn push_front(&mut self, delivery: Delivery) {
+        self.queue.push_front(delivery);
+    }
+
+    /// The oldest.
+    pub fn pop(&mut self) -> Option<Delivery> {
+        self.queue.pop_front()
+    }
+
+    /// Messages waiting.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes all out, oldest first.
+    pub fn drain(&mut self) -> impl Iterator<Item = Delivery> + '_ {
+        self.queue.drain(..)
+    }
+
+    /// Drops what has expired and says how many went.
+    pub fn drop_expired(&mut self, now: Timestamp) -> usize {
+        let before = self.queue.len();
+        self.queue.retain(|delivery| !delivery.message.is_expired(now));
+        before - self.queue.len()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::message::{Message, MessageHead, SessionSerial};
+    use super::*;
+    use crate::packet::QoS;
+
+    fn delivery(topic: &str, expires_at: Option<Timestamp>) -> Delivery {
+        let head =
+            MessageHead { qos: QoS::AtLeastOnce, retain: false, expires_at, publisher: SessionSerial(1) };
+        Delivery {
+            message: Message::new(head, topic, &[], b"x"),
+            subscription_ids: None,
+            share: None,
+            sent_s: 0,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+        }
+    }
+
+    #[test]
+    fn faq_70_and_80_into_100_lose_the_oldest_50() {
+        let mut mqueue = Mqueue::default();
+        let mut dropped = Vec::new();
+        for n in 0..150 {
+            let topic = if n < 70 { "one" } else { "two" };
+            dropped.extend(mqueue.push(delivery(topic, None), 100));
+        }
+        assert_eq!(dropped.len(), 50);
+        assert!(dropped.iter().all(|d| d.message.topic() == "one"));
+        let left: Vec<_> = mqueue.drain().map(|d| d.message.topic().to_owned()).collect();
+        assert_eq!(left.iter().filter(|t| *t == "one").count(), 20);
+        assert_eq!(left.iter().filter(|t| *t == "two").count(), 80);
+        assert_eq!(left.first().unwrap(), "one");
+    }
+
+    #[test]
+    fn mqtt_3_3_2_5_expired_messages_leave_the_queue() {
+        let mut mqueue = Mqueue::default();
+        mqueue.push(delivery("a", Some(Timestamp(10))), 9);
+        mqueue.push(delivery("b", None), 9);
+        assert_eq!(mqueue.drop_expired(Timestamp(10)), 1);
+        assert_eq!(mqueue.pop().unwrap().message.topic(), "b");
+    }
+}

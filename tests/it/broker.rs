@@ -1,0 +1,246 @@
+//! Starts the real broker as a process of its own, on a loopback address that nothing else uses, and ends it with the test.
+//! `MYRIAD_BIN` names another binary; `MYRIAD_IT_PEER=mosquitto` runs Mosquitto in its place, which checks the suite itself
+//! against a broker that others wrote (a test whose settings Mosquitto lacks is then skipped and says so).
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::wire::{Connack, Connect, Version};
+
+/// Longest time that a broker may take to start or to end.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How to start a broker.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    shards: u16,
+    settings: Vec<String>,
+}
+
+impl Options {
+    /// With so many shards, and nothing written to disk.
+    pub fn shards(shards: u16) -> Self {
+        Self { shards, settings: vec!["storage.durability=memory".into()] }
+    }
+
+    /// `KEY=VALUE`, as for `--set`.
+    pub fn set(mut self, setting: &str) -> Self {
+        self.settings.push(setting.into());
+        self
+    }
+}
+
+/// A running broker. Dropping it kills it; a broker that died by itself fails the test.
+pub struct Broker {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How many shards it has.
+    pub shards: u16,
+    child: Child,
+    output: Arc<Mutex<String>>,
+    dir: PathBuf,
+}
+
+/// Whether the suite runs against Mosquitto.
+pub fn peer_is_mosquitto() -> bool {
+    std::env::var("MYRIAD_IT_PEER").is_ok_and(|peer| peer == "mosquitto")
+}
+
+/// The broker's binary.
+pub fn binary() -> PathBuf {
+    std::env::var_os("MYRIAD_BIN").map_or_else(|| env!("CARGO_BIN_EXE_myriad").into(), PathBuf::from)
+}
+
+/// An address of 127.0.0.0/8 that belongs to this process, with a port that this process has not yet used: parallel tests
+/// can't collide, and no port has to be probed.
+pub fn unused_address() -> SocketAddr {
+    static PORT: AtomicU16 = AtomicU16::new(18_830);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 64 | (high & 0x3F), middle, low);
+    SocketAddr::new(IpAddr::V4(address), PORT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A new empty directory.
+pub fn temporary_dir() -> PathBuf {
+    static NUMBER: AtomicU16 = AtomicU16::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("myriad-it-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+impl Broker {
+    /// Starts a broker and waits until it is ready. `None`: the peer in use has no such setting, and the test is skipped.
+    pub fn start(options: &Options) -> Option<Self> {
+        let address = unused_address();
+        let dir = temporary_dir();
+        let mut command = if peer_is_mosquitto() {
+            mosquitto(options, address, &dir)?
+        } else {
+            let mut command = Command::new(binary());
+            command.arg("--listen").arg(format!("mqtt://{address}"));
+            command.arg("--shards").arg(options.shards.to_string()).arg("--data-dir").arg(&dir);
+            command.args(options.settings.iter().flat_map(|setting| ["--set", setting.as_str()]));
+            command
+        };
+        Some(Self::spawn(&mut command, address, options.shards, dir))
+    }
+
+    /// Runs `command`, which listens on `address`, until it is ready.
+    pub fn spawn(command: &mut Command, address: SocketAddr, shards: u16, dir: PathBuf) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let output = Arc::new(Mutex::new(String::new()));
+        collect(child.stdout.take().unwrap(), &output);
+        collect(child.stderr.take().unwrap(), &output);
+        let mut broker = Self { address, shards, child, output, dir };
+        let ready = if peer_is_mosquitto() { " running" } else { "myriad ready" };
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !broker.output().contains(ready) {
+            if let Some(status) = broker.child.try_wait().unwrap() {
+                panic!("the broker ended with {status} before it was ready:\n{}", broker.output());
+            }
+            assert!(Instant::now() < deadline, "not ready in {START_TIMEOUT:?}:\n{}", broker.output());
+            thread::sleep(Duration::from_millis(2));
+        }
+        broker
+    }
+
+    /// All that it printed so far.
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
+    }
+
+    /// A Network Connection that has sent nothing yet.
+    pub fn open(&self, version: Version) -> Client {
+        Client::open(self.address, version)
+    }
+
+    /// A client that the broker accepted.
+    pub fn connect(&self, connect: Connect) -> Client {
+        self.connect_with_ack(connect).0
+    }
+
+    /// A client that the broker accepted, and its CONNACK.
+    pub fn connect_with_ack(&self, connect: Connect) -> (Client, Connack) {
+        let mut client = self.open(connect.version);
+        client.send(connect);
+        let connack = client.recv_connack();
+        assert_eq!(connack.reason, 0, "{connack:?}");
+        (client, connack)
+    }
+
+    /// Sends a CONNECT that has to be refused: CONNACK with `reason`, then closed.
+    pub fn expect_refused(&self, connect: Connect, reason: u8) {
+        let mut client = self.open(connect.version);
+        client.send(connect);
+        client.expect_refusal(reason);
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &pid]).status().unwrap();
+        assert!(status.success(), "kill -s {name} {pid}: {status}");
+    }
+
+    /// SIGTERM, and how the process ended.
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+            .unwrap_or_else(|| panic!("still runs after {START_TIMEOUT:?}:\n{}", self.output()))
+    }
+
+    /// Its data directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its process identifier.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// Waits for a child to end; `None`: it still runs after the longest time allowed.
+pub fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let ended = self.child.try_wait().ok().flatten();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+        if thread::panicking() {
+            eprintln!("--- the broker ({} shards) printed:\n{}---", self.shards, self.output());
+        } else if let Some(status) = ended.filter(|status| !status.success()) {
+            panic!("the broker ended by itself with {status}:\n{}", self.output());
+        }
+    }
+}
+
+fn collect(stream: impl Read + Send + 'static, output: &Arc<Mutex<String>>) {
+    let output = Arc::clone(output);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let _ = writeln!(output.lock().unwrap(), "{line}");
+        }
+    });
+}
+
+/// Mosquitto with the same settings, as far as it has them.
+fn mosquitto(options: &Options, address: SocketAddr, dir: &Path) -> Option<Command> {
+    let mut conf = format!("listener {} {}\nallow_anonymous true\n", address.port(), address.ip());
+    if !options.settings.iter().any(|setting| setting.starts_with("session.queue_qos0=")) {
+        conf += "queue_qos0_messages true\n";
+    }
+    for setting in &options.settings {
+        let (key, value) = setting.split_once('=').unwrap();
+        let name = match key {
+            "storage.durability" => continue,
+            "limits.max_connections" => "max_connections",
+            "limits.packet_bytes_max" => "max_packet_size",
+            "limits.receive_max" | "session.inflight_max" => "max_inflight_messages",
+            "limits.keep_alive_s_max" => "max_keepalive",
+            "limits.topic_alias_max" => "max_topic_alias",
+            "session.queue_len_max" => "max_queued_messages",
+            "session.queue_qos0" => "queue_qos0_messages",
+            "mqtt.qos_max" => "max_qos",
+            "mqtt.retain_available" => "retain_available",
+            "mqtt.upgrade_qos" => "upgrade_outgoing_qos",
+            "sys.interval_s" => "sys_interval",
+            _ => {
+                println!("skipped: Mosquitto has no {key}");
+                return None;
+            }
+        };
+        let _ = writeln!(conf, "{name} {value}");
+    }
+    let file = dir.join("mosquitto.conf");
+    std::fs::write(&file, conf).unwrap();
+    let mut command = Command::new("mosquitto");
+    command.arg("-v").arg("-c").arg(file);
+    Some(command)
+}

@@ -1,0 +1,17 @@
+//! The integration suite: the real broker as a process, clients over real sockets, one test a normative statement.
+//! Names start with the statement: `mqtt3_…` of 3.1.1 (and 3.1), `mqtt5_…` of 5.0; `tidy` checks the code's shape.
+
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+#[macro_use]
+mod sharded;
+
+mod broker;
+mod client;
+mod wire;
+
+mod clients;
+mod mqtt3;
+mod mqtt5;
+mod process;
+mod tidy;

@@ -1,0 +1,100 @@
+//! Every Application Message of a run, known by its payload: who sent it, when, how often, and when it was accepted.
+//! Also the model's own matching of topics, written apart from the broker's.
+
+/// Index into `Model::messages`.
+pub type MessageNumber = usize;
+
+/// An Application Message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub publisher: usize,
+    /// The publisher's session. No Local is held to sessions, not to Client Identifiers: what an earlier session of
+    /// the same client had published and is still under way may come.
+    pub session: Option<usize>,
+    pub topic: String,
+    pub qos: u8,
+    pub retain: bool,
+    pub size: usize,
+    /// Order within publisher and topic.
+    pub key: u64,
+    pub will: bool,
+    /// Empty payload: deletes the retained message.
+    pub delete: bool,
+    /// Stamp of each transmission; of a Will: when its connection ended.
+    pub sent: Vec<u64>,
+    /// Stamp at which its publisher heard that it is accepted.
+    pub accepted: Option<u64>,
+}
+
+impl Message {
+    /// The moments between which the broker may process it.
+    pub fn interval(&self) -> (u64, u64) {
+        (self.sent.first().copied().unwrap_or(u64::MAX), self.accepted.unwrap_or(u64::MAX))
+    }
+}
+
+/// The payload that names message `number`, `size` bytes long if that is enough.
+pub fn payload(number: MessageNumber, size: usize) -> Vec<u8> {
+    let mut payload = format!("m{number};").into_bytes();
+    while payload.len() < size {
+        payload.push(b'a' + (payload.len() % 26) as u8);
+    }
+    payload
+}
+
+/// The message that a payload names, if it is unaltered.
+pub fn number_of(payload: &[u8]) -> Option<MessageNumber> {
+    let end = payload.iter().position(|&b| b == b';')?;
+    let number = std::str::from_utf8(payload.get(1..end)?).ok()?.parse().ok()?;
+    (self::payload(number, payload.len()) == payload).then_some(number)
+}
+
+/// Whether a Topic Filter matches a Topic Name (section 4.7).
+pub fn matches(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && (filter.starts_with('+') || filter.starts_with('#')) {
+        return false;
+    }
+    let mut filter = filter.split('/');
+    let mut topic = topic.split('/');
+    loop {
+        match (filter.next(), topic.next()) {
+            (Some("#"), _) => return true,
+            (Some("+"), Some(_)) => {}
+            (Some(want), Some(have)) if want == have => {}
+            (None, None) => return true,
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_match_as_section_4_7_says() {
+        for (filter, topic, expected) in [
+            ("a/#", "a", true),
+            ("a/#", "a/b/c", true),
+            ("a/+", "a/b", true),
+            ("a/+", "a", false),
+            ("a/+", "a/b/c", false),
+            ("#", "$x/1", false),
+            ("+/1", "$x/1", false),
+            ("$x/#", "$x/1", true),
+            ("+/+", "/b", true),
+            ("a/b", "a/bc", false),
+        ] {
+            assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_payload_names_its_message() {
+        assert_eq!(number_of(&payload(17, 90)), Some(17));
+        assert_eq!(number_of(&payload(17, 0)), Some(17));
+        let mut altered = payload(17, 90);
+        altered[50] = b'!';
+        assert_eq!(number_of(&altered), None);
+    }
+}

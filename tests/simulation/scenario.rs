@@ -1,0 +1,383 @@
+//! One run under one seed: the brokers' configuration, the clients and their natures, the wild time, the calm at the
+//! end, the leaving. Everything that is chosen is chosen here.
+
+use std::sync::Arc;
+
+use myriad::broker::{Broker, BrokerSetup, Shared};
+use myriad::config::{Config, SharedStrategy};
+use myriad::interest::ShardId;
+
+use crate::client::{Client, Mood, Phase, Profile};
+use crate::effects::Delays;
+use crate::model::{Checked, Model, Wish};
+use crate::random::Random;
+use crate::socket::{ClientEnd, Place};
+use crate::trace::{Check, Trace, broken, ensure};
+use crate::wire::Version;
+use crate::world::{Weather, World};
+
+/// Virtual time after which a calm world must have come to rest.
+const CALM_MS: u64 = 240_000;
+/// Steps after which a world that still runs runs for ever.
+const STEPS_MAX: u64 = 600_000;
+
+/// A run.
+pub struct Scenario {
+    pub world: World,
+    model: Model,
+    clients: Vec<Client>,
+    shared: Arc<Shared>,
+    wild_until: u64,
+    sys_interval_s: u32,
+    mood: Mood,
+}
+
+/// What a seed chose, for the report.
+fn config(random: &mut Random) -> Config {
+    let mut config = Config::default();
+    config.session.expiry_s = random.pick(&[3, 8, 3600]);
+    config.session.queue_len_max = random.pick(&[5, 100_000, 100_000, 100_000]);
+    config.session.queue_qos0 = random.percent(50);
+    config.session.inflight_max = random.pick(&[1, 3, 100]);
+    config.limits.receive_max = random.pick(&[1, 4, 100]);
+    config.limits.outbound_bytes = random.pick(&[200, 2_000, 1_000_000]); if std::env::var_os("BIG").is_some() { config.limits.outbound_bytes = 1_000_000; }
+    config.limits.connect_timeout_s = 5;
+    config.limits.subscriptions_expected = random.pick(&[1, 1_000]);
+    config.sys.interval_s = random.pick(&[0, 10]);
+    config.mqtt.shared_strategy = random.pick(&[
+        SharedStrategy::RoundRobin,
+        SharedStrategy::Random,
+        SharedStrategy::LeastInflight,
+        SharedStrategy::Sticky,
+        SharedStrategy::HashPublisher,
+        SharedStrategy::HashTopic,
+    ]);
+    config
+}
+
+fn weather(random: &mut Random) -> Weather {
+    Weather {
+        delays: Delays {
+            mail_max: random.pick(&[0, 5, 50, 400]),
+            credit_max: random.pick(&[0, 5, 200]),
+            timer_max: random.pick(&[0, 100, 800]),
+            wire_max: random.pick(&[0, 5, 100]),
+        },
+        hand_over_fails: random.pick(&[0, 0, 10, 40]),
+        inputs_max: random.pick(&[1, 3, 8]),
+    }
+}
+
+fn profile(random: &mut Random, config: &Config) -> Profile {
+    let version = random.pick(&[Version::V31, Version::V311, Version::V311, Version::V5, Version::V5, Version::V5]);
+    let expiry_s = match version {
+        Version::V31 => 0,
+        Version::V311 => random.pick(&[0, config.session.expiry_s, config.session.expiry_s]),
+        Version::V5 => random.pick(&[0, 2, 6, 3600, u32::MAX]),
+    };
+    Profile {
+        version,
+        expiry_s,
+        keep_alive_s: random.pick(&[0, 2, 5, 30]),
+        receive_max: random.pick(&[None, Some(1), Some(2), Some(7)]),
+        packet_max: random.pick(&[None, None, None, Some(200)]),
+        alias_max: random.pick(&[None, Some(0), Some(2)]),
+        worker: random.percent(35),
+        watcher: false,
+        calmness: random.pick(&[0, 0, 50, 90]),
+        ack_max: random.pick(&[0, 20, 500, 3_000]),
+        act_max: random.pick(&[20, 100, 400]),
+    }
+}
+
+/// The client that sees every Will: never disturbed.
+fn watcher() -> Profile {
+    Profile {
+        version: Version::V5,
+        expiry_s: u32::MAX,
+        keep_alive_s: 0,
+        receive_max: None,
+        packet_max: None,
+        alias_max: None,
+        worker: false,
+        watcher: true,
+        calmness: 100,
+        ack_max: 5,
+        act_max: 1_000,
+    }
+}
+
+impl Scenario {
+    pub fn new(seed: u64, trace: bool) -> Self {
+        let mut random = Random::new(seed);
+        let config = config(&mut random);
+        let shards = random.pick(&[1, 2, 2, 3, 5]);
+        let shared = Shared::new(&config, shards, random.word(), 0);
+        let sys_interval_s = config.sys.interval_s;
+        let (queue_len_max, queue_qos0) = (config.session.queue_len_max, config.session.queue_qos0);
+        let weather = weather(&mut random);
+        let mut profiles: Vec<Profile> = (0..random.within(2, 6)).map(|_| profile(&mut random, &config)).collect();
+        profiles.push(watcher());
+        let watcher = profiles.len() - 1;
+        let config = Arc::new(config);
+        let nodes = (0..shards)
+            .map(|shard| {
+                let setup = BrokerSetup {
+                    shard: ShardId(shard),
+                    config: Arc::clone(&config),
+                    shared: Arc::clone(&shared),
+                };
+                Broker::new(setup)
+            })
+            .collect();
+        let credits = random.within(1, 8) as u32;
+        let wild_until = random.pick(&[3_000, 8_000, 20_000]);
+        let mut trace = Trace::new(trace);
+        trace.note(|| format!("seed {seed}: {shards} shards, {credits} credits, {weather:?}\n{config:?}\n{profiles:#?}"));
+        let model = Model {
+            queue_len_max,
+            queue_qos0,
+            watcher,
+            workers: profiles.iter().map(|p| p.worker).collect(),
+            ..Model::default()
+        };
+        let clients = profiles
+            .into_iter()
+            .enumerate()
+            .map(|(index, profile)| {
+                let first = if profile.watcher { 0 } else { u64::MAX };
+                Client::new(index, format!("client-{index}"), profile, first)
+            })
+            .collect();
+        let world = World::new(nodes, credits, weather, random, trace);
+        Self { world, model, clients, shared, wild_until, sys_interval_s, mood: Mood::Wild }
+    }
+
+    /// From the first CONNECT to the last gauge.
+    pub fn run(&mut self) -> Check<Checked> {
+        self.world.start()?;
+        self.prepare_watcher()?;
+        while self.world.now < self.wild_until {
+            self.step()?;
+        }
+        self.calm_down();
+        let calm_from = self.world.stamp();
+        self.rest("calm-comes-to-rest")?;
+        self.audit_retained()?;
+        for client in &self.clients {
+            client.check_redelivered()?;
+        }
+        self.model.finish(self.world.now, calm_from)?;
+        self.check_at_rest()?;
+        self.leave()?;
+        Ok(self.model.checked)
+    }
+
+    /// The watcher is there before anyone else.
+    fn prepare_watcher(&mut self) -> Check {
+        let watcher = self.model.watcher;
+        self.rest_until(|s| s.clients[watcher].phase == Phase::Open)?;
+        let wish = Wish {
+            filter: "w/#".into(),
+            share: None,
+            qos: 2,
+            no_local: false,
+            retain_as_published: true,
+            retain_handling: Some(2),
+            id: 0,
+        };
+        let Self { world, model, clients, .. } = self;
+        clients[watcher].subscribe(world, model, vec![wish]);
+        self.rest_until(|s| s.clients[watcher].is_settled(&s.world, Mood::Calm))?;
+        for client in self.clients.iter_mut().filter(|c| !c.profile.watcher) {
+            client.phase = Phase::Away { until: self.world.now + self.world.random.within(0, 500) };
+        }
+        self.wild_until += self.world.now;
+        Ok(())
+    }
+
+    /// One thing happens: a turn of a shard, a deed of a client, or time passes.
+    fn step(&mut self) -> Check {
+        ensure(self.world.step < STEPS_MAX, "comes-to-rest", || "too many steps".to_owned())?;
+        self.take_ends()?;
+        let now = self.world.now;
+        let shards = (0..self.world.nodes.len()).filter(|&at| self.world.is_runnable(at));
+        let mut runnable: Vec<usize> = shards.collect();
+        let first_client = self.world.nodes.len();
+        for (at, client) in self.clients.iter().enumerate() {
+            if client.next_at(&self.world, self.mood).is_some_and(|next| next <= now) {
+                runnable.push(first_client + at);
+            }
+        }
+        if runnable.is_empty() {
+            return self.pass_time();
+        }
+        let chosen = runnable[self.world.random.below(runnable.len())];
+        if self.world.random.percent(10) {
+            self.world.now += 1;
+        }
+        if chosen < first_client {
+            self.world.turn(chosen)
+        } else {
+            let Self { world, model, clients, .. } = self;
+            clients[chosen - first_client].poll(world, model, self.mood)
+        }
+    }
+
+    fn pass_time(&mut self) -> Check {
+        let now = self.world.now;
+        let wakes = self.clients.iter().filter_map(|c| c.next_at(&self.world, self.mood));
+        let next = wakes.chain(self.world.next_at()).filter(|&at| at > now).min();
+        self.world.now = next.unwrap_or(now + 1_000);
+        self.world.collect_credits();
+        for client in &self.clients {
+            client.check_answers(self.world.now)?;
+        }
+        Ok(())
+    }
+
+    /// The model hears which connections the brokers have ended.
+    fn take_ends(&mut self) -> Check {
+        for socket in std::mem::take(&mut self.world.ended) {
+            let end = &self.world.sockets[socket];
+            self.model.connections[socket].hand_over_failed = end.hand_over_failed;
+            if let Some(ended) = end.ended {
+                self.model.connection_ended(socket, ended)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// No more rough weather; connections that nobody holds any more are seen to be dead.
+    fn calm_down(&mut self) {
+        self.mood = Mood::Calm;
+        self.world.trace.note(|| "calm".to_owned());
+        self.world.weather.hand_over_fails = 0;
+        self.world.weather.delays.mail_max = 5;
+        let held: Vec<usize> = self.clients.iter().map(|c| c.socket).collect();
+        for id in 0..self.world.sockets.len() {
+            let abandoned = !held.contains(&id) || self.world.sockets[id].client_end == ClientEnd::Silent;
+            if self.world.sockets[id].is_live() && abandoned {
+                self.model.connections[id].cut = true;
+                self.world.cut(id, ClientEnd::Reset);
+            }
+        }
+        for client in &mut self.clients {
+            client.calm_down(&mut self.world, &mut self.model);
+        }
+    }
+
+    /// Runs until nothing is under way.
+    fn rest(&mut self, invariant: &'static str) -> Check {
+        let from = self.world.now;
+        loop {
+            let runnable = (0..self.world.nodes.len()).any(|at| self.world.is_runnable(at));
+            let settled = self.clients.iter().all(|c| c.is_settled(&self.world, self.mood));
+            if settled && !runnable && self.world.is_settled() {
+                return Ok(());
+            }
+            if self.world.now > from + CALM_MS {
+                let waiting: Vec<String> =
+                    self.clients.iter().filter(|c| !c.is_settled(&self.world, self.mood)).map(Client::waits_for).collect();
+                return broken(invariant, format!("{waiting:#?}\n{}", self.world.unsettled()));
+            }
+            self.step()?;
+        }
+    }
+
+    /// A new client asks for everything retained, and gets what was accepted last.
+    fn audit_retained(&mut self) -> Check {
+        let index = self.clients.len();
+        let profile = Profile { watcher: true, worker: false, expiry_s: 0, ..watcher() };
+        self.model.workers.push(false);
+        let mut auditor = Client::new(index, "auditor".into(), profile, self.world.now);
+        auditor.comes_in_calm();
+        self.clients.push(auditor);
+        self.rest_until(|s| s.clients[index].phase == Phase::Open)?;
+        let wish = Wish {
+            filter: "#".into(),
+            share: None,
+            qos: 2,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: Some(0),
+            id: 0,
+        };
+        let Self { world, model, clients, .. } = self;
+        clients[index].subscribe(world, model, vec![wish]);
+        self.rest("retained-comes-to-rest")?;
+        let session = self.clients[index].session;
+        // The `$SYS` tree is retained too; the model leaves it out.
+        let gauge = (self.sys_interval_s == 0).then(|| self.gauge("retained"));
+        self.model.audit(session.unwrap_or(0), gauge)
+    }
+
+    fn rest_until(&mut self, done: impl Fn(&Self) -> bool) -> Check {
+        let from = self.world.now;
+        while !done(self) {
+            ensure(self.world.now < from + CALM_MS, "connect-answered", || "of the watcher or the auditor".to_owned())?;
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// The sum of a gauge over all shards.
+    fn gauge(&self, name: &str) -> u64 {
+        let mut sum = 0u64;
+        for metrics in &self.shared.metrics {
+            metrics.each(|metric, value| {
+                if metric.name == name {
+                    sum = sum.wrapping_add(value);
+                }
+            });
+        }
+        sum
+    }
+
+    fn check_at_rest(&self) -> Check {
+        for name in ["inflight", "queues"] {
+            let value = self.gauge(name);
+            let offline = self.clients.iter().any(|c| !matches!(c.phase, Phase::Open));
+            ensure(value == 0 || offline, "gauges-at-rest", || format!("{name} is {value}"))?;
+        }
+        self.world.check_at_rest()
+    }
+
+    /// Everyone goes; nothing stays.
+    fn leave(&mut self) -> Check {
+        self.mood = Mood::Leaving;
+        self.world.trace.note(|| "leaving".to_owned());
+        for client in &mut self.clients {
+            client.start_leaving(&mut self.world, &mut self.model);
+        }
+        self.rest("leaving-comes-to-rest")?;
+        let from = self.world.now;
+        let left = |s: &Self| {
+            ["clients", "sessions", "sessions_persistent", "subscriptions", "subscriptions_shared", "subscribers",
+                "topics", "routes", "queues", "inflight"]
+                .into_iter()
+                .map(|name| (name, s.gauge(name)))
+                .filter(|(_, value)| *value != 0)
+                .collect::<Vec<_>>()
+        };
+        while self.world.now < from + 20_000 && (!left(self).is_empty() || !self.all_gone()) {
+            self.step()?;
+        }
+        while self.world.now < from + 40_000 && !self.world.is_settled() {
+            self.step()?;
+        }
+        let rest = left(self);
+        ensure(rest.is_empty(), "gauges-back-to-zero", || format!("{rest:?}"))?;
+        for (at, node) in self.world.nodes.iter().enumerate() {
+            let (connections, sessions) = (node.connections_len(), node.sessions_len());
+            ensure(connections == 0 && sessions == 0, "nothing-stays", || {
+                format!("shard {at}: {connections} connections, {sessions} sessions")
+            })?;
+        }
+        self.world.check_at_rest()
+    }
+
+    fn all_gone(&self) -> bool {
+        self.world.sockets.iter().all(|s| s.place == Place::Gone)
+    }
+}
