@@ -1,0 +1,5 @@
+//! What the fuzz targets check, one module a property; `targets/` binds them to libFuzzer.
+//! A property that does not hold panics, which libFuzzer reports with the input.
+
+pub mod codec;
+pub mod topics;
