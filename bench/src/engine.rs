@@ -283,3 +283,133 @@ impl Engine {
         self.output.clear();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::scanner::PayloadHeader;
+    use crate::wire::PublishTemplate;
+
+    const V: ProtocolVersion = ProtocolVersion::V5;
+    const TURN: Duration = Duration::from_millis(100);
+
+    /// Collects what arrives, and answers each packet with one byte.
+    #[derive(Default)]
+    struct Collector {
+        opened: bool,
+        sequences: Vec<u32>,
+        drained: usize,
+        closed: Option<String>,
+    }
+
+    impl Handler for Collector {
+        fn opened(&mut self, _index: usize, _out: &mut Vec<u8>) {
+            self.opened = true;
+        }
+
+        fn frame(&mut self, _index: usize, frame: Frame<'_>, out: &mut Vec<u8>) {
+            let publish = scanner::publish(V, &frame).unwrap();
+            self.sequences.push(publish.header.unwrap().sequence);
+            out.push(b'a');
+        }
+
+        fn drained(&mut self, _index: usize) {
+            self.drained += 1;
+        }
+
+        fn closed(&mut self, _index: usize, why: &io::Error) {
+            self.closed = Some(why.to_string());
+        }
+    }
+
+    fn messages(payload_lens: &[usize]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (n, len) in payload_lens.iter().enumerate() {
+            let header = PayloadHeader { stamp_ns: 0, publisher: 0, sequence: n as u32 };
+            PublishTemplate::new(V, "a/topic", 1, *len, 2).unwrap().write(&mut bytes, 1, header);
+        }
+        bytes
+    }
+
+    fn turn_until(engine: &mut Engine, collector: &mut Collector, done: impl Fn(&Collector) -> bool) {
+        let start = std::time::Instant::now();
+        while !done(collector) {
+            engine.turn(TURN, collector).unwrap();
+            assert!(start.elapsed() < Duration::from_secs(20), "stuck after {:?}", collector.sequences);
+        }
+    }
+
+    #[test]
+    fn packets_are_whole_however_the_bytes_are_cut() {
+        let lens = [16, 100_000, 20, 70_000, 300_000, 17, 65_000];
+        let bytes = messages(&lens);
+        for step in [1_003, 65_536, 200_000, usize::MAX] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut engine = Engine::new(V).unwrap();
+            engine.dial(listener.local_addr().unwrap(), None).unwrap();
+            let bytes = bytes.clone();
+            let peer = thread::spawn(move || {
+                let (mut socket, _) = listener.accept().unwrap();
+                socket.set_nodelay(true).unwrap();
+                for piece in bytes.chunks(step.min(bytes.len())) {
+                    socket.write_all(piece).unwrap();
+                    thread::yield_now();
+                }
+                let mut answers = [0; 7];
+                socket.read_exact(&mut answers).unwrap();
+                assert_eq!(&answers, b"aaaaaaa");
+            });
+            let mut collector = Collector::default();
+            turn_until(&mut engine, &mut collector, |c| c.closed.is_some());
+            peer.join().unwrap();
+            assert_eq!(collector.sequences, [0, 1, 2, 3, 4, 5, 6], "pieces of {step}");
+            assert_eq!(collector.closed.as_deref(), Some("closed by the broker"));
+        }
+    }
+
+    #[test]
+    fn bytes_that_a_slow_peer_leaves_are_sent_in_order() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut engine = Engine::new(V).unwrap();
+        engine.dial(listener.local_addr().unwrap(), None).unwrap();
+        let mut collector = Collector::default();
+        turn_until(&mut engine, &mut collector, |c| c.opened);
+        let sent: Vec<u8> = (0..16_000_000_u32).map(|n| (n / 7) as u8).collect();
+        engine.output.extend_from_slice(&sent);
+        engine.send(0).unwrap();
+        assert!(engine.is_blocked(0));
+        let len = sent.len();
+        let peer = thread::spawn(move || {
+            let mut received = vec![0; len];
+            listener.accept().unwrap().0.read_exact(&mut received).unwrap();
+            received
+        });
+        turn_until(&mut engine, &mut collector, |c| c.drained > 0);
+        assert!(!engine.is_blocked(0));
+        assert!(peer.join().unwrap() == sent);
+    }
+
+    #[test]
+    fn a_refused_connection_is_reported() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut engine = Engine::new(V).unwrap();
+        engine.dial(address, Some("127.0.0.9".parse().unwrap())).unwrap();
+        let mut collector = Collector::default();
+        turn_until(&mut engine, &mut collector, |c| c.closed.is_some());
+        assert!(collector.closed.unwrap().contains("refused"));
+        assert!(!collector.opened && engine.is_blocked(0));
+    }
+
+    #[test]
+    fn the_source_address_is_the_one_that_was_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut engine = Engine::new(V).unwrap();
+        engine.dial(listener.local_addr().unwrap(), Some("127.0.0.7".parse().unwrap())).unwrap();
+        assert_eq!(listener.accept().unwrap().1.ip().to_string(), "127.0.0.7");
+    }
+}

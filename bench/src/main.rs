@@ -42,6 +42,9 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(why) => return fail(2, &format!("{why:#}")),
     };
+    if let Err(why) = check_writable(json.as_deref()) {
+        return fail(2, &format!("{why:#}"));
+    }
     let mut report = run::blank(&settings);
     let result = run::run(settings, &mut report);
     if let Err(why) = result {
@@ -59,6 +62,16 @@ fn main() -> ExitCode {
 fn fail(code: u8, why: &str) -> ExitCode {
     eprintln!("myriad-bench: {why}");
     ExitCode::from(code)
+}
+
+/// Makes sure, before minutes of measuring, that the results can be kept.
+fn check_writable(json: Option<&Path>) -> anyhow::Result<()> {
+    match json {
+        Some(path) if path != Path::new("-") => {
+            fs::File::create(path).map(drop).with_context(|| format!("--json {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Text to standard output, unless that has the JSON.

@@ -9,6 +9,9 @@ use crate::proc::{Machine, Process};
 use crate::stats::LatencySummary;
 use crate::topology::Scenario;
 
+/// More CPUs than this busy with other work make rates and latencies doubtful.
+const OTHER_CPUS_MAX: f64 = 0.3;
+
 /// A run, whole. Fields that were not measured are null.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -21,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) subscriptions: Option<Subscriptions>,
     pub(crate) hold: Option<Hold>,
     pub(crate) load: Option<LoadFigures>,
+    /// What weakens the figures.
+    pub(crate) notes: Vec<String>,
     /// Why the run failed, or what it lost.
     pub(crate) failure: Option<String>,
 }
@@ -97,6 +102,25 @@ pub(crate) struct LoadFigures {
     pub(crate) broker_rss_bytes: Option<u64>,
     /// Over the whole run, warm-up and drain included.
     pub(crate) totals: Totals,
+}
+
+impl LoadFigures {
+    /// What weakens the figures of a run with `threads` threads of this program.
+    pub(crate) fn notes(&self, threads: usize) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.own_cpus > 0.9 * threads as f64 {
+            notes.push("this program was the limit, not the broker: add --threads".to_owned());
+        }
+        if let Some(other) = self.other_cpus.filter(|other| *other > OTHER_CPUS_MAX) {
+            notes.push(format!(
+                "other work kept {other:.1} CPUs busy: trust only CPU figures, and only against others of the same time"
+            ));
+        }
+        if self.totals.unsent > 0 {
+            notes.push(format!("{} messages of the schedule could not be sent", self.totals.unsent));
+        }
+        notes
+    }
 }
 
 /// The rate in parts of the measured time.
@@ -177,7 +201,11 @@ impl fmt::Display for Report {
             hold.fmt(f)?;
         }
         if let Some(load) = &self.load {
-            load.fmt(f, c.open_loop)?;
+            // What `sub` receives follows a schedule of others, if any.
+            load.fmt(f, c.open_loop || self.scenario == Scenario::Sub)?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note          {note}")?;
         }
         Ok(())
     }

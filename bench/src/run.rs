@@ -47,6 +47,7 @@ pub(crate) fn blank(settings: &Settings) -> Report {
         subscriptions: None,
         hold: None,
         load: None,
+        notes: Vec::new(),
         failure: None,
     }
 }
@@ -149,6 +150,7 @@ impl Run {
         });
         (report.hold, report.load) = (hold, load);
         if let Some(load) = &report.load {
+            report.notes = load.notes(self.settings.threads);
             report.failure = load.totals.failure(self.settings.options.qos, scenario == Scenario::Pub);
             if load.messages == 0 && report.failure.is_none() {
                 bail!(

@@ -141,6 +141,13 @@ impl Table {
         self.slot(id.index).filter(|c| c.generation == id.generation && c.state != State::Free)
     }
 
+    /// As [`Table::find`], to look only.
+    pub(crate) fn look(&self, id: ConnectionId) -> Option<&Connection> {
+        let chunk = self.chunks.get(id.index as usize / CHUNK)?.as_deref()?;
+        let connection = &chunk[id.index as usize % CHUNK];
+        (connection.generation == id.generation && connection.state != State::Free).then_some(connection)
+    }
+
     /// The connection `id` if it is the application's (open).
     pub(crate) fn open(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.slot(id.index).filter(|c| c.generation == id.generation && c.state == State::Open)

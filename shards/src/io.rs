@@ -48,12 +48,18 @@ impl<A: Application> Io<'_, A> {
     }
 
     /// Bytes that the socket has not taken, those of this turn included.
-    pub fn outbound_len(&mut self, connection: ConnectionId) -> usize {
+    #[must_use]
+    pub fn outbound_len(&self, connection: ConnectionId) -> usize {
         self.core.net.outbound_len(connection)
     }
 
-    /// Stops reading: no `received` until [`Io::resume`]. A reset is still noticed; an end (FIN) with nothing
-    /// unread before it too, one behind unread bytes after those have been read.
+    /// Whether the socket has refused some of the output: `drained` will be called when it has taken all.
+    pub fn is_blocked(&mut self, connection: ConnectionId) -> bool {
+        self.core.net.is_blocked(connection)
+    }
+
+    /// Stops reading: no `received` until [`Io::resume`]. A reset is still noticed; an end (FIN) only after
+    /// [`Io::resume`], for the application may not be done with what it was given before.
     pub fn pause(&mut self, connection: ConnectionId) {
         self.core.net.pause(connection);
     }
@@ -71,7 +77,7 @@ impl<A: Application> Io<'_, A> {
     /// Gives the connection to shard `to`, where `handed_over` is called with `hand_over` and a new
     /// identifier; here the old one is stale from now on. Bytes not yet received are received there.
     ///
-    /// Everything sent to `to` before and after keeps its order with it in the control lane. If there is no
+    /// Everything sent to `to` before and after keeps its order with it. If there is no
     /// room at `to`, if it is this shard itself, or if output of the connection is pending,
     /// `hand_over_failed` is called and nothing else has changed. A stale identifier drops `hand_over`.
     pub fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: A::HandOver) {
@@ -90,18 +96,18 @@ impl<A: Application> Io<'_, A> {
         self.core.post.unreserve(to.0);
     }
 
-    /// Sends in the data lane; a credit was reserved before. To a shard that has ended it is dropped.
+    /// Sends with a credit, which was reserved before and which the receiver gives back. To a shard that has ended it is dropped.
     pub fn send(&mut self, to: ShardId, message: A::Message) {
-        self.core.post.send(to.0, message);
+        self.core.post.send(to.0, crate::mailbox::Letter::Message(message));
     }
 
-    /// Sends in the control lane: never refused, handled after everything that was put into the data lane
-    /// towards `to` before. Bounded by what the application has outstanding.
+    /// Sends without credit: never refused, in order with everything else that this shard sends to `to`. Bounded by
+    /// what the application has outstanding.
     pub fn send_control(&mut self, to: ShardId, message: A::Message) {
-        self.core.post.send_control(to.0, crate::mailbox::Control::Message(message));
+        self.core.post.send(to.0, crate::mailbox::Letter::Message(message));
     }
 
-    /// The application is done with `n` messages of the data lane that came from `from`.
+    /// The application is done with `n` messages that were sent with credit by `from`.
     pub fn release(&mut self, from: ShardId, n: u32) {
         self.core.post.release(from.0, n);
     }

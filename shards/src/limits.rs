@@ -38,7 +38,7 @@ pub struct Config {
     pub refusals: u32,
     /// The listeners.
     pub listeners: Vec<Listener>,
-    /// Messages that one shard may have outstanding towards another in the data lane.
+    /// Messages that one shard may have outstanding towards another with credit.
     pub mailbox_credits: u32,
     /// How long a flush before a close may take, milliseconds.
     pub flush_timeout_ms: u64,

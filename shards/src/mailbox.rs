@@ -1,8 +1,8 @@
 //! Mailboxes between shards: one bounded queue of batches per pair, credits per pair, one bell per shard.
 //!
-//! A batch is what one turn of a shard has for another. It has two lanes; the receiver handles the data lane
-//! of a batch before its control lane, and batches in order. So whatever a sender put into the data lane
-//! before a control message is handled before that message, and each lane is in order.
+//! A batch is what one turn of a shard has for another: messages sent with credit, messages sent without, and
+//! hand-overs, handled in the order of their sending. Credits bound the first kind; what bounds the others is
+//! outstanding elsewhere (`Io::send_control`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ pub(crate) struct Parcel<H> {
     pub(crate) payload: H,
 }
 
-/// The control lane.
-pub(crate) enum Control<M, H> {
+/// What is handled in order.
+pub(crate) enum Letter<M, H> {
     Message(M),
     HandOver(Parcel<H>),
 }
@@ -45,18 +45,17 @@ pub(crate) enum Urgent<H> {
 
 /// What one turn of a shard has for another.
 pub(crate) struct Batch<M, H> {
-    pub(crate) data: Vec<M>,
-    pub(crate) control: Vec<Control<M, H>>,
+    pub(crate) letters: Vec<Letter<M, H>>,
     pub(crate) urgent: Vec<Urgent<H>>,
 }
 
 impl<M, H> Batch<M, H> {
     fn new() -> Self {
-        Self { data: Vec::new(), control: Vec::new(), urgent: Vec::new() }
+        Self { letters: Vec::new(), urgent: Vec::new() }
     }
 
     fn is_empty(&self) -> bool {
-        self.data.is_empty() && self.control.is_empty() && self.urgent.is_empty()
+        self.letters.is_empty() && self.urgent.is_empty()
     }
 }
 
@@ -94,15 +93,16 @@ struct Outlet<M, H> {
     reserved: u32,
     /// What was given back when last looked.
     released: u32,
+    /// A reservation was refused since the last credit came back.
+    refused: bool,
 }
 
 /// What has come from one other shard.
 pub(crate) struct Inlet<M, H> {
     receiver: Receiver<Batch<M, H>>,
-    pub(crate) data: std::vec::IntoIter<M>,
-    pub(crate) control: std::vec::IntoIter<Control<M, H>>,
+    pub(crate) letters: std::vec::IntoIter<Letter<M, H>>,
     batches: VecDeque<Batch<M, H>>,
-    /// The next in the control lane, whose descriptor has not come yet: nothing passes it.
+    /// The next letter, a hand-over whose descriptor has not come yet: nothing passes it.
     pub(crate) waiting: Option<Parcel<H>>,
     pub(crate) active: bool,
     credit: Arc<Credit>,
@@ -128,12 +128,11 @@ impl<M, H> Inlet<M, H> {
 
     /// Opens the next batch if the current one is done. `false`: there is none.
     pub(crate) fn open(&mut self) -> bool {
-        if self.data.len() + self.control.len() > 0 {
+        if self.letters.len() > 0 {
             return true;
         }
         let Some(batch) = self.batches.pop_front() else { return false };
-        self.data = batch.data.into_iter();
-        self.control = batch.control.into_iter();
+        self.letters = batch.letters.into_iter();
         true
     }
 
@@ -142,26 +141,25 @@ impl<M, H> Inlet<M, H> {
         if self.waiting.as_ref().is_some_and(|parcel| parcel.token == token) {
             return self.waiting.take();
         }
-        let mut opened: Vec<_> = std::mem::take(&mut self.control).collect();
-        let mut lanes =
-            std::iter::once(&mut opened).chain(self.batches.iter_mut().map(|batch| &mut batch.control));
-        let found = lanes.find_map(|lane| {
-            let is_it = |control: &Control<M, H>| matches!(control, Control::HandOver(parcel) if parcel.token == token);
-            let position = lane.iter().position(is_it)?;
-            Some(lane.remove(position))
+        let mut opened: Vec<_> = std::mem::take(&mut self.letters).collect();
+        let mut batches =
+            std::iter::once(&mut opened).chain(self.batches.iter_mut().map(|batch| &mut batch.letters));
+        let found = batches.find_map(|letters| {
+            let is_it =
+                |letter: &Letter<M, H>| matches!(letter, Letter::HandOver(parcel) if parcel.token == token);
+            let position = letters.iter().position(is_it)?;
+            Some(letters.remove(position))
         });
-        self.control = opened.into_iter();
+        self.letters = opened.into_iter();
         match found {
-            Some(Control::HandOver(parcel)) => Some(parcel),
+            Some(Letter::HandOver(parcel)) => Some(parcel),
             _ => None,
         }
     }
 
     /// Messages that wait.
     fn depth(&self) -> usize {
-        self.data.len()
-            + self.control.len()
-            + self.batches.iter().map(|batch| batch.data.len() + batch.control.len()).sum::<usize>()
+        self.letters.len() + self.batches.iter().map(|batch| batch.letters.len()).sum::<usize>()
     }
 }
 
@@ -177,6 +175,8 @@ pub(crate) struct Post<M, H> {
     credits_max: u32,
     /// Refused reservations.
     pub(crate) refused: u64,
+    /// A credit came back unused after a refusal.
+    pub(crate) credit_unused: bool,
 }
 
 /// The mailboxes of all shards, and the way in from outside.
@@ -204,6 +204,7 @@ impl<M, H> Exchange<M, H> {
                     giving_back: Vec::new(),
                     credits_max,
                     refused: 0,
+                    credit_unused: false,
                 }
             })
             .collect();
@@ -218,11 +219,11 @@ impl<M, H> Exchange<M, H> {
                     credit: credit.clone(),
                     reserved: 0,
                     released: 0,
+                    refused: false,
                 });
                 posts[to].inlets.push(Inlet {
                     receiver,
-                    data: Vec::new().into_iter(),
-                    control: Vec::new().into_iter(),
+                    letters: Vec::new().into_iter(),
                     batches: VecDeque::new(),
                     waiting: None,
                     active: false,
@@ -260,6 +261,7 @@ impl<M, H> Post<M, H> {
                 outlet.released = outlet.credit.starve();
                 if outlet.reserved.wrapping_sub(outlet.released) >= self.credits_max {
                     self.refused += 1;
+                    outlet.refused = true;
                     return false;
                 }
                 outlet.credit.fed();
@@ -273,6 +275,7 @@ impl<M, H> Post<M, H> {
     pub(crate) fn unreserve(&mut self, to: u16) {
         if let Some(outlet) = self.outlets.get_mut(usize::from(to)) {
             outlet.reserved = outlet.reserved.wrapping_sub(1);
+            self.credit_unused |= std::mem::take(&mut outlet.refused);
         }
     }
 
@@ -285,17 +288,10 @@ impl<M, H> Post<M, H> {
         Some(&mut outlet.batch)
     }
 
-    /// Appends to the data lane.
-    pub(crate) fn send(&mut self, to: u16, message: M) {
+    /// Appends, in the order of the calls.
+    pub(crate) fn send(&mut self, to: u16, letter: Letter<M, H>) {
         if let Some(batch) = self.batch(to) {
-            batch.data.push(message);
-        }
-    }
-
-    /// Appends to the control lane.
-    pub(crate) fn send_control(&mut self, to: u16, control: Control<M, H>) {
-        if let Some(batch) = self.batch(to) {
-            batch.control.push(control);
+            batch.letters.push(letter);
         }
     }
 

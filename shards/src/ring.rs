@@ -28,7 +28,6 @@ pub(crate) enum Operation {
     Poll,
     PollOut,
     Receive,
-    Peek,
     Send,
     Discard,
     Cancel,
@@ -38,7 +37,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 14] = [
+    const ALL: [Operation; 13] = [
         Self::Bell,
         Self::Timeout,
         Self::Accept,
@@ -46,7 +45,6 @@ impl Operation {
         Self::Poll,
         Self::PollOut,
         Self::Receive,
-        Self::Peek,
         Self::Send,
         Self::Discard,
         Self::Cancel,

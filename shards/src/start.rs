@@ -134,7 +134,7 @@ impl<A: Application> Clone for Handle<A> {
 }
 
 impl<A: Application> Handle<A> {
-    /// Sends a message; it is handled like one of the control lane, with `from` = `None`. `false`: that shard
+    /// Sends a message; it needs no credit and is handled with `from` = `None`. `false`: that shard
     /// does not exist or has ended.
     pub fn send(&self, to: ShardId, message: A::Message) -> bool {
         let position = usize::from(to.0);

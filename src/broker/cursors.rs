@@ -46,7 +46,6 @@ struct Cursor {
 #[derive(Debug, Default)]
 pub(super) struct SessionCursors {
     cursors: VecDeque<Cursor>,
-    next_number: u32,
     is_ready: bool,
 }
 
@@ -81,10 +80,11 @@ impl Broker {
         } else {
             vec![self.shared.placement.slice_of(filter)]
         };
+        // Never given twice, also not after all cursors of the session have ended: an answer may still be on its way.
+        self.cursor_number = self.cursor_number.wrapping_add(1);
         let session = self.cursors.entry(index).or_default();
-        session.next_number += 1;
         session.cursors.push_back(Cursor {
-            number: session.next_number,
+            number: self.cursor_number,
             filter: filter.into(),
             options,
             subscription_id,
@@ -154,7 +154,11 @@ impl Broker {
         if let Some(message) = cursor.chunk.front() {
             let granted = QoS::from_bits(cursor.options.qos()).unwrap_or_default();
             let has_room = if delivery_qos(message.head().qos, granted, upgrade) == QoS::AtMostOnce {
-                fx.outbound_len(id) <= self.clients.config.limits.outbound_bytes as usize
+                let has_room = fx.outbound_len(id) <= self.clients.config.limits.outbound_bytes as usize;
+                if !has_room {
+                    self.clients.choke(index, id, fx);
+                }
+                has_room
             } else {
                 self.clients.has_room(index, fx)
             };

@@ -249,8 +249,25 @@ impl Clients {
         let outbound_max = self.config.limits.outbound_bytes as usize;
         let Some((session, id, connection)) = self.connected(index) else { return false };
         let limit = usize::from(connection.receive_max.min(inflight_max));
-        session.outbound.as_ref().is_none_or(|o| o.inflight.on_the_wire() < limit && o.inflight.has_room())
-            && fx.outbound_len(id) <= outbound_max
+        if session
+            .outbound
+            .as_ref()
+            .is_some_and(|o| o.inflight.on_the_wire() >= limit || !o.inflight.has_room())
+        {
+            return false;
+        }
+        if fx.outbound_len(id) <= outbound_max {
+            return true;
+        }
+        self.choke(index, id, fx);
+        false
+    }
+
+    /// More output waits than may. If the socket has not refused any yet, the next turn looks again.
+    pub(super) fn choke<E: Effects>(&mut self, index: u32, id: ConnectionId, fx: &mut E) {
+        if !fx.will_drain(id) && !self.choked.contains(&index) {
+            self.choked.push(index);
+        }
     }
 
     /// Into the window and onto the wire. The caller has seen that there is room.

@@ -61,7 +61,8 @@ pub enum Input<'a> {
         /// Whose.
         connection: ConnectionId,
     },
-    /// The connection is gone; its name means nothing from now on.
+    /// The connection is gone; its name means nothing from now on. Not for the end of the stream of a paused
+    /// connection, whose last packets may not have been handled yet: that is seen after `Effects::resume`.
     Closed {
         /// Which.
         connection: ConnectionId,
@@ -144,6 +145,10 @@ pub trait Effects {
     fn output_shared(&mut self, connection: ConnectionId, bytes: Bytes);
     /// Bytes that the client has not taken yet, this turn's included.
     fn outbound_len(&mut self, connection: ConnectionId) -> usize;
+    /// Whether `Input::Drained` will come for it: some of its output did not fit into the socket.
+    fn will_drain(&mut self, connection: ConnectionId) -> bool {
+        self.outbound_len(connection) > 0
+    }
     /// Stop reading. `Received` may not come for it until `resume`.
     fn pause(&mut self, connection: ConnectionId);
     /// Go on reading.

@@ -128,7 +128,8 @@ impl Broker {
         fx: &mut E,
     ) -> Option<SessionIndex> {
         let Self { router, clients, merge, cursors, .. } = self;
-        let tracks = !cursors.is_empty();
+        // A live message that is not retained replaces nothing: the retained one is still the last [MQTT-3.3.1-6].
+        let tracks = publication.head.retain && !cursors.is_empty();
         let mut budget = FAN_OUT_BUDGET;
         let mut last = None;
         match filters {

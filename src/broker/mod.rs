@@ -104,8 +104,10 @@ pub struct Broker {
     fan_out: Option<FanOut>,
     waiting: VecDeque<Waiting>,
     stalled: VecDeque<ConnectionId>,
+    stalled_to_try: usize,
     cursors: BTreeMap<u32, SessionCursors>,
     ready_cursors: VecDeque<u32>,
+    cursor_number: u32,
     draining: Option<u32>,
     random: u64,
     totals: Totals,
@@ -144,8 +146,10 @@ impl Broker {
             fan_out: None,
             waiting: VecDeque::new(),
             stalled: VecDeque::new(),
+            stalled_to_try: 0,
             cursors: BTreeMap::new(),
             ready_cursors: VecDeque::new(),
+            cursor_number: 0,
             draining: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
@@ -189,6 +193,8 @@ impl Broker {
         self.fan_out.is_some()
             || !self.waiting.is_empty()
             || !self.ready_cursors.is_empty()
+            || self.stalled_to_try > 0
+            || !self.clients.choked.is_empty()
             || self.draining.is_some_and(|_| !self.clients.connections.is_empty())
     }
 
@@ -220,8 +226,14 @@ impl Broker {
         if self.fan_out.is_some() || !self.waiting.is_empty() {
             self.continue_fan_out(now, fx);
         }
+        if self.stalled_to_try > 0 {
+            self.continue_stalled(now, fx);
+        }
         if !self.ready_cursors.is_empty() {
             self.continue_cursors(now, fx);
+        }
+        if !self.clients.choked.is_empty() {
+            self.continue_choked(now, fx);
         }
         if self.draining.is_some() {
             self.continue_drain(now, fx);

@@ -247,19 +247,34 @@ impl Broker {
     fn stall<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {
         if let Some(connection) = self.clients.connections.get_mut(id) {
             connection.stalled = true;
-            self.stalled.push_back(id);
+            if !connection.queued {
+                connection.queued = true;
+                self.stalled.push_back(id);
+            }
             fx.pause(id);
         }
     }
 
-    /// Tries the stalled connections again, in the order in which they stalled.
+    /// What stalled connections waited for may be there: each is tried again, in the order in which they stalled.
     pub(super) fn resume_stalled<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
-        for _ in 0..self.stalled.len().min(STALLED_BUDGET) {
+        self.stalled_to_try = self.stalled.len();
+        self.continue_stalled(now, fx);
+    }
+
+    /// Goes on with that, within the budget of a turn.
+    pub(super) fn continue_stalled<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        for _ in 0..self.stalled_to_try.min(STALLED_BUDGET) {
             if self.is_busy() {
+                // Its end begins anew.
+                self.stalled_to_try = 0;
                 return;
             }
+            self.stalled_to_try -= 1;
             let Some(id) = self.stalled.pop_front() else { return };
-            self.resume(now, id, fx);
+            if let Some(connection) = self.clients.connections.get_mut(id) {
+                connection.queued = false;
+                self.resume(now, id, fx);
+            }
         }
     }
 
@@ -283,7 +298,6 @@ impl Broker {
     /// The connection is owed less now: it may go on if that was what it waited for.
     pub(super) fn resume_one<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
         if self.clients.connections.get(id).is_some_and(|connection| connection.stalled) && !self.is_busy() {
-            self.stalled.retain(|stalled| *stalled != id);
             self.resume(now, id, fx);
         }
     }

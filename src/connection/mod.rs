@@ -82,6 +82,8 @@ pub struct Connection {
     pub version: ProtocolVersion,
     /// Its next packet may not be handled yet; reading is paused, Keep Alive does not count.
     pub stalled: bool,
+    /// It is in the shard's list of stalled connections (and may have gone on since).
+    pub queued: bool,
     /// It may be refused only: it holds a reserved slot.
     pub over_capacity: bool,
     /// Reason Strings and User Properties are welcome [MQTT-3.1.2-29].
@@ -115,6 +117,7 @@ impl Connection {
             phase: Phase::Opening,
             version: ProtocolVersion::V311,
             stalled: false,
+            queued: false,
             over_capacity,
             problem_information: true,
             may_extend_expiry: false,

@@ -3,7 +3,7 @@
 //! A level `+` is a node like any other, found through its parent; a final `#` is no node but a mark on its parent.
 
 use super::FilterId;
-use crate::slab::{ChunkedSlab, KeyTable};
+use crate::slab::{ChunkedSlab, KeyTable, ShortText};
 use crate::topic::levels;
 use ahash::RandomState;
 use smallvec::SmallVec;
@@ -23,7 +23,7 @@ pub(super) struct Trie {
 
 #[derive(Debug)]
 struct Node {
-    level: Box<str>,
+    level: ShortText,
     parent: u32,
     links: Links,
 }
@@ -180,23 +180,22 @@ impl Trie {
         if links.literals == 0 {
             return None;
         }
-        self.edges.find(self.hasher.hash_one((node, level)), |child| {
-            self.nodes.get(child).is_some_and(|child| child.parent == node && *child.level == *level)
+        self.edges.find(self.hasher.hash_one((node, level.as_bytes())), |child| {
+            self.nodes
+                .get(child)
+                .is_some_and(|child| child.parent == node && child.level.as_bytes() == level.as_bytes())
         })
     }
 
     fn add_child(&mut self, parent: u32, level: &str) -> u32 {
-        // The level of a `+` is known from the link that leads there.
-        let is_plus = level == "+";
-        let text = if is_plus { Box::default() } else { Box::from(level) };
-        let child = self.nodes.insert(Node { level: text, parent, links: Links::EMPTY });
-        if is_plus {
+        let child = self.nodes.insert(Node { level: level.into(), parent, links: Links::EMPTY });
+        if level == "+" {
             self.change(parent, |links| links.plus = child);
             return child;
         }
         let Self { nodes, edges, hasher, .. } = self;
-        edges.insert(hasher.hash_one((parent, level)), child, |child| {
-            nodes.get(child).map_or(0, |child| hasher.hash_one((child.parent, &*child.level)))
+        edges.insert(hasher.hash_one((parent, level.as_bytes())), child, |child| {
+            nodes.get(child).map_or(0, |child| hasher.hash_one((child.parent, child.level.as_bytes())))
         });
         self.change(parent, |links| links.literals += 1);
         child
@@ -208,7 +207,7 @@ impl Trie {
         if self.links(parent).is_some_and(|links| links.plus == leaf) {
             self.change(parent, |links| links.plus = NONE);
         } else {
-            self.edges.remove(self.hasher.hash_one((parent, &*level)), |child| child == leaf);
+            self.edges.remove(self.hasher.hash_one((parent, level.as_bytes())), |child| child == leaf);
             self.change(parent, |links| links.literals -= 1);
         }
         parent

@@ -143,6 +143,10 @@ impl Effects for Machine<'_, '_> {
         self.io.outbound_len(theirs(connection))
     }
 
+    fn will_drain(&mut self, connection: ConnectionId) -> bool {
+        self.io.is_blocked(theirs(connection))
+    }
+
     fn pause(&mut self, connection: ConnectionId) {
         self.io.pause(theirs(connection));
     }

@@ -146,7 +146,6 @@ impl Inflight {
     }
 
     /// Gives the next Packet Identifier to a delivery; hands it back if every identifier is in use.
-    #[expect(clippy::result_large_err, reason = "the delivery goes back to its queue, nothing is allocated")]
     pub fn push(&mut self, delivery: Delivery) -> Result<PacketId, Delivery> {
         let offset = self.window.len() as u32;
         if offset >= CIRCLE {

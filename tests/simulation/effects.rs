@@ -1,7 +1,7 @@
 //! `Effects` over the world's queues: what a broker does lands in sockets, links and timers of the simulation.
 //! Breaches of the boundary's contract (a send without a credit, a release too many) are violations too.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use myriad::broker::{Close, Effects, HandOver, ShardMessage, Timer};
@@ -18,7 +18,7 @@ use crate::trace::{Trace, Violation};
 #[derive(Default)]
 pub struct ShardState {
     /// Names in use.
-    pub names: HashMap<ConnectionId, SocketId>,
+    pub names: BTreeMap<ConnectionId, SocketId>,
     /// Last generation of each index, and the indices that are free.
     pub generations: Vec<u32>,
     pub free: Vec<u32>,
@@ -103,7 +103,7 @@ impl Effects for Port<'_> {
         self.output(connection).extend_from_slice(&bytes);
     }
 
-    fn outbound_len(&self, connection: ConnectionId) -> usize {
+    fn outbound_len(&mut self, connection: ConnectionId) -> usize {
         let turn = self.state.output.get(&connection).map_or(0, Vec::len);
         let waiting = self.state.names.get(&connection).map_or(0, |&s| self.sockets[s].waiting.len());
         turn + waiting
@@ -144,16 +144,13 @@ impl Effects for Port<'_> {
     fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: HandOver) {
         let (me, to) = (self.me, usize::from(to.0));
         let Some(socket) = self.socket(connection) else {
-            return self
-                .breach("boundary-hand-over", format!("shard {me} hands over a connection it has not"));
+            return self.breach("boundary-hand-over", format!("shard {me} hands over a connection it has not"));
         };
         if to == me || !matches!(self.sockets[socket].place, Place::At(..)) {
-            return self
-                .breach("boundary-hand-over", format!("shard {me} hands socket {socket} over to {to}"));
+            return self.breach("boundary-hand-over", format!("shard {me} hands socket {socket} over to {to}"));
         }
         if self.state.output.get(&connection).is_some_and(|o| !o.is_empty()) {
-            return self
-                .breach("boundary-hand-over", format!("shard {me} hands socket {socket} over with output"));
+            return self.breach("boundary-hand-over", format!("shard {me} hands socket {socket} over with output"));
         }
         self.trace.note(|| format!("shard {me}: hands socket {socket} over to shard {to}"));
         self.sockets[socket].place = Place::Moving { from: me, name: connection, to };
@@ -177,8 +174,7 @@ impl Effects for Port<'_> {
         let (me, to) = (self.me, usize::from(to.0));
         let link = &mut self.links[me][to];
         if link.reserved == 0 {
-            return self
-                .breach("boundary-credits", format!("shard {me} unreserves towards {to} what it has not"));
+            return self.breach("boundary-credits", format!("shard {me} unreserves towards {to} what it has not"));
         }
         link.reserved -= 1;
         link.credits += 1;
@@ -208,8 +204,7 @@ impl Effects for Port<'_> {
         let link = &mut self.links[from][me];
         if link.on_loan < n {
             let loan = link.on_loan;
-            return self
-                .breach("boundary-credits", format!("shard {me} releases {n} of {loan} credits of {from}"));
+            return self.breach("boundary-credits", format!("shard {me} releases {n} of {loan} credits of {from}"));
         }
         link.on_loan -= n;
         let at = link.returning.back().map_or(at, |last| last.0.max(at));

@@ -64,9 +64,9 @@ impl Link {
     }
 
     /// The next moment at which something happens by itself.
-    pub fn next_at(&self) -> Option<u64> {
+    pub fn next_at(&self, now: u64) -> Option<u64> {
         let mail = (!self.queue.is_empty()).then_some(self.ready_at);
         let credit = self.returning.front().map(|r| r.0);
-        [mail, credit].into_iter().flatten().min()
+        [mail, credit].into_iter().flatten().filter(|&at| at > now).min()
     }
 }

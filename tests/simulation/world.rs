@@ -165,9 +165,7 @@ impl World {
 
     fn socket_candidates(&self, at: usize, id: SocketId, socket: &Socket, found: &mut Vec<Candidate>) {
         match socket.place {
-            Place::Backlog(shard) if shard == at && self.states[at].accepting => {
-                found.push(Candidate::Accept(id))
-            }
+            Place::Backlog(shard) if shard == at && self.states[at].accepting => found.push(Candidate::Accept(id)),
             Place::At(shard, _) if shard == at => {
                 let over = matches!(socket.client_end, ClientEnd::Finished | ClientEnd::Reset)
                     && socket.closed_ready_at <= self.now;
@@ -193,18 +191,22 @@ impl World {
 
     /// The next moment at which something happens without anyone's doing.
     pub fn next_at(&self) -> Option<u64> {
-        let links = self.links.iter().flatten().filter_map(Link::next_at);
+        let links = self.links.iter().flatten().filter_map(|link| link.next_at(self.now));
         let timers = self.states.iter().filter_map(|s| s.timers.first().map(|t| t.0));
         let failed = self.states.iter().flat_map(|s| s.failed.iter().map(|f| f.0));
         let sockets = self.sockets.iter().filter_map(|s| match s.place {
             Place::At(..) if !s.up.is_empty() && !s.paused => Some(s.up_ready_at),
-            Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => {
-                Some(s.closed_ready_at)
-            }
+            Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => Some(s.closed_ready_at),
             Place::Flushing(..) => Some(s.flush_until),
             _ => None,
         });
         links.chain(timers).chain(failed).chain(sockets).filter(|&at| at > self.now).min()
+    }
+
+    /// Credits that are back are back.
+    pub fn collect_credits(&mut self) {
+        let now = self.now;
+        self.links.iter_mut().flatten().for_each(|link| link.collect(now));
     }
 
     /// One turn of shard `at`: a few inputs in any order, then the end of the turn.
@@ -275,10 +277,9 @@ impl World {
         if let Some(violation) = violation {
             return Err(violation);
         }
-        self.nodes[at].check_invariants().map_err(|detail| Violation {
-            invariant: "broker-invariants",
-            detail: format!("shard {at}: {detail}"),
-        })
+        self.nodes[at]
+            .check_invariants()
+            .map_err(|detail| Violation { invariant: "broker-invariants", detail: format!("shard {at}: {detail}") })
     }
 
     fn feed(&mut self, at: usize, candidate: Candidate) -> Check {
@@ -394,7 +395,13 @@ impl World {
         let stamp = self.stamp();
         let socket = &mut self.sockets[id];
         let all_fed = socket.up.is_empty();
-        socket.ended.get_or_insert(Ended { at: self.now, stamp, by_broker, all_fed, paused: socket.paused });
+        socket.ended.get_or_insert(Ended {
+            at: self.now,
+            stamp,
+            by_broker,
+            all_fed,
+            paused: socket.paused,
+        });
         self.ended.push(id);
     }
 
@@ -404,7 +411,9 @@ impl World {
         let Some(mail) = link.queue.pop_front() else { return Ok(()) };
         link.ready_at = self.now + delay;
         match mail {
-            Mail::Message(message) => self.input(at, Input::Message { from: ShardId(from as u16), message }),
+            Mail::Message(message) => {
+                self.input(at, Input::Message { from: ShardId(from as u16), message })
+            }
             Mail::HandOver { socket, hand_over } => {
                 let Place::Moving { from, name, .. } = self.sockets[socket].place else {
                     return broken("simulator", format!("socket {socket} arrives and does not move"));
@@ -453,7 +462,8 @@ impl World {
                 || matches!(s.place, Place::At(..)) && !s.up.is_empty()
         };
         let failed = self.states.iter().all(|s| s.failed.is_empty());
-        failed && self.links.iter().flatten().all(|l| l.queue.is_empty()) && !self.sockets.iter().any(moving)
+        let idle = |link: &Link| link.queue.is_empty() && link.returning.is_empty() && !link.starved;
+        failed && self.links.iter().flatten().all(idle) && !self.sockets.iter().any(moving)
     }
 
     /// What is not at rest, in words.
@@ -463,24 +473,14 @@ impl World {
             for (to, link) in links.iter().enumerate().filter(|(_, l)| !l.is_settled()) {
                 lines.push(format!(
                     "{from} → {to}: {} queued, {} credits of {}, {} reserved, {} on loan, starved {}",
-                    link.queue.len(),
-                    link.credits,
-                    link.limit,
-                    link.reserved,
-                    link.on_loan,
-                    link.starved
+                    link.queue.len(), link.credits, link.limit, link.reserved, link.on_loan, link.starved
                 ));
             }
         }
         for (id, socket) in self.sockets.iter().enumerate().filter(|(_, s)| s.place != Place::Gone) {
             lines.push(format!(
                 "socket {id} of client {} {:?} {:?}: {} up, {} waiting, paused {}",
-                socket.client,
-                socket.place,
-                socket.client_end,
-                socket.up.len(),
-                socket.waiting.len(),
-                socket.paused
+                socket.client, socket.place, socket.client_end, socket.up.len(), socket.waiting.len(), socket.paused
             ));
         }
         lines.join("\n")

@@ -73,6 +73,11 @@ impl Acceptor {
         (self.slots.len() - self.free.len()) as u32
     }
 
+    /// All listeners are closed.
+    pub(crate) fn ended(&self) -> bool {
+        !self.open && self.listeners.iter().all(|listening| listening.socket.is_none())
+    }
+
     /// When a failed accept is tried again.
     pub(super) fn retry_ms(&self) -> Option<u64> {
         self.retry_ms

@@ -72,10 +72,10 @@ pub(crate) struct Net {
     /// Connections that wait for a receive buffer, fairly: each gets one buffer's worth, then goes to the end.
     readable: VecDeque<ConnectionId>,
     stash: HashMap<ConnectionId, Vec<u8>>,
-    scratch: Box<[u8; 8]>,
     outbounds: Chunks<Outbound>,
     dirty: Vec<u32>,
     pool: BufferPool,
+    #[expect(clippy::vec_box, reason = "the kernel reads them: they must not move with the pool")]
     vectors: Vec<Box<Vectors>>,
     sink: Vec<u8>,
     pub(crate) acceptor: Acceptor,
@@ -118,7 +118,6 @@ impl Net {
             receive: ReceiveBuffers::new(layout.receive_buffers),
             readable: VecDeque::new(),
             stash: HashMap::new(),
-            scratch: Box::new([0; 8]),
             outbounds: Chunks::new(),
             dirty: Vec::new(),
             pool: BufferPool::new(layout.pool_bytes),
@@ -235,7 +234,6 @@ impl Net {
             Operation::Poll => self.polled(id, result, entry.flags()),
             Operation::PollOut => self.writable(id, result),
             Operation::Receive => return self.receive_completed(id, result, entry.flags()),
-            Operation::Peek => self.peeked(id, result),
             Operation::Close => return self.close_done(id, result),
             Operation::HandOver => return self.hand_over_failed(id, result),
             Operation::HandedOver => return self.arrived(ring, result, entry.user_data()),

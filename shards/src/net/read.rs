@@ -46,12 +46,7 @@ impl Net {
         match (state, paused) {
             (State::Flushing, _) if result & BROKEN != 0 => self.begin_close(id, Closed::Reset, false),
             (State::Open, true) if result & BROKEN != 0 => self.begin_close(id, Closed::Reset, false),
-            (State::Open, true) => {
-                self.mark_readable(id);
-                if result & libc::POLLRDHUP as i32 != 0 {
-                    self.peek(id);
-                }
-            }
+            (State::Open, true) => self.mark_readable(id),
             (State::Open, false) => self.want_receive(id),
             _ => {}
         }
@@ -60,24 +55,6 @@ impl Net {
     fn mark_readable(&mut self, id: ConnectionId) {
         if let Some(connection) = self.table.open(id) {
             connection.set(flag::READABLE);
-        }
-    }
-
-    /// A paused peer has closed its side: is anything unread before the end?
-    fn peek(&mut self, id: ConnectionId) {
-        let (ring, slot) = self.place(id.index);
-        let entry = opcode::Recv::new(Fixed(slot), self.scratch.as_mut_ptr(), 1)
-            .flags(libc::MSG_PEEK | libc::MSG_DONTWAIT)
-            .build()
-            .user_data(Operation::Peek.on(id.generation, slot));
-        // SAFETY: the scratch bytes live as long as the rings; nobody reads them.
-        unsafe { self.push(ring, &entry) };
-    }
-
-    pub(super) fn peeked(&mut self, id: ConnectionId, result: i32) {
-        let Some(connection) = self.table.open(id) else { return };
-        if result == 0 && connection.has(flag::PAUSED) && !connection.has(flag::STASHED) {
-            self.peer_closed(id);
         }
     }
 

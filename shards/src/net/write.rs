@@ -67,10 +67,18 @@ impl Net {
     }
 
     /// Bytes that the socket has not taken.
-    pub(crate) fn outbound_len(&mut self, id: ConnectionId) -> usize {
-        match self.table.find(id).map(|c| c.output) {
+    pub(crate) fn outbound_len(&self, id: ConnectionId) -> usize {
+        match self.table.look(id).map(|c| c.output) {
             None | Some(NONE) => 0,
             Some(index) => self.outbounds[index].len(),
+        }
+    }
+
+    /// Whether the socket has refused some of the output, so that `drained` will come.
+    pub(crate) fn is_blocked(&mut self, id: ConnectionId) -> bool {
+        match self.table.find(id).map(|c| c.output) {
+            None | Some(NONE) => false,
+            Some(index) => self.outbounds[index].was_blocked,
         }
     }
 
@@ -220,6 +228,7 @@ impl Net {
 }
 
 /// SEND for one segment, SENDMSG for several.
+#[expect(clippy::vec_box, reason = "the kernel reads them: they must not move with the pool")]
 fn send_entry(outbound: &mut Outbound, pool: &mut Vec<Box<Vectors>>, slot: u32) -> squeue::Entry {
     let first = outbound.queue.front().map_or(&[][..], |segment| segment.as_slice());
     let first = first.get(outbound.offset..).unwrap_or(&[]);

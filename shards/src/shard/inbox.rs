@@ -4,7 +4,7 @@
 use super::{MESSAGES_PER_TURN, Shard};
 use crate::application::{Application, ShardId};
 use crate::io::Io;
-use crate::mailbox::Control;
+use crate::mailbox::Letter;
 
 impl<A: Application> Shard<A> {
     /// Handles mail; `true` if some is left for the next turn.
@@ -71,20 +71,16 @@ impl<A: Application> Shard<A> {
             }
             *budget -= 1;
             self.core.net.counts.messages += 1;
-            // The data lane first: what was put into it before a control message is handled before it.
-            let message = match inlet.data.next() {
-                Some(message) => message,
-                None => match inlet.control.next() {
-                    Some(Control::Message(message)) => message,
-                    Some(Control::HandOver(parcel)) => {
-                        inlet.waiting = Some(parcel);
-                        if !self.marry(from) {
-                            return;
-                        }
-                        continue;
+            let message = match inlet.letters.next() {
+                Some(Letter::Message(message)) => message,
+                Some(Letter::HandOver(parcel)) => {
+                    inlet.waiting = Some(parcel);
+                    if !self.marry(from) {
+                        return;
                     }
-                    None => continue,
-                },
+                    continue;
+                }
+                None => continue,
             };
             self.application.message(&mut Io { core: &mut self.core }, sender, message);
         }

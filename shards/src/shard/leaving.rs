@@ -1,4 +1,4 @@
-//! Hand-overs: a parcel (payload, address, bytes already received) travels in the control lane, the
+//! Hand-overs: a parcel (payload, address, bytes already received) travels with the messages, the
 //! descriptor through the kernel; a token marries them at the target in either order of arrival.
 //!
 //! The sender reserves the slot at the target first, so the kernel refuses only when the target has ended.
@@ -6,7 +6,7 @@
 use super::{Core, Shard};
 use crate::application::{Application, ConnectionId, ShardId};
 use crate::io::Io;
-use crate::mailbox::{Control, Parcel, Urgent};
+use crate::mailbox::{Letter, Parcel, Urgent};
 use crate::net::Net;
 
 /// A connection on its way out.
@@ -38,7 +38,7 @@ impl<A: Application> Core<A> {
         let token = u64::from(self.shard.0) << SEQUENCE_BITS | self.next_token & ((1 << SEQUENCE_BITS) - 1);
         let unread = self.net.leave(id, fd, token);
         self.departures.insert(id.index(), Departure { token, to: to.0, port });
-        self.post.send_control(to.0, Control::HandOver(Parcel { token, accepted, unread, payload }));
+        self.post.send(to.0, Letter::HandOver(Parcel { token, accepted, unread, payload }));
     }
 
     /// Bytes came for a connection that is leaving: they follow the parcel.

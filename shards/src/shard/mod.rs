@@ -137,7 +137,7 @@ impl<A: Application> Core<A> {
     /// Whether the ending shard has ended.
     fn ended(&self) -> bool {
         self.exit.as_ref().is_some_and(|exit| {
-            (self.net.live == 0 && self.net.events.is_empty())
+            (self.net.live == 0 && self.net.events.is_empty() && self.net.acceptor.ended())
                 || (exit.aborting && self.net.now_ms > exit.deadline_ms + 1000)
         })
     }
@@ -160,7 +160,8 @@ impl<A: Application> Shard<A> {
         self.dispatch();
         let mut more = self.take_mail();
         self.events();
-        if std::mem::take(&mut self.core.credit_back) {
+        let unused = std::mem::take(&mut self.core.post.credit_unused);
+        if std::mem::take(&mut self.core.credit_back) || unused {
             self.application.credits_available(&mut Io { core: &mut self.core });
         }
         more |= self.timers();
@@ -173,7 +174,7 @@ impl<A: Application> Shard<A> {
         if self.core.ended() {
             return Turn::Ended;
         }
-        more |= self.core.net.has_leftovers() || !self.core.failed.is_empty();
+        more |= self.core.net.has_leftovers() || !self.core.failed.is_empty() || self.core.post.credit_unused;
         if more { Turn::More } else { Turn::Idle }
     }
 

@@ -10,8 +10,9 @@ use crate::wire::{self, Filter, Publish, Version};
 use crate::world::World;
 
 /// Filters that clients choose from; workers take the shared ones only.
-const FILTERS: [&str; 14] =
-    ["t/0", "t/1", "t/2", "t/+", "t/#", "#", "+/0", "r/#", "r/+/0", "r/0/0", "r/1/1", "w/#", "+/+/1", "$x/#"];
+const FILTERS: [&str; 14] = [
+    "t/0", "t/1", "t/2", "t/+", "t/#", "#", "+/0", "r/#", "r/+/0", "r/0/0", "r/1/1", "w/#", "+/+/1", "$x/#",
+];
 const SHARED: [&str; 3] = ["s/0", "s/1", "s/+"];
 const SHARE_NAMES: [&str; 2] = ["g", "h"];
 
@@ -77,10 +78,7 @@ impl Client {
     fn while_silent(&mut self, world: &mut World, model: &mut Model) -> Check {
         let socket = &world.sockets[self.socket];
         let (silence, paused) = (world.now - socket.last_fed_at, socket.ever_paused);
-        if !paused
-            && socket.up.is_empty()
-            && silence > self.keep_alive_ms * 3 / 2 + crate::model::will::LATE_MS
-        {
+        if !paused && socket.up.is_empty() && silence > self.keep_alive_ms * 3 / 2 + crate::model::will::LATE_MS {
             let (now, since) = (world.now, socket.last_fed_at);
             ensure(socket.ended.is_some(), "keep-alive", || {
                 format!("socket {} silent since {since} is still open at {now}", self.socket)
@@ -115,8 +113,7 @@ impl Client {
 
     /// Leaves nothing at the broker.
     fn leave_for_good(&mut self, world: &mut World, model: &mut Model) -> Check {
-        let expiry =
-            (self.profile.version == Version::V5 && model.connections[self.socket].expiry_s > 0).then_some(0);
+        let expiry = (self.profile.version == Version::V5 && model.connections[self.socket].expiry_s > 0).then_some(0);
         model.connections[self.socket].leave = Some(Leave::Normal);
         let bytes = wire::disconnect(self.profile.version, 0, expiry);
         self.write(world, &bytes);
@@ -144,10 +141,16 @@ impl Client {
     }
 
     pub(super) fn now_away(&mut self, world: &mut World, model: &mut Model, stamp: u64) {
-        if model.connections[self.socket].expiry_s == 0
-            && let Some(session) = self.session
-        {
+        let connection = &model.connections[self.socket];
+        let lost = connection.expiry_s == 0 || connection.is_contested;
+        if connection.connack.is_none() && !model.surely_goes_on(self.socket, world.now) {
+            // An unanswered CONNECT may have begun a new session: only a clean start is safe for a client.
+            self.clean_next = true;
+        }
+        self.clean_next |= connection.is_contested;
+        if lost && let Some(session) = self.session.take() {
             model.session_ended(session, stamp);
+            self.forget_session();
         }
         let pause = if world.random.percent(40) { 20 } else { 8_000 };
         self.phase = Phase::Away { until: world.now + world.random.within(0, pause) };
@@ -183,6 +186,7 @@ impl Client {
         let size = world.random.pick(&[10, 10, 30, 90, 300]);
         let message = Message {
             publisher: me,
+            session: self.session,
             topic,
             qos,
             retain: retained && (delete || world.random.percent(75)),
@@ -201,6 +205,7 @@ impl Client {
         let number = model.messages.len();
         let message = Message {
             publisher: self.index,
+            session: self.session,
             topic: format!("w/{}", self.index),
             qos: 2,
             retain: false,
@@ -230,9 +235,7 @@ impl Client {
             self.outgoing.push(Outgoing { pid, message: number, released: false });
         }
         let index = self.index;
-        world
-            .trace
-            .note(|| format!("client {index} publishes {number} as {pid}: {:?}", model.messages[number]));
+        world.trace.note(|| format!("client {index} publishes {number} as {pid}: {:?}", model.messages[number]));
         let bytes = wire::publish(self.profile.version, &publish);
         self.write(world, &bytes);
     }
@@ -249,13 +252,7 @@ impl Client {
         }
     }
 
-    pub(super) fn publish_packet(
-        &self,
-        model: &Model,
-        number: MessageNumber,
-        pid: u16,
-        dup: bool,
-    ) -> Publish {
+    pub(super) fn publish_packet(&self, model: &Model, number: MessageNumber, pid: u16, dup: bool) -> Publish {
         let message = &model.messages[number];
         Publish {
             dup,
@@ -374,6 +371,10 @@ impl Client {
     pub fn calm_down(&mut self, world: &mut World, model: &mut Model) {
         self.stalled_until = 0;
         self.next_act = world.now;
+        self.profile.ack_max = 0;
+        for ack in &mut self.acks {
+            ack.0 = world.now;
+        }
         if self.silent {
             self.leave_socket(world, model, ClientEnd::Reset);
         }

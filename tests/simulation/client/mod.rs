@@ -5,7 +5,7 @@ mod act;
 mod connect;
 mod receive;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::message::MessageNumber;
 use crate::model::{Model, SessionNumber};
@@ -54,13 +54,9 @@ pub enum Mood {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Not connected until then.
-    Away {
-        until: u64,
-    },
+    Away { until: u64 },
     /// CONNECT is sent.
-    Opening {
-        since: u64,
-    },
+    Opening { since: u64 },
     Open,
 }
 
@@ -80,6 +76,16 @@ pub struct Held {
     pub qos: u8,
     /// PUBREC has been sent.
     pub received: bool,
+}
+
+/// A PUBLISH that must come again after a resume.
+#[derive(Debug, Clone, Copy)]
+pub struct Redelivery {
+    pub pid: u16,
+    /// As PUBLISH, for PUBREC has not been sent; else PUBREL will do.
+    pub as_publish: bool,
+    /// Its place is the one in which the broker sent it first.
+    pub in_place: bool,
 }
 
 /// SUBSCRIBE or UNSUBSCRIBE without an answer yet.
@@ -105,19 +111,20 @@ pub struct Client {
     pub outgoing: Vec<Outgoing>,
     last_pid: u16,
     held: BTreeMap<u16, Held>,
-    /// Identifiers of `held` in the order of their PUBLISHes.
-    order: Vec<u16>,
+    /// Identifiers of `held` in the order of their PUBLISHes; true: the first one was not a repetition, so this is the
+    /// order in which the broker sent them first.
+    order: Vec<(u16, bool)>,
     /// Due, what, for which identifier.
     acks: VecDeque<(u64, AckKind, u16)>,
     requests: BTreeMap<u16, (u64, Request)>,
     pings: VecDeque<u64>,
-    /// What must come again after a resume, in this order; true: as PUBLISH.
-    redelivery: Vec<(u16, bool)>,
+    /// What must come again after a resume.
+    redelivery: Vec<Redelivery>,
     /// Identifiers whose PUBREL was sent again on this connection.
     resumed: BTreeSet<u16>,
     /// Identifiers of PUBLISHes of this connection that count against Receive Maximum.
     quota: BTreeSet<u16>,
-    aliases_in: HashMap<u16, String>,
+    aliases_in: BTreeMap<u16, String>,
     aliases_out: Vec<String>,
     alias_max_out: u16,
     receive_max_out: u16,
@@ -157,7 +164,7 @@ impl Client {
             redelivery: Vec::new(),
             resumed: BTreeSet::new(),
             quota: BTreeSet::new(),
-            aliases_in: HashMap::new(),
+            aliases_in: BTreeMap::new(),
             aliases_out: Vec::new(),
             alias_max_out: 0,
             receive_max_out: 8,
@@ -192,9 +199,8 @@ impl Client {
             Phase::Open => Some(self.next_act),
         };
         let ack = self.acks.front().map(|a| a.0).filter(|_| !self.silent);
-        let readable = (!matches!(self.phase, Phase::Away { .. })
-            && world.sockets[self.socket].is_readable())
-        .then_some(self.stalled_until);
+        let readable = (!matches!(self.phase, Phase::Away { .. }) && world.sockets[self.socket].is_readable())
+            .then_some(self.stalled_until);
         [wake, ack, readable].into_iter().flatten().min()
     }
 
@@ -226,8 +232,7 @@ impl Client {
         if self.gone {
             return true;
         }
-        let unread =
-            |socket: usize| world.sockets[socket].is_readable() || !world.sockets[socket].waiting.is_empty();
+        let unread = |socket: usize| world.sockets[socket].is_readable() || !world.sockets[socket].waiting.is_empty();
         if self.phase == Phase::Open && unread(self.socket) {
             return false;
         }
@@ -236,10 +241,7 @@ impl Client {
             Phase::Opening { .. } => false,
             Phase::Open => mood == Mood::Calm && !self.silent,
         };
-        let idle = self.outgoing.is_empty()
-            && self.held.is_empty()
-            && self.acks.is_empty()
-            && self.requests.is_empty();
+        let idle = self.outgoing.is_empty() && self.held.is_empty() && self.acks.is_empty() && self.requests.is_empty();
         settled && (matches!(self.phase, Phase::Away { .. }) || idle && self.pings.is_empty())
     }
 
@@ -247,14 +249,7 @@ impl Client {
     pub fn waits_for(&self) -> String {
         format!(
             "client {} ({:?}, socket {}): outgoing {:?}, held {:?}, acks {:?}, requests {:?}, pings {}",
-            self.index,
-            self.phase,
-            self.socket as isize,
-            self.outgoing,
-            self.held,
-            self.acks,
-            self.requests,
-            self.pings.len()
+            self.index, self.phase, self.socket as isize, self.outgoing, self.held, self.acks, self.requests, self.pings.len()
         )
     }
 
@@ -280,6 +275,7 @@ impl Client {
         match kind {
             AckKind::Puback => {
                 self.held.remove(&pid);
+                self.order.retain(|p| p.0 != pid);
                 self.quota.remove(&pid);
             }
             AckKind::Pubcomp => {
@@ -325,8 +321,6 @@ impl Client {
             }
             true
         });
-        ensure(late.is_none(), "takeover-closes-the-old", || {
-            format!("client {}: socket {late:?} is still open", self.index)
-        })
+        ensure(late.is_none(), "takeover-closes-the-old", || format!("client {}: socket {late:?} is still open", self.index))
     }
 }

@@ -42,6 +42,9 @@ pub struct Connection {
     pub rival: bool,
     pub will: Option<Will>,
     pub ended: Option<EndedAt>,
+    /// When it was answered, an older connection of the client was still on its way through the broker, and may take
+    /// the session over again, or end it.
+    pub is_contested: bool,
     /// What the session was before, for what CONNACK must say.
     pub before: Life,
     pub hand_over_failed: bool,
@@ -60,6 +63,18 @@ pub enum Life {
     Of(SocketId),
     /// Nobody can know.
     Unclear,
+}
+
+impl Connection {
+    /// CONNECT is sent, and nobody knows whether the broker has seen it.
+    fn is_on_the_way(&self) -> bool {
+        self.connect_sent.is_some() && self.connack.is_none() && self.ended.is_none()
+    }
+
+    /// Whether it may take the session over at this moment: an older one too, if it was slow to get home.
+    fn is_rival_at(&self, stamp: u64) -> bool {
+        self.connect_sent.is_some() && self.ended.is_none_or(|ended| ended.stamp >= stamp)
+    }
 }
 
 impl Model {
@@ -83,6 +98,11 @@ impl Model {
     /// CONNACK has come in; says whether the session goes on.
     pub fn connack(&mut self, socket: SocketId, now: Moment, session_present: bool) -> Check {
         self.connections[socket].connack = Some(now);
+        let client = self.connections[socket].client;
+        let older = self.connections[..socket].iter();
+        let on_the_way = |c: &Connection| c.is_on_the_way();
+        self.connections[socket].is_contested = older.filter(|c| c.client == client).any(on_the_way);
+        self.connections[socket].rival |= self.connections[socket].is_contested;
         let connection = &self.connections[socket];
         let sent = connection.connect_sent.map_or(0, |m| m.at);
         let expected = self.session_expected(socket, sent, now.at);
@@ -96,7 +116,6 @@ impl Model {
             (Some(false), false) if connection.before != Life::None => self.checked.expired += 1,
             _ => {}
         }
-        let client = self.connections[socket].client;
         for other in self.connections[..socket].iter_mut().filter(|c| c.client == client) {
             if let Some(will) = &mut other.will {
                 will.reconnected(sent, now.at, session_present);
@@ -136,8 +155,7 @@ impl Model {
         // A CONNECT without answer may have begun the time anew.
         let Some(first_end) = previous.ended else { return Some(true) };
         let client = connection.client;
-        let since =
-            self.connections[last..socket].iter().filter(|c| c.client == client && c.connect_sent.is_some());
+        let since = self.connections[last..socket].iter().filter(|c| c.client == client && c.connect_sent.is_some());
         let mut last_end = first_end.at;
         for other in since {
             last_end = last_end.max(other.ended.map_or(sent, |e| e.at));
@@ -151,12 +169,17 @@ impl Model {
         }
     }
 
+    /// Whether the session of an unanswered CONNECT surely goes on, whenever the broker sees the CONNECT.
+    pub fn surely_goes_on(&self, socket: SocketId, now: u64) -> bool {
+        let sent = self.connections[socket].connect_sent.map_or(now, |m| m.at);
+        self.session_expected(socket, sent, now + 60_000) == Some(true)
+    }
+
     /// The broker's end of a socket is over.
     pub fn connection_ended(&mut self, socket: SocketId, ended: Ended) -> Check {
         let connection = &mut self.connections[socket];
         connection.ended = Some(Moment { at: ended.at, stamp: ended.stamp });
-        let surely_left =
-            connection.leave == Some(Leave::Normal) && ended.by_broker && ended.all_fed && !connection.rival;
+        let surely_left = connection.leave == Some(Leave::Normal) && ended.by_broker && ended.all_fed && !connection.rival;
         let answered = connection.connack.is_some();
         let (expiry_s, rival) = (connection.expiry_s, connection.rival);
         if let Some(will) = &mut connection.will {
@@ -171,9 +194,7 @@ impl Model {
             }
             let message = &mut self.messages[will.message];
             if message.sent.is_empty() {
-                message
-                    .sent
-                    .push(connection.connect_sent.filter(|_| !answered).map_or(ended.stamp, |m| m.stamp));
+                message.sent.push(connection.connect_sent.filter(|_| !answered).map_or(ended.stamp, |m| m.stamp));
             }
         }
         if ended.by_broker { self.may_close(socket, ended) } else { Ok(()) }
@@ -182,15 +203,16 @@ impl Model {
     /// Whether the broker had a reason to close a connection.
     fn may_close(&mut self, socket: SocketId, ended: Ended) -> Check {
         let connection = &self.connections[socket];
+        let client = connection.client;
+        let other = |(at, c): (usize, &Connection)| at != socket && c.client == client && c.is_rival_at(ended.stamp);
         let reason = connection.leave.is_some()
             || connection.cut
             || connection.rival
+            || self.connections.iter().enumerate().any(other)
             || connection.silent
             || connection.connect_sent.is_none()
             || connection.hand_over_failed;
-        ensure(reason, "unexpected-close", || {
-            format!("socket {socket} of client {} at {}", connection.client, ended.at)
-        })
+        ensure(reason, "unexpected-close", || format!("socket {socket} of client {} at {}", connection.client, ended.at))
     }
 
     /// A client was silent since `since` and is closed at `now`: neither before its Keep Alive nor long after
@@ -203,9 +225,7 @@ impl Model {
             format!("socket {socket} closed after {silence} ms of silence, Keep Alive {keep_alive_ms} ms")
         })?;
         ensure(silence <= keep_alive_ms * 3 / 2 + LATE_MS, "keep-alive", || {
-            format!(
-                "socket {socket} closed only after {silence} ms of silence, Keep Alive {keep_alive_ms} ms"
-            )
+            format!("socket {socket} closed only after {silence} ms of silence, Keep Alive {keep_alive_ms} ms")
         })
     }
 
@@ -217,9 +237,6 @@ impl Model {
 
     /// A CONNECT stayed without an answer for too long.
     pub fn unanswered<T>(&self, socket: SocketId, now: u64) -> Check<T> {
-        broken(
-            "connect-answered",
-            format!("socket {socket} of client {}: no CONNACK by {now} ms", self.connections[socket].client),
-        )
+        broken("connect-answered", format!("socket {socket} of client {}: no CONNACK by {now} ms", self.connections[socket].client))
     }
 }

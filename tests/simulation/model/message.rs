@@ -8,6 +8,9 @@ pub type MessageNumber = usize;
 #[derive(Debug, Clone)]
 pub struct Message {
     pub publisher: usize,
+    /// The publisher's session. No Local is held to sessions, not to Client Identifiers: what an earlier session of
+    /// the same client had published and is still under way may come.
+    pub session: Option<usize>,
     pub topic: String,
     pub qos: u8,
     pub retain: bool,

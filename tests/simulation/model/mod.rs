@@ -10,12 +10,12 @@ pub mod session;
 mod tests;
 pub mod will;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use crate::trace::{Check, ensure};
 pub use connection::{Connection, Leave};
 use message::{Message, MessageNumber, matches};
 pub use receive::Reception;
+use crate::trace::{Check, ensure};
 use session::{Session, Snapshot, Subscription};
 
 /// Index into `Model::sessions`.
@@ -45,9 +45,9 @@ pub struct Model {
     pub queue_len_max: u32,
     pub queue_qos0: bool,
     /// Newest retained message accepted, by topic.
-    pub retained: HashMap<String, u64>,
+    pub retained: BTreeMap<String, u64>,
     /// Copies that went to members of Shared Subscriptions, by message.
-    pub shared_fresh: HashMap<MessageNumber, u32>,
+    pub shared_fresh: BTreeMap<MessageNumber, u32>,
     /// Sessions with Shared Subscriptions that ended, and UNSUBSCRIBEs of such.
     pub members_gone: u32,
     /// Clients whose sessions have only Shared Subscriptions below `s/`.
@@ -129,8 +129,9 @@ impl Model {
 
     /// A new session of `client`.
     pub fn session(&mut self, client: usize) -> SessionNumber {
-        self.sessions.push(Session { client, ..Session::default() });
-        self.sessions.len() - 1
+        let number = self.sessions.len();
+        self.sessions.push(Session { number, client, ..Session::default() });
+        number
     }
 
     /// The session has ended, or may have.
@@ -199,13 +200,7 @@ impl Model {
     }
 
     /// UNSUBSCRIBE goes out.
-    pub fn unsubscribe_sent(
-        &mut self,
-        session: SessionNumber,
-        filter: &str,
-        share: Option<&str>,
-        stamp: u64,
-    ) {
+    pub fn unsubscribe_sent(&mut self, session: SessionNumber, filter: &str, share: Option<&str>, stamp: u64) {
         for subscription in &mut self.sessions[session].subscriptions {
             if subscription.filter == filter && subscription.share.as_deref() == share {
                 subscription.unsubscribe_sent.get_or_insert(stamp);
@@ -217,14 +212,7 @@ impl Model {
     }
 
     /// UNSUBACK has come in for it.
-    pub fn unsubscribe_acked(
-        &mut self,
-        session: SessionNumber,
-        filter: &str,
-        share: Option<&str>,
-        sent: u64,
-        stamp: u64,
-    ) {
+    pub fn unsubscribe_acked(&mut self, session: SessionNumber, filter: &str, share: Option<&str>, sent: u64, stamp: u64) {
         for subscription in &mut self.sessions[session].subscriptions {
             let same = subscription.filter == filter && subscription.share.as_deref() == share;
             if same && subscription.sent < sent {
@@ -236,8 +224,7 @@ impl Model {
     /// PUBACK or PUBREC with 0x10 says that nobody subscribes: that must not be wrong.
     pub fn accepted_by_none(&self, number: MessageNumber, reason: u8) -> Check {
         let message = &self.messages[number];
-        let owed = reason == 0x10
-            && (0..self.sessions.len()).any(|s| self.sessions[s].is_owed(message) && self.is_alive(s));
+        let owed = reason == 0x10 && (0..self.sessions.len()).any(|s| self.sessions[s].is_owed(message) && self.is_alive(s));
         ensure(!owed, "no-matching-subscribers", || format!("message {number} {message:?} has subscribers"))
     }
 

@@ -19,6 +19,16 @@ pub struct Reception<'p> {
     pub fresh: bool,
 }
 
+/// How a message came to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Live,
+    /// As a retained message, for a new subscription.
+    Retained,
+    /// Nobody can tell.
+    Either,
+}
+
 impl Model {
     /// Checks a PUBLISH against everything known; gives the message that it carries, if it carries one of ours.
     pub fn received(&mut self, reception: &Reception<'_>) -> Check<Option<MessageNumber>> {
@@ -44,9 +54,9 @@ impl Model {
             format!("message {number} went to {} and came on {topic}", message.topic)
         })?;
         self.check_will(number, reception)?;
-        let live = self.check_wanted(number, reception)?;
-        self.check_retained(number, reception, live)?;
-        if live {
+        let way = self.check_wanted(number, reception)?;
+        self.check_retained(number, reception, way)?;
+        if way == Way::Live {
             self.check_order(number, reception)?;
         }
         self.count(number, reception)?;
@@ -57,13 +67,11 @@ impl Model {
     fn check_will(&self, number: MessageNumber, reception: &Reception<'_>) -> Check {
         let will = self.connections.iter().filter_map(|c| c.will).find(|w| w.message == number);
         let undue = will.is_some_and(|will| !will.may_be_seen(reception.now));
-        ensure(!undue, "will-only-when-due", || {
-            format!("message {number}: {will:?} seen at {}", reception.now)
-        })
+        ensure(!undue, "will-only-when-due", || format!("message {number}: {will:?} seen at {}", reception.now))
     }
 
-    /// Some subscription asks for it, with this QoS, RETAIN and Subscription Identifiers. True: it came live.
-    fn check_wanted(&self, number: MessageNumber, reception: &Reception<'_>) -> Check<bool> {
+    /// Some subscription asks for it, with this QoS, RETAIN and Subscription Identifiers. Says which way it came.
+    fn check_wanted(&self, number: MessageNumber, reception: &Reception<'_>) -> Check<Way> {
         let (message, session) = (&self.messages[number], &self.sessions[reception.session]);
         let publish = reception.publish;
         let live: Vec<&Subscription> = session.live(message).collect();
@@ -71,10 +79,7 @@ impl Model {
         let is_live = live.iter().any(|s| publish.retain == (s.retain_as_published && message.retain));
         let is_snapshot = publish.retain && !snapshots.is_empty();
         ensure(!live.is_empty() || is_snapshot, "unmatched-delivery", || {
-            format!(
-                "message {number} {message:?} came to session {} of client {}",
-                reception.session, session.client
-            )
+            format!("message {number} {message:?} came to session {} of client {}", reception.session, session.client)
         })?;
         ensure(is_live || is_snapshot, "retain-flag", || {
             format!("message {number} of RETAIN {} came with RETAIN {}", message.retain, publish.retain)
@@ -82,16 +87,13 @@ impl Model {
         let all = || live.iter().chain(snapshots.iter());
         let fits = |s: &&Subscription| {
             let replaced = s.successor.map(|next| &session.subscriptions[next]);
-            publish.qos == message.qos.min(s.qos_max())
-                || replaced.is_some_and(|r| publish.qos == message.qos.min(r.qos_max()))
+            publish.qos == message.qos.min(s.qos_max()) || replaced.is_some_and(|r| publish.qos == message.qos.min(r.qos_max()))
         };
         ensure(all().any(|s| fits(s)), "delivery-qos", || {
             format!("message {number} of QoS {} came with QoS {}", message.qos, publish.qos)
         })?;
         let known = publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id));
-        ensure(known, "subscription-identifiers", || {
-            format!("message {number}: {:?}", publish.subscription_ids)
-        })?;
+        ensure(known, "subscription-identifiers", || format!("message {number}: {:?}", publish.subscription_ids))?;
         if let ([one], []) | ([], [one]) = (live.as_slice(), snapshots.as_slice())
             && one.successor.is_none()
         {
@@ -100,37 +102,37 @@ impl Model {
                 format!("message {number}: {:?} instead of {expected:?}", publish.subscription_ids)
             })?;
         }
-        Ok(!is_snapshot)
+        Ok(match (is_live, is_snapshot) {
+            (true, true) => Way::Either,
+            (true, false) => Way::Live,
+            _ => Way::Retained,
+        })
     }
 
     /// Retained: never one older than what was there when the SUBSCRIBE was sent, never an older one after a newer
     /// live one.
-    fn check_retained(&mut self, number: MessageNumber, reception: &Reception<'_>, live: bool) -> Check {
+    fn check_retained(&mut self, number: MessageNumber, reception: &Reception<'_>, way: Way) -> Check {
         let message = &self.messages[number];
         if !message.retain {
             return Ok(());
         }
         let (key, once) = (message.key, message.sent.len() <= 1);
         let session = &self.sessions[reception.session];
-        if !live && !reception.publish.dup && !session.snapshots(message).any(|s| s.retain_as_published) {
+        if way == Way::Retained && !reception.publish.dup {
             self.checked.retained += 1;
             let newest = session.live_retained.get(&message.topic).copied().unwrap_or(0);
             ensure(newest <= key || !once, "retained-never-older-after-newer", || {
-                format!(
-                    "message {number} {message:?} (key {key}) came as retained after a live one of key {newest}"
-                )
+                format!("message {number} {message:?} (key {key}) came as retained after a live one of key {newest}")
             })?;
             let floor = |s: &Subscription| s.floors.get(&message.topic).copied().unwrap_or(0);
             let fresh_enough = session.snapshots(message).any(|s| floor(s) <= key);
             ensure(fresh_enough || !once, "retained-not-stale", || {
-                format!(
-                    "message {number} {message:?} came although a newer one was accepted before SUBSCRIBE"
-                )
+                format!("message {number} {message:?} came although a newer one was accepted before SUBSCRIBE")
             })?;
         }
         let topic = message.topic.clone();
         let session = &mut self.sessions[reception.session];
-        if live && once {
+        if way == Way::Live && once {
             let newest = session.live_retained.entry(topic.clone()).or_default();
             *newest = (*newest).max(key);
         }
@@ -153,15 +155,12 @@ impl Model {
         let stream = (message.publisher, message.topic.clone(), message.qos, reception.publish.qos);
         let key = message.key;
         let last = self.sessions[reception.session].last.entry(stream).or_default();
-        if key < *last {
-            return broken(
-                "order",
-                format!(
-                    "message {number} (key {key}) of client {} on {} at QoS {}/{} came after key {last}",
-                    message.publisher, message.topic, message.qos, reception.publish.qos
-                ),
-            );
-        }
+        ensure(key >= *last, "order", || {
+            format!(
+                "message {number} (key {key}) of client {} on {} at QoS {}/{} came after key {last}",
+                message.publisher, message.topic, message.qos, reception.publish.qos
+            )
+        })?;
         *last = key;
         Ok(())
     }
@@ -183,10 +182,7 @@ impl Model {
         if reception.fresh {
             let invariant = if message.qos == 2 && qos == 2 { "exactly-once" } else { "no-duplicate" };
             ensure(got.fresh < allowed, invariant, || {
-                format!(
-                    "message {number} {message:?} came to client {} more than {allowed} times",
-                    session.client
-                )
+                format!("message {number} {message:?} came to client {} more than {allowed} times", session.client)
             })?;
             if self.workers[session.client] && !plain && message.topic.starts_with("s/") {
                 self.count_shared(number, qos, sends)?;
@@ -222,14 +218,10 @@ impl Model {
     /// An empty payload: somebody deleted a retained message, and this session asked to hear of it.
     fn received_delete(&self, reception: &Reception<'_>) -> Check {
         let session = &self.sessions[reception.session];
-        let wanted = self
-            .messages
-            .iter()
-            .filter(|m| m.delete && m.topic == reception.topic)
-            .any(|m| session.live(m).any(|s| reception.publish.retain == s.retain_as_published));
-        ensure(wanted, "unmatched-delivery", || {
-            format!("empty payload on {}: {:?}", reception.topic, reception.publish)
-        })
+        let wanted = self.messages.iter().filter(|m| m.delete && m.topic == reception.topic).any(|m| {
+            session.live(m).any(|s| reception.publish.retain == s.retain_as_published)
+        });
+        ensure(wanted, "unmatched-delivery", || format!("empty payload on {}: {:?}", reception.topic, reception.publish))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One session as its client knows it: its subscriptions over time, and what it got.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::message::{Message, MessageNumber, matches};
 
@@ -31,7 +31,7 @@ pub struct Subscription {
     /// A later SUBSCRIBE to the same filter.
     pub successor: Option<usize>,
     /// Last retained message accepted before this SUBSCRIBE was sent, by topic.
-    pub floors: HashMap<String, u64>,
+    pub floors: BTreeMap<String, u64>,
 }
 
 impl Subscription {
@@ -67,16 +67,17 @@ pub type Stream = (usize, String, u8, u8);
 /// A session from its first CONNACK to its end.
 #[derive(Debug, Clone, Default)]
 pub struct Session {
+    pub number: usize,
     pub client: usize,
     pub ended: Option<u64>,
     pub connections: u32,
     pub subscriptions: Vec<Subscription>,
-    pub got: HashMap<MessageNumber, Got>,
-    pub last: HashMap<Stream, u64>,
+    pub got: BTreeMap<MessageNumber, Got>,
+    pub last: BTreeMap<Stream, u64>,
     /// Newest retained message that came live, by topic.
-    pub live_retained: HashMap<String, u64>,
+    pub live_retained: BTreeMap<String, u64>,
     /// Newest message that came in any way with RETAIN as published, by topic.
-    pub newest_retained: HashMap<String, u64>,
+    pub newest_retained: BTreeMap<String, u64>,
     /// Smallest Maximum Packet Size of its connections.
     pub packet_max: Option<usize>,
     /// When it surely had no connection: from, to (stamps).
@@ -103,7 +104,7 @@ impl Session {
 
     /// Subscriptions that may deliver a live message.
     pub fn live<'s>(&'s self, message: &'s Message) -> impl Iterator<Item = &'s Subscription> {
-        let own = message.publisher == self.client;
+        let own = message.publisher == self.client && message.session == Some(self.number);
         self.subscriptions.iter().filter(move |s| {
             matches(&s.filter, &message.topic) && !(s.no_local && own) && s.may_cover(message.interval())
         })

@@ -11,7 +11,7 @@ pub(crate) fn simulate(root: &Path, seeds: u64, from: u64) -> Result<()> {
     let mut cargo = Command::new(cargo());
     cargo.args(["test", "--locked", "--test", "simulation"]);
     // As environment, not as arguments: the test harness has its own arguments.
-    cargo.env("SEEDS", seeds.to_string()).env("SEED_FROM", from.to_string()).current_dir(root);
+    cargo.env("SEEDS", seeds.to_string()).env("START", from.to_string()).current_dir(root);
     succeed(cargo)
 }
 
