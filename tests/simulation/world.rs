@@ -237,11 +237,10 @@ impl World {
 
     fn append(&mut self, id: SocketId, bytes: Vec<u8>) {
         let socket = &mut self.sockets[id];
-        socket.waiting.extend(bytes);
         // What leaves at once is no news to the broker: `Drained` is owed only for what had to wait.
-        if socket.flow() {
-            socket.drained_owed = false;
-        }
+        let had_to_wait = !socket.waiting.is_empty();
+        socket.waiting.extend(bytes);
+        socket.drained_owed |= socket.flow() && had_to_wait;
     }
 
     /// The brokers set their first timers.
