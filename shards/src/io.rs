@@ -53,6 +53,13 @@ impl<A: Application> Io<'_, A> {
         self.core.net.outbound_len(connection)
     }
 
+    /// Asks for `drained` once everything queued has left, also if the socket takes it at once (of which
+    /// nothing is told otherwise): for a source that goes on as the reader keeps up. `false`: nothing is
+    /// queued, `drained` will not come.
+    pub fn want_drained(&mut self, connection: ConnectionId) -> bool {
+        self.core.net.want_drained(connection)
+    }
+
     /// Stops reading: no `received` until [`Io::resume`]. A reset is still noticed; an end (FIN) with nothing
     /// unread before it too, one behind unread bytes after those have been read.
     pub fn pause(&mut self, connection: ConnectionId) {

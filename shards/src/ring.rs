@@ -157,7 +157,8 @@ pub(crate) fn build(mut size: RingSize) -> io::Result<IoUring> {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => builder(size, false),
             built => built,
         };
-        let made = built.and_then(|uring| uring.submitter().register_files_sparse(size.slots).map(|()| uring));
+        let made =
+            built.and_then(|uring| uring.submitter().register_files_sparse(size.slots).map(|()| uring));
         match made {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
                 if pauses > 0 {

@@ -1,10 +1,14 @@
 //! Starting and ending all shards, and the way in from other threads.
+//!
+//! Pitfall 5: hand-overs name rings, and glommio wakes executors, by descriptor number. All rings and eventfds
+//! exist before any shard runs, and no thread of ours leaves the shared table (`unshare(CLONE_FILES)`); who
+//! wants many descriptors raises RLIMIT_NOFILE, or lets a shard have several rings.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
@@ -36,7 +40,9 @@ pub enum StartError {
         release: String,
     },
     /// io_uring is switched off.
-    #[error("io_uring is disabled (kernel.io_uring_disabled = {level}); run `sysctl kernel.io_uring_disabled=0`")]
+    #[error(
+        "io_uring is disabled (kernel.io_uring_disabled = {level}); run `sysctl kernel.io_uring_disabled=0`"
+    )]
     Disabled {
         /// Value of the switch.
         level: String,
@@ -60,7 +66,9 @@ pub enum StartError {
     )]
     LockedMemory,
     /// Too few descriptors.
-    #[error("{needed} file descriptors are needed and {allowed} allowed; raise RLIMIT_NOFILE (systemd: LimitNOFILE=)")]
+    #[error(
+        "{needed} file descriptors are needed and {allowed} allowed; raise RLIMIT_NOFILE (systemd: LimitNOFILE=)"
+    )]
     Descriptors {
         /// Descriptors needed.
         needed: u64,
@@ -68,7 +76,9 @@ pub enum StartError {
         allowed: u64,
     },
     /// The system has too few open files.
-    #[error("{wanted} connections are configured and the system allows {allowed} open files; raise fs.file-max")]
+    #[error(
+        "{wanted} connections are configured and the system allows {allowed} open files; raise fs.file-max"
+    )]
     Files {
         /// Connections configured.
         wanted: u32,
@@ -132,7 +142,8 @@ impl<A: Application> Handle<A> {
     /// does not exist or has ended.
     pub fn send(&self, to: ShardId, message: A::Message) -> bool {
         let position = usize::from(to.0);
-        let (Some(sender), Some(door)) = (self.outside.senders.get(position), self.outside.doors.get(position))
+        let (Some(sender), Some(door)) =
+            (self.outside.senders.get(position), self.outside.doors.get(position))
         else {
             return false;
         };
@@ -200,7 +211,8 @@ impl<A: Application> Shards<A> {
             .collect::<Result<_, _>>()?;
         let mut sockets: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
         for listener in &bound {
-            for (shard, socket) in listener.descriptors().map_err(StartError::System)?.into_iter().enumerate() {
+            for (shard, socket) in listener.descriptors().map_err(StartError::System)?.into_iter().enumerate()
+            {
                 sockets[shard].push(socket);
             }
         }
@@ -219,16 +231,17 @@ impl<A: Application> Shards<A> {
         });
         let start = Instant::now();
         let stats: Vec<Arc<ShardStats>> = (0..config.shards).map(|_| Arc::default()).collect();
-        let seeds = exchange.posts.into_iter().zip(sockets).enumerate().map(|(number, (post, sockets))| Seed {
-            number: number as u16,
-            layout,
-            ports: ports.clone(),
-            capacity: capacity.clone(),
-            sockets,
-            post,
-            start,
-            stats: stats[number].clone(),
-        });
+        let seeds =
+            exchange.posts.into_iter().zip(sockets).enumerate().map(|(number, (post, sockets))| Seed {
+                number: number as u16,
+                layout,
+                ports: ports.clone(),
+                capacity: capacity.clone(),
+                sockets,
+                post,
+                start,
+                stats: stats[number].clone(),
+            });
         let threads = launch(&config, seeds, &bound, &make)?;
         let outside = Arc::new(Outside { doors, senders: exchange.outside });
         let addresses = bound.iter().map(|listener| listener.address).collect();

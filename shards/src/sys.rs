@@ -85,5 +85,6 @@ pub(crate) fn into_raw(fd: OwnedFd) -> i32 {
 
 /// Release of the running kernel, such as `6.1.0`.
 pub(crate) fn kernel_release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".into(), |s| s.trim().into())
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".into(), |s| s.trim().into())
 }

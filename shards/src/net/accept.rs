@@ -209,7 +209,8 @@ impl Net {
             if self.acceptor.listeners[listener].outstanding == 0 {
                 self.acceptor.listeners[listener].socket = None;
             }
-            let Some(socket) = self.acceptor.listeners[listener].socket.as_ref().map(AsRawFd::as_raw_fd) else {
+            let Some(socket) = self.acceptor.listeners[listener].socket.as_ref().map(AsRawFd::as_raw_fd)
+            else {
                 continue;
             };
             for ring in 0..self.rings.len() {

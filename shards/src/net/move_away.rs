@@ -53,14 +53,12 @@ impl Net {
             .flags(squeue::Flags::IO_HARDLINK | squeue::Flags::SKIP_SUCCESS)
             .user_data(Operation::Cancel.on(id.generation, slot));
         let target = Operation::HandedOver.with_token(token);
-        let send =
-            opcode::MsgRingSendFd::new(Fd(fd), Fixed(slot), DestinationSlot::auto_target(), target)
-                .build()
-                .flags(squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS)
-                .user_data(Operation::HandOver.on(id.generation, slot));
-        let close = opcode::Close::new(Fixed(slot))
+        let send = opcode::MsgRingSendFd::new(Fd(fd), Fixed(slot), DestinationSlot::auto_target(), target)
             .build()
-            .user_data(Operation::Close.on(id.generation, slot));
+            .flags(squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS)
+            .user_data(Operation::HandOver.on(id.generation, slot));
+        let close =
+            opcode::Close::new(Fixed(slot)).build().user_data(Operation::Close.on(id.generation, slot));
         // SAFETY: none names memory.
         unsafe { self.rings[ring].push_chain(&[cancel, send, close]) };
     }

@@ -74,6 +74,17 @@ impl Net {
         }
     }
 
+    /// Owes `drained` once everything has left. `false`: nothing is pending.
+    pub(crate) fn want_drained(&mut self, id: ConnectionId) -> bool {
+        match self.table.open(id).map(|c| c.output) {
+            None | Some(NONE) => false,
+            Some(index) => {
+                self.outbounds[index].drain_owed = true;
+                true
+            }
+        }
+    }
+
     /// Submits one send for each connection that has output and is not blocked.
     pub(super) fn flush_output(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
@@ -101,6 +112,9 @@ impl Net {
         let entry = send_entry(outbound, &mut self.vectors, slot)
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(Operation::Send.on(generation, slot));
+        let all = outbound.sending == outbound.queued;
+        self.prompt |= !all || outbound.drain_owed;
+        self.prompt |= self.table.slot(connection).is_some_and(|c| c.state == State::Flushing);
         let ring = &mut self.rings[ring];
         // SAFETY: the segments and vectors stay in the output, untouched, until `settle` sees the entry
         // consumed; new bytes go to the tail, which is not part of the send.
@@ -155,7 +169,7 @@ impl Net {
         outbound.advance(sent, &mut self.pool);
         if outbound.result != NO_RESULT {
             outbound.progress = Progress::Blocked;
-            outbound.was_blocked = true;
+            outbound.drain_owed = true;
             self.counts.short_sends += 1;
             self.blocked(id);
         } else if outbound.len() > 0 {
@@ -181,7 +195,10 @@ impl Net {
     /// POLLOUT: the socket takes bytes again (or has failed, which the send will tell).
     pub(super) fn writable(&mut self, id: ConnectionId, result: i32) {
         let Some(connection) = self.table.find(id) else { return };
-        if result < 0 || !matches!(connection.state, State::Open | State::Flushing) || connection.output == NONE {
+        if result < 0
+            || !matches!(connection.state, State::Open | State::Flushing)
+            || connection.output == NONE
+        {
             return;
         }
         let index = connection.output;
@@ -195,12 +212,12 @@ impl Net {
     fn output_empty(&mut self, index: u32) {
         let outbound = &self.outbounds[index];
         let id = ConnectionId { index: outbound.connection, generation: outbound.generation };
-        let was_blocked = outbound.was_blocked;
+        let drain_owed = outbound.drain_owed;
         self.free_output(index);
         let Some(connection) = self.table.find(id) else { return };
         connection.output = NONE;
         match connection.state {
-            State::Open if was_blocked => self.events.push_back(Event::Drained(id)),
+            State::Open if drain_owed => self.events.push_back(Event::Drained(id)),
             State::Flushing if connection.has(flag::PEER_CLOSED) => self.begin_close(id, Closed::Peer, false),
             State::Flushing => self.begin_close(id, Closed::Local, true),
             _ => {}

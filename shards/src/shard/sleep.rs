@@ -1,5 +1,6 @@
 //! The loop of a shard: turns while there is work, waits in the data ring while there is traffic, sleeps in
-//! glommio when there is none.
+//! glommio when there is none. Connections and timers are no tasks and no futures: no waker of glommio is ever
+//! cloned for them (pitfall 6, its counter overflows at 32,768), and none is used between shards.
 
 use std::os::fd::FromRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -92,7 +93,8 @@ pub(crate) async fn run<A: Application>(mut shard: Shard<A>) -> Vec<io_uring::Io
             Err(_) => die(number, "panic on its thread"),
         };
         sleeper.turns += 1;
-        if turn == Turn::Idle && sleeper.empty_waits >= EMPTY_WAITS && sleeper.park(&mut shard, number).await {
+        if turn == Turn::Idle && sleeper.empty_waits >= EMPTY_WAITS && sleeper.park(&mut shard, number).await
+        {
             turn = Turn::More;
         } else if sleeper.turns >= CYCLE_TURNS || sleeper.empty_waits > 0 {
             sleeper.turns = 0;
@@ -143,7 +145,8 @@ impl Sleeper {
         let wait = due.map_or(CYCLE, |due| due.min(CYCLE));
         let net = &mut shard.core.net;
         let door = shard.core.post.door();
-        if wait.is_zero() || !door.bell.prepare(ASLEEP) {
+        net.enter_others()?;
+        if wait.is_zero() || !net.completions.is_empty() || !door.bell.prepare(ASLEEP) {
             self.empty_waits = 0;
             return net.enter(None);
         }
@@ -165,7 +168,8 @@ impl Sleeper {
             net.notify(1, false);
         }
         result?;
-        if net.completions.iter().any(|(_, entry)| Operation::of(entry.user_data()) != Some(Operation::Bell)) {
+        if net.completions.iter().any(|(_, entry)| Operation::of(entry.user_data()) != Some(Operation::Bell))
+        {
             net.counts.wakes += 1;
             self.empty_waits = 0;
         } else if net.completions.is_empty() && timeout.is_some() {
@@ -180,7 +184,8 @@ impl Sleeper {
             return;
         }
         self.bell_armed = true;
-        let entry = opcode::PollAdd::new(Fd(shard.core.post.door().eventfd.fd()), libc::POLLIN as u32).build();
+        let entry =
+            opcode::PollAdd::new(Fd(shard.core.post.door().eventfd.fd()), libc::POLLIN as u32).build();
         // SAFETY: names no memory.
         unsafe { shard.core.net.rings[0].push(&entry.user_data(Operation::Bell.on(0, 0))) };
     }

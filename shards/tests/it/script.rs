@@ -91,7 +91,10 @@ pub(crate) fn listener() -> Listener {
 }
 
 /// Starts one script per shard.
-pub(crate) fn start<S: Script>(config: Config, make: impl Fn(ShardId) -> S + Send + Clone + 'static) -> Shards<Run<S>> {
+pub(crate) fn start<S: Script>(
+    config: Config,
+    make: impl Fn(ShardId) -> S + Send + Clone + 'static,
+) -> Shards<Run<S>> {
     Shards::start(config, move |shard, _io| Run(make(shard))).expect("start")
 }
 
