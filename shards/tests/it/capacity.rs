@@ -252,7 +252,9 @@ fn churn(config: shards::Config, count: u64, threads: u64) {
         }
     }
     let end = Instant::now() + Duration::from_secs(10);
-    while total(&shards, |s| &s.connections) > 0 || accepted.load(Ordering::Relaxed) > closed.load(Ordering::Relaxed) {
+    while total(&shards, |s| &s.connections) > 0
+        || accepted.load(Ordering::Relaxed) > closed.load(Ordering::Relaxed)
+    {
         let left = (accepted.load(Ordering::Relaxed), closed.load(Ordering::Relaxed));
         assert!(Instant::now() < end, "(accepted, closed) {left:?}, {:?}", shards.stats());
         std::thread::sleep(Duration::from_millis(10));
