@@ -140,9 +140,13 @@ impl Clients {
         retain: bool,
         fx: &mut E,
     ) {
-        let Some((_, id, connection)) = self.connected(index) else {
-            return self.deliver_qos0_offline(index, publication, terms, retain);
+        let Some((session, id, connection)) = self.connected(index) else {
+            return self.keep_qos0(index, publication, terms, retain);
         };
+        if session.outbound.as_ref().is_some_and(|outbound| outbound.mqueue.has_qos0()) {
+            // Kept ones of before wait for the window: this one must not overtake them [MQTT-4.6.0-6].
+            return self.keep_qos0(index, publication, terms, retain);
+        }
         let is_plain = terms.ids.is_empty()
             && !retain
             && connection.topic_alias_max == 0
@@ -180,7 +184,7 @@ impl Clients {
         self.write(id, &outgoing, fx);
     }
 
-    fn deliver_qos0_offline(
+    fn keep_qos0(
         &mut self,
         index: u32,
         publication: &mut Publication<'_>,

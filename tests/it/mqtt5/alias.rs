@@ -121,3 +121,23 @@ sharded!(mqtt5_3_1_2_26_aliases_sent_are_within_the_clients_maximum, |broker| {
         assert_eq!(*topic, expected);
     }
 });
+
+sharded!(mqtt5_3_1_2_24_a_packet_with_an_alias_fits_the_clients_maximum_too, |broker| {
+    let mut publisher = broker.connect(Connect::v5("p"));
+    for size in 85..100 {
+        let connect =
+            Connect::v5("c").with(Property::TopicAliasMax(5)).with(Property::MaximumPacketSize(100));
+        let mut client = broker.connect(connect);
+        client.subscribe_all(&["t", "end"], 1);
+        publisher.publish(Publish::new("t", "x".repeat(size)).qos(1));
+        publisher.publish(Publish::new("t", "x".repeat(size)));
+        publisher.publish(Publish::new("end", "end").qos(1));
+        let mut payload = Vec::new();
+        while payload != b"end" {
+            let publish = client.recv_message();
+            let bytes = Packet::from(publish.clone()).encode(crate::wire::Version::V50).len();
+            assert!(bytes <= 100, "{bytes} bytes: {publish:?}");
+            payload = publish.payload;
+        }
+    }
+});

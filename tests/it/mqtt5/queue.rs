@@ -193,3 +193,25 @@ sharded!(
         }
     }
 );
+
+sharded!(mqtt5_4_6_0_5_a_new_qos0_message_does_not_overtake_queued_ones, |broker| {
+    offline(broker, "c", &["t"], 1);
+    let mut publisher = broker.connect(Connect::v5("p"));
+    publisher.publish(Publish::new("t", "1-first").qos(1));
+    for number in 0..5 {
+        publisher.publish(Publish::new("t", format!("0-{number}")));
+        publisher.publish(Publish::new("t", format!("1-{number}")).qos(1));
+    }
+    publisher.ping();
+    let mut client = broker.connect(Connect::v5("c").persistent().with(Property::ReceiveMax(1)));
+    let first = client.recv_publish();
+    assert_eq!(first.text(), "1-first");
+    publisher.publish(Publish::new("t", "0-5"));
+    publisher.publish(Publish::new("t", "1-5").qos(1));
+    client.send(Ack::new(AckKind::Puback, first.id));
+    let got: Vec<_> = (0..12).map(|_| client.recv_message().text()).collect();
+    for qos in ["0", "1"] {
+        let of_qos: Vec<_> = got.iter().filter(|text| text.starts_with(qos)).collect();
+        assert!(of_qos.is_sorted() && of_qos.len() == 6, "{got:?}");
+    }
+});

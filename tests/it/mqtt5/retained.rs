@@ -254,3 +254,40 @@ sharded!(mqtt5_section_3_3_1_3_retained_messages_do_not_pass_the_receive_maximum
     held.iter().for_each(|publish| client.send(Ack::new(AckKind::Puback, publish.id)));
     client.expect_nothing();
 });
+
+sharded!(mqtt5_3_3_1_9_a_live_message_does_not_replace_a_retained_one_under_way, |broker| {
+    let mut publisher = broker.connect(Connect::v5("p"));
+    (0..30).for_each(|n: u32| publisher.publish(Publish::new(&format!("t/{n}"), "kept").qos(1).retain()));
+    let mut client = broker.connect(Connect::v5("c").with(Property::ReceiveMax(1)));
+    client.subscribe("t/#", 1);
+    let mut held = client.recv_publish();
+    (0..30).for_each(|n: u32| publisher.publish(Publish::new(&format!("t/{n}"), "passing").qos(1)));
+    let (mut kept, mut passing) = (BTreeSet::new(), BTreeSet::new());
+    loop {
+        let fresh = match held.retain {
+            true => kept.insert(held.topic.clone()),
+            false => passing.insert(held.topic.clone()),
+        };
+        assert!(fresh, "twice: {held:?}");
+        if kept.len() + passing.len() == 60 {
+            break;
+        }
+        client.send(Ack::new(AckKind::Puback, held.id));
+        held = client.recv_publish();
+    }
+});
+
+sharded!(mqtt5_section_4_1_retained_messages_under_way_go_on_after_a_reconnect, |broker| {
+    let mut publisher = broker.connect(Connect::v5("p"));
+    (0..300)
+        .for_each(|n: u32| publisher.publish(Publish::new(&format!("t/{n}"), n.to_string()).qos(1).retain()));
+    let mut client = broker.connect(Connect::v5("c").persistent().with(Property::ReceiveMax(5)));
+    client.subscribe("t/#", 1);
+    let mut got = BTreeSet::new();
+    (0..20).for_each(|_| drop(got.insert(client.recv_message().topic)));
+    client.abort();
+    let mut client = broker.connect(Connect::v5("c").persistent().with(Property::ReceiveMax(5)));
+    while got.len() < 300 {
+        got.insert(client.recv_message().topic);
+    }
+});

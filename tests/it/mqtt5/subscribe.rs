@@ -354,3 +354,23 @@ sharded!(mqtt5_section_3_8_4_many_subscriptions_of_one_client, |broker| {
     publisher.publish(Publish::new("many/7/x", "x").qos(1));
     assert_eq!(payloads_until_silence(&mut client), Vec::<String>::new());
 });
+
+sharded!(
+    mqtt5_section_3_11_3_unsubscribe_of_what_is_not_available_is_0x11,
+    "mqtt.wildcard_available=false",
+    "mqtt.shared_available=false",
+    |broker| {
+        let mut client = broker.connect(Connect::v5("c"));
+        assert_eq!(client.unsubscribe(&["a/#", "$share/g/t", "a"]), [0x11, 0x11, 0x11]);
+    }
+);
+
+sharded!(mqtt5_section_3_11_3_unsubscribe_from_a_bad_filter_is_0x8f_or_0x11, |broker| {
+    let mut client = broker.connect(Connect::v5("c"));
+    client.send(crate::wire::Unsubscribe::new(1, &["a/#/b", "good"]));
+    match client.recv() {
+        Packet::Ack(ack) => assert!(matches!(ack.reasons[..], [0x8F | 0x11, 0x11]), "{ack:?}"),
+        Packet::Disconnect(Disconnect { reason: 0x8F | 0x81, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+});

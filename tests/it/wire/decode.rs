@@ -33,10 +33,46 @@ pub fn decode(bytes: &[u8], version: Version) -> Result<Decoded, String> {
     if first & 0xF0 != first_byte::PUBLISH && first & 0x0F != flags_expected {
         return Err(format!("reserved flags of {first:#04x} [MQTT-2.1.3-1]"));
     }
+    if let Some(reason) = forbidden_reason(first & 0xF0, &packet, version) {
+        return Err(format!("Reason Code {reason:#04x} in {packet:?} [MQTT-3.2.2-8] and its like"));
+    }
     if !reader.bytes.is_empty() {
         return Err(format!("{} bytes after the end of {packet:?}", reader.bytes.len()));
     }
     Ok(Decoded::Packet(packet, start + length))
+}
+
+/// A Reason Code (or Return Code) that a Server may not send in the packet that starts with `first` (section 2.4).
+fn forbidden_reason(first: u8, packet: &Packet, version: Version) -> Option<u8> {
+    const CONNACK: &[u8] = &[
+        0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90, 0x95, 0x97, 0x99,
+        0x9A, 0x9B, 0x9C, 0x9D, 0x9F,
+    ];
+    const DISCONNECT: &[u8] = &[
+        0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97,
+        0x98, 0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
+    ];
+    const SUBACK: &[u8] = &[0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2];
+    let allowed: &[u8] = match first {
+        first_byte::CONNACK if version.is_v5() => CONNACK,
+        first_byte::CONNACK => &[0, 1, 2, 3, 4, 5],
+        first_byte::SUBACK if version.is_v5() => SUBACK,
+        first_byte::SUBACK => &[0, 1, 2, 0x80],
+        first_byte::PUBACK | first_byte::PUBREC => &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99],
+        0x60 | first_byte::PUBCOMP => &[0x00, 0x92],
+        first_byte::UNSUBACK => &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91],
+        first_byte::DISCONNECT => DISCONNECT,
+        first_byte::AUTH => &[0x00, 0x18],
+        _ => return None,
+    };
+    let reasons = match packet {
+        Packet::Connack(connack) => std::slice::from_ref(&connack.reason),
+        Packet::Ack(ack) => &ack.reasons,
+        Packet::Disconnect(disconnect) => std::slice::from_ref(&disconnect.reason),
+        Packet::Auth(auth) => std::slice::from_ref(&auth.reason),
+        _ => &[],
+    };
+    reasons.iter().copied().find(|reason| !allowed.contains(reason))
 }
 
 fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, String> {
