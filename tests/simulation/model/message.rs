@@ -29,9 +29,8 @@ pub struct Message {
 impl Message {
     /// The moments between which the broker may process it.
     pub fn interval(&self) -> (u64, u64) {
-        // A repeated QoS 2 PUBLISH is acknowledged at once, perhaps while the first one is still on its way.
-        let again = self.qos == 2 && self.sent.len() > 1;
-        let until = self.accepted.filter(|_| !again).unwrap_or(u64::MAX);
+        // What was sent again is acknowledged perhaps while the first one is still on its way between shards.
+        let until = self.accepted.filter(|_| self.sent.len() == 1).unwrap_or(u64::MAX);
         (self.sent.first().copied().unwrap_or(u64::MAX), until)
     }
 }
