@@ -324,3 +324,124 @@ impl Handler for Load {
         self.failure.get_or_insert((index, words));
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use ProtocolVersion::{V5, V311};
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::publisher::Pacing;
+    use crate::wire::PublishTemplate;
+
+    /// One thread's load of a closed loop with window 1; connection 0 subscribes, the last publishes.
+    fn load(line: &str, version: ProtocolVersion, qos: u8) -> Load {
+        let arguments = format!("myriad-bench {line}");
+        let (scenario, options) = Cli::try_parse_from(arguments.split(' ')).unwrap().command.parts();
+        let topology = Topology::new(scenario, &options, "t".into()).unwrap();
+        let template = PublishTemplate::new(version, &topology.topic(0), qos, 16, 0).unwrap();
+        let publisher =
+            Publisher::new(template, Pacing::Deliveries(topology.fan(0).into()), 0, topology.fan(0), qos, 1);
+        let subscribers: Vec<usize> = (0..topology.subscribers).collect();
+        let mut load = Load::new(version, &topology, &subscribers, vec![(0, publisher)]);
+        load.start(None, 0..u64::MAX);
+        load
+    }
+
+    /// What the publisher sends now.
+    fn compose(load: &mut Load) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let n = load.publishers[0].compose(&mut bytes, |_| 1);
+        load.counters.sent += n;
+        load.counters.expected += n * u64::from(load.publishers[0].fan());
+        load.publishers[0].queued = false;
+        load.ready.clear();
+        bytes
+    }
+
+    fn receive(load: &mut Load, index: usize, packet: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        load.frame(index, scanner::head(packet).unwrap(), &mut out);
+        out
+    }
+
+    #[test]
+    fn a_delivery_opens_the_closed_loop() {
+        let mut load = load("p2p --clients 1", V311, 0);
+        let message = compose(&mut load);
+        assert!(compose(&mut load).is_empty() && !message.is_empty());
+        assert!(receive(&mut load, 0, &message).is_empty());
+        assert_eq!(load.ready, [0]);
+        assert!(!compose(&mut load).is_empty());
+        assert_eq!((load.counters.sent, load.counters.delivered, load.counters.undelivered()), (2, 1, 1));
+        assert_eq!(load.latency.summary().map(|s| s.count), Some(1));
+    }
+
+    #[test]
+    fn a_duplicate_opens_nothing_and_is_counted() {
+        let mut load = load("p2p --clients 1", V311, 1);
+        let message = compose(&mut load);
+        assert_eq!(receive(&mut load, 0, &message), [0x40, 2, 0, 1]);
+        compose(&mut load);
+        assert_eq!(receive(&mut load, 0, &message), [0x40, 2, 0, 1]);
+        assert_eq!((load.counters.delivered, load.counters.stale), (2, 1));
+        assert!(load.ready.is_empty());
+    }
+
+    #[test]
+    fn mqtt_4_3_3_qos_2_takes_both_sides_through_all_steps() {
+        let mut load = load("p2p --clients 1", V5, 2);
+        let message = compose(&mut load);
+        assert_eq!(receive(&mut load, 0, &message), [0x50, 2, 0, 1]);
+        assert_eq!(receive(&mut load, 0, &[0x62, 2, 0, 1]), [0x70, 2, 0, 1]);
+        assert_eq!(receive(&mut load, 1, &[0x50, 2, 0, 1]), [0x62, 2, 0, 1]);
+        assert!(compose(&mut load).is_empty());
+        assert!(receive(&mut load, 1, &[0x70, 2, 0, 1]).is_empty());
+        assert_eq!(load.counters.accepted, 1);
+        assert!(!compose(&mut load).is_empty());
+    }
+
+    #[test]
+    fn a_refused_message_is_over() {
+        let mut load = load("p2p --clients 1", V5, 2);
+        let message = compose(&mut load);
+        receive(&mut load, 0, &message);
+        assert!(receive(&mut load, 1, &[0x50, 3, 0, 1, 0x97]).is_empty());
+        assert_eq!((load.counters.accepted, load.counters.refused), (0, 1));
+        assert!(!compose(&mut load).is_empty());
+    }
+
+    #[test]
+    fn deliveries_for_publishers_of_another_thread_become_credits() {
+        let mut one = load("fanout --clients 2", V311, 0);
+        let message = compose(&mut one);
+        let mut other = load("fanout --clients 2", V311, 0);
+        other.local = vec![ELSEWHERE];
+        receive(&mut other, 0, &message);
+        receive(&mut other, 1, &message);
+        let board = Board::new(Vec::new(), 1);
+        other.exchange_credits(&board, |_| 0);
+        assert!(one.ready.is_empty());
+        one.exchange_credits(&board, |_| 0);
+        assert_eq!(one.ready, [0]);
+        assert_eq!(board.take_credits(0), 0);
+    }
+
+    #[test]
+    fn messages_of_others_are_told_apart() {
+        let mut load = load("p2p --clients 1", V311, 0);
+        receive(&mut load, 0, b"0\x08\0\x01ahello");
+        assert_eq!((load.counters.delivered, load.counters.foreign, load.counters.undelivered()), (1, 1, 0));
+    }
+
+    #[test]
+    fn the_last_words_of_the_broker_explain_a_close() {
+        let mut load = load("p2p --clients 1", V5, 0);
+        receive(&mut load, 1, &[0xe0, 1, 0x8e]);
+        load.closed(1, &io::ErrorKind::UnexpectedEof.into());
+        let (index, why) = load.failure.unwrap();
+        assert!(index == 1 && why.contains("0x8E"), "{why}");
+    }
+}

@@ -140,9 +140,13 @@ impl Clients {
         retain: bool,
         fx: &mut E,
     ) {
-        let Some((_, id, connection)) = self.connected(index) else {
-            return self.deliver_qos0_offline(index, publication, terms, retain);
+        let Some((session, id, connection)) = self.connected(index) else {
+            return self.keep_qos0(index, publication, terms, retain);
         };
+        if session.outbound.as_ref().is_some_and(|outbound| outbound.mqueue.has_qos0()) {
+            // Kept ones of before wait for the window: this one must not overtake them [MQTT-4.6.0-6].
+            return self.keep_qos0(index, publication, terms, retain);
+        }
         let is_plain = terms.ids.is_empty()
             && !retain
             && connection.topic_alias_max == 0
@@ -180,7 +184,7 @@ impl Clients {
         self.write(id, &outgoing, fx);
     }
 
-    fn deliver_qos0_offline(
+    fn keep_qos0(
         &mut self,
         index: u32,
         publication: &mut Publication<'_>,
@@ -259,15 +263,8 @@ impl Clients {
         if fx.outbound_len(id) <= outbound_max {
             return true;
         }
-        self.choke(index, id, fx);
+        fx.want_drained(id);
         false
-    }
-
-    /// More output waits than may. If the socket has not refused any yet, the next turn looks again.
-    pub(super) fn choke<E: Effects>(&mut self, index: u32, id: ConnectionId, fx: &mut E) {
-        if !fx.will_drain(id) && !self.choked.contains(&index) {
-            self.choked.push(index);
-        }
     }
 
     /// Into the window and onto the wire. The caller has seen that there is room.

@@ -1,6 +1,5 @@
 //! How connections and sessions end: DISCONNECT, loss, takeover, expiry, drain; and what becomes of the Will.
 
-use std::sync::Arc;
 
 use super::effects::{Close, Effects};
 use super::receive::Flow;
@@ -23,6 +22,8 @@ pub(super) enum End {
     Takeover {
         /// The new connection did not ask for a clean start.
         goes_on: bool,
+        /// The new connection: what it publishes comes after the Will.
+        by: ConnectionId,
     },
     /// The node shuts down.
     Drain,
@@ -90,7 +91,7 @@ impl Broker {
             }
             End::Lost => session.will.take_if(|will| will.delay_s == 0 || !is_persistent),
             // The new connection comes before any delay is over [MQTT-3.1.3-9]: either now or never.
-            End::Takeover { goes_on } => {
+            End::Takeover { goes_on, .. } => {
                 session.will.take().filter(|will| will.delay_s == 0 || !goes_on || !is_persistent)
             }
         };
@@ -101,7 +102,8 @@ impl Broker {
             self.end_session(now, index, fx);
         }
         if let Some(will) = will {
-            self.publish_will(now, *will, fx);
+            let follower = if let End::Takeover { by, .. } = end { Some(by) } else { None };
+            self.publish_will(now, *will, follower, fx);
         }
     }
 
@@ -126,7 +128,7 @@ impl Broker {
         self.clients.give_up(&mut session);
         self.send_shared_news(now, fx);
         if let Some(will) = session.will.take() {
-            self.publish_will(now, *will, fx);
+            self.publish_will(now, *will, None, fx);
         }
     }
 
@@ -146,7 +148,13 @@ impl Broker {
     }
 
     /// Publishes a Will now: its Message Expiry Interval counts from here (3.1.3.2.4).
-    pub(super) fn publish_will<E: Effects>(&mut self, now: Timestamp, will: Will, fx: &mut E) {
+    pub(super) fn publish_will<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        will: Will,
+        follower: Option<ConnectionId>,
+        fx: &mut E,
+    ) {
         let message = match will.expiry_s {
             None => will.message,
             Some(seconds) => {
@@ -155,7 +163,7 @@ impl Broker {
                 Message::new(head, will.message.topic(), will.message.forwarded(), will.message.payload())
             }
         };
-        self.publish_own(now, Arc::clone(&message), fx);
+        self.publish_own(now, message, follower, fx);
     }
 
     /// Sends everyone away, within a budget a turn.

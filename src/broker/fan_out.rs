@@ -13,12 +13,14 @@ use super::effects::Effects;
 use super::message::{OperationId, ShardMessage};
 use super::operations::{Pending, Waiter};
 use super::publication::Publication;
+use super::route::Routed;
 use super::{Broker, FAN_OUT_BUDGET, WAITING_BUDGET};
 use crate::clock::Timestamp;
 use crate::interest::ShardId;
 use crate::packet::QoS;
 use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
-use crate::session::Message;
+use crate::connection::{OwedAck, OwedKind};
+use crate::session::{ConnectionId, Message};
 
 /// An unfinished fan-out.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub(super) enum Waiting {
     /// A message of another shard.
     FromShard(ShardId, ShardMessage),
     /// A message of the broker itself: a Will, `$SYS`.
-    Own(Arc<Message>),
+    Own(Arc<Message>, Option<ConnectionId>),
 }
 
 impl Broker {
@@ -88,7 +90,7 @@ impl Broker {
             }
             match self.waiting.pop_front() {
                 Some(Waiting::FromShard(from, message)) => self.shard_message_now(now, from, message, fx),
-                Some(Waiting::Own(message)) => self.publish_own_now(now, &message, fx),
+                Some(Waiting::Own(message, follower)) => self.publish_own_now(now, &message, follower, fx),
                 None => break,
             }
         }
@@ -165,18 +167,39 @@ impl Broker {
         None
     }
 
-    /// Publishes a message of the broker itself: a Will, `$SYS`. Never refused.
-    pub(super) fn publish_own<E: Effects>(&mut self, now: Timestamp, message: Arc<Message>, fx: &mut E) {
+    /// Publishes a message of the broker itself: a Will, `$SYS`. Never refused. What the connection `follower`
+    /// publishes to the same topic comes after it.
+    pub(super) fn publish_own<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        message: Arc<Message>,
+        follower: Option<ConnectionId>,
+        fx: &mut E,
+    ) {
         if self.is_busy() {
-            self.waiting.push_back(Waiting::Own(message));
+            self.waiting.push_back(Waiting::Own(message, follower));
         } else {
-            self.publish_own_now(now, &message, fx);
+            self.publish_own_now(now, &message, follower, fx);
         }
     }
 
-    fn publish_own_now<E: Effects>(&mut self, now: Timestamp, message: &Arc<Message>, fx: &mut E) {
+    fn publish_own_now<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        message: &Arc<Message>,
+        follower: Option<ConnectionId>,
+        fx: &mut E,
+    ) {
         let mut publication = Publication::of(message);
-        self.route(now, &mut publication, Waiter::Nobody, false, fx);
+        let routed = self.route(now, &mut publication, Waiter::Nobody, false, fx);
+        if let Routed::Pending { operation, relayed: Some(topic_hash) } = routed
+            && let Some(follower) = follower
+            && let Some(connection) = self.clients.connections.get_mut(follower)
+        {
+            let ack = OwedAck { kind: OwedKind::Nothing, relayed: Some(topic_hash), reason: None };
+            let number = connection.owed.get_or_insert_default().push(ack);
+            self.set_publisher(operation, follower, number);
+        }
     }
 }
 

@@ -164,6 +164,10 @@ impl Memberships {
         self.by_name.get(&(session, share)).copied()
     }
 
+    fn contains(&self, session: u32, share: &Arc<ShareName>) -> bool {
+        self.by_name.contains_key(&(session, Arc::clone(share)))
+    }
+
     fn insert(&mut self, session: u32, share: &Arc<ShareName>) -> u32 {
         let number = self.slab.insert(Membership { session, share: Arc::clone(share) });
         self.by_name.insert((session, Arc::clone(share)), number);
@@ -367,7 +371,9 @@ impl Broker {
         if credit {
             fx.release(from, 1);
         }
-        if self.clients.sessions.get(token.index).is_none_or(|session| session.serial != token.serial) {
+        let is_gone = self.clients.sessions.get(token.index).is_none_or(|session| session.serial != token.serial);
+        // Or it has left, and its SharedLeave is still on the way: nothing new after UNSUBSCRIBE [MQTT-3.10.4-2].
+        if is_gone || !self.memberships.contains(token.index, &share) {
             return self.send_control(from, ShardMessage::SharedReturn { share, message, operation }, fx);
         }
         let member = Member { shard: self.shard, token, options, subscription_id, inflight: 0 };

@@ -35,7 +35,7 @@ impl Broker {
                 expires_at: None,
                 publisher: SessionSerial::default(),
             };
-            self.publish_own(now, Message::new(head, &topic, &[], payload.as_bytes()), fx);
+            self.publish_own(now, Message::new(head, &topic, &[], payload.as_bytes()), None, fx);
         }
         fx.set_timer(Timer::Sys, now.plus_s(u64::from(config.sys.interval_s)));
     }

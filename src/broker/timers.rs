@@ -96,7 +96,7 @@ impl Broker {
         if session.will_at().is_some_and(|at| at <= now)
             && let Some(will) = session.will.take()
         {
-            self.publish_will(now, *will, fx);
+            self.publish_will(now, *will, None, fx);
         }
         self.want_session_end(index, fx);
     }

@@ -11,9 +11,7 @@ mod shard_set;
 mod slots;
 mod table;
 
-#[cfg(all(test, loom))]
-mod model;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 pub use local::LocalInterest;

@@ -252,7 +252,17 @@ mod tests {
     }
 
     #[test]
-    fn maximum_qos_2_is_a_protocol_error() {
+    fn maximum_qos_is_0_or_1_and_2_if_absent() {
+        for (bytes, wanted) in [
+            (&b"\x20\x05\0\0\x02\x24\0"[..], QoS::AtMostOnce),
+            (b"\x20\x05\0\0\x02\x24\x01", QoS::AtLeastOnce),
+            (b"\x20\x03\0\0\0", QoS::ExactlyOnce),
+        ] {
+            match read(ProtocolVersion::V5, bytes) {
+                Ok(Packet::ConnAck(connack)) => assert_eq!(connack.maximum_qos, wanted),
+                other => panic!("{other:?}"),
+            }
+        }
         let found = read(ProtocolVersion::V5, &[0x20, 5, 0, 0, 2, 0x24, 2]).unwrap_err();
         assert_eq!(found.reason_code(), ReasonCode::ProtocolError);
     }

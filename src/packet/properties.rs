@@ -359,11 +359,11 @@ pub fn encode_user_property(name: &str, value: &str, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::packet::{ErrorKind, ReasonCode};
 
-    const CARRIERS: [PropertyCarrier; 14] = [
+    pub(in crate::packet) const CARRIERS: [PropertyCarrier; 14] = [
         PropertyCarrier::Will,
         PropertyCarrier::Connect,
         PropertyCarrier::ConnAck,
@@ -381,7 +381,7 @@ mod tests {
     ];
 
     /// One property of that identifier, with a value that is right.
-    fn encoded(id: PropertyId) -> Vec<u8> {
+    pub(in crate::packet) fn encoded(id: PropertyId) -> Vec<u8> {
         let value: &[u8] = match id {
             PropertyId::MessageExpiryInterval
             | PropertyId::SessionExpiryInterval

@@ -49,11 +49,17 @@ pub(super) fn put_binary(out: &mut Vec<u8>, bytes: &[u8]) {
 /// A UTF-8 Encoded String; cut like [`put_binary`], at a character's beginning.
 #[inline]
 pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {
+    put_binary(out, text.as_bytes().get(..string_len(text)).unwrap_or_default());
+}
+
+/// Bytes of a text that [`put_string`] writes after its length.
+#[inline]
+pub(super) fn string_len(text: &str) -> usize {
     let mut end = text.len().min(usize::from(u16::MAX));
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    put_binary(out, text.as_bytes().get(..end).unwrap_or_default());
+    end
 }
 
 /// Appends what `body` writes, with the fixed header of that first byte before it. A packet beyond the

@@ -120,33 +120,35 @@ impl Trie {
     /// Appends the filters that match a Topic Name. The work is bounded by the nodes that match its beginnings: at
     /// most two a level for each node of the level before, and never more than there are nodes.
     pub(super) fn matching(&self, topic: &str, out: &mut Vec<FilterId>) {
-        let Some(first) = levels(topic).next() else { return };
-        let mut paths: SmallVec<[(u32, usize); 32]> = SmallVec::new();
-        // The part of the topic that is still to match, by its offset; past the end when none is left.
-        let rest = first.len() + 1;
-        if first.starts_with('$') {
-            // A filter that begins with a wildcard does not match a topic that begins with `$` [MQTT-4.7.2-1].
-            paths.extend(self.child(ROOT, first).map(|child| (child, rest)));
-        } else {
+        // Not `levels`, because slices of bytes split in a third of the time.
+        let mut rest = topic.as_bytes().split(|byte| *byte == b'/');
+        let Some(first) = rest.next() else { return };
+        // Nodes that match so far, each with the levels that are still to match.
+        let mut paths: SmallVec<[_; 8]> = SmallVec::new();
+        // A filter that begins with a wildcard does not match a topic that begins with `$` [MQTT-4.7.2-1].
+        if !first.starts_with(b"$") {
             out.extend(FilterId::some(self.root.multi));
-            paths.extend((self.root.plus != NONE).then_some((self.root.plus, rest)));
-            paths.extend(self.literal_child(&self.root, ROOT, first).map(|child| (child, rest)));
+            if self.root.plus != NONE {
+                paths.push((self.root.plus, rest.clone()));
+            }
+        }
+        if let Some(child) = self.literal_child(&self.root, ROOT, first) {
+            paths.push((child, rest));
         }
         while let Some((mut node, mut rest)) = paths.pop() {
             while let Some(links) = self.links(node) {
                 // The parent level too: `a/#` matches `a`.
                 out.extend(FilterId::some(links.multi));
-                let Some(level) = topic.get(rest..).and_then(|rest| levels(rest).next()) else {
+                let Some(level) = rest.next() else {
                     out.extend(FilterId::some(links.filter));
                     break;
                 };
-                rest += level.len() + 1;
                 match (self.literal_child(links, node, level), links.plus) {
                     (None, NONE) => break,
                     (None, plus) => node = plus,
                     (Some(child), NONE) => node = child,
                     (Some(child), plus) => {
-                        paths.push((plus, rest));
+                        paths.push((plus, rest.clone()));
                         node = child;
                     }
                 }
@@ -171,19 +173,17 @@ impl Trie {
         if level == "+" {
             (links.plus != NONE).then_some(links.plus)
         } else {
-            self.literal_child(links, node, level)
+            self.literal_child(links, node, level.as_bytes())
         }
     }
 
     #[inline]
-    fn literal_child(&self, links: &Links, node: u32, level: &str) -> Option<u32> {
+    fn literal_child(&self, links: &Links, node: u32, level: &[u8]) -> Option<u32> {
         if links.literals == 0 {
             return None;
         }
-        self.edges.find(self.hasher.hash_one((node, level.as_bytes())), |child| {
-            self.nodes
-                .get(child)
-                .is_some_and(|child| child.parent == node && child.level.as_bytes() == level.as_bytes())
+        self.edges.find(self.hasher.hash_one((node, level)), |child| {
+            self.nodes.get(child).is_some_and(|child| child.parent == node && child.level.as_bytes() == level)
         })
     }
 

@@ -5,29 +5,35 @@ use std::collections::VecDeque;
 
 use super::message::Delivery;
 use crate::clock::Timestamp;
+use crate::packet::QoS;
 
 /// Messages in order of arrival, bounded by the caller's limit.
 #[derive(Debug, Default)]
 pub struct Mqueue {
     queue: VecDeque<Delivery>,
+    /// Of them with QoS 0.
+    qos0: u32,
 }
 
 impl Mqueue {
     /// Appends; returns the oldest if there were `len_max` already.
     pub fn push(&mut self, delivery: Delivery, len_max: u32) -> Option<Delivery> {
-        let dropped = if self.queue.len() >= len_max.max(1) as usize { self.queue.pop_front() } else { None };
+        let dropped = if self.queue.len() >= len_max.max(1) as usize { self.pop() } else { None };
+        self.qos0 += u32::from(delivery.qos == QoS::AtMostOnce);
         self.queue.push_back(delivery);
         dropped
     }
 
-    /// Puts one back where it was taken from.
-    pub fn push_front(&mut self, delivery: Delivery) {
-        self.queue.push_front(delivery);
-    }
-
     /// The oldest.
     pub fn pop(&mut self) -> Option<Delivery> {
-        self.queue.pop_front()
+        let delivery = self.queue.pop_front()?;
+        self.qos0 -= u32::from(delivery.qos == QoS::AtMostOnce);
+        Some(delivery)
+    }
+
+    /// Whether messages of QoS 0 wait (kept while the client was away): later ones wait behind them.
+    pub fn has_qos0(&self) -> bool {
+        self.qos0 > 0
     }
 
     /// Messages waiting.
@@ -42,6 +48,7 @@ impl Mqueue {
 
     /// Takes all out, oldest first.
     pub fn drain(&mut self) -> impl Iterator<Item = Delivery> + '_ {
+        self.qos0 = 0;
         self.queue.drain(..)
     }
 
@@ -49,6 +56,7 @@ impl Mqueue {
     pub fn drop_expired(&mut self, now: Timestamp) -> usize {
         let before = self.queue.len();
         self.queue.retain(|delivery| !delivery.message.is_expired(now));
+        self.qos0 = self.queue.iter().filter(|delivery| delivery.qos == QoS::AtMostOnce).count() as u32;
         before - self.queue.len()
     }
 }
@@ -58,7 +66,6 @@ impl Mqueue {
 mod tests {
     use super::super::message::{Message, MessageHead, SessionSerial};
     use super::*;
-    use crate::packet::QoS;
 
     fn delivery(topic: &str, expires_at: Option<Timestamp>) -> Delivery {
         let head =

@@ -109,6 +109,12 @@ impl Effects for Port<'_> {
         turn + waiting
     }
 
+    fn want_drained(&mut self, connection: ConnectionId) {
+        if let Some(socket) = self.socket(connection) {
+            self.sockets[socket].drained_wanted = true;
+        }
+    }
+
     fn pause(&mut self, connection: ConnectionId) {
         if let Some(socket) = self.socket(connection) {
             self.sockets[socket].paused = true;

@@ -40,7 +40,7 @@ fn config(random: &mut Random) -> Config {
     config.session.queue_qos0 = random.percent(50);
     config.session.inflight_max = random.pick(&[1, 3, 100]);
     config.limits.receive_max = random.pick(&[1, 4, 100]);
-    config.limits.outbound_bytes = random.pick(&[200, 2_000, 1_000_000]); if std::env::var_os("BIG").is_some() { config.limits.outbound_bytes = 1_000_000; }
+    config.limits.outbound_bytes = random.pick(&[200, 2_000, 1_000_000]);
     config.limits.connect_timeout_s = 5;
     config.limits.subscriptions_expected = random.pick(&[1, 1_000]);
     config.sys.interval_s = random.pick(&[0, 10]);

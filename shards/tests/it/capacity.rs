@@ -64,33 +64,34 @@ fn total<S: Script>(shards: &Shards<Run<S>>, of: impl Fn(&shards::ShardStats) ->
 
 #[test]
 fn idle_connections_cost_no_cpu() {
-    let shards = start(shards::Config { connections_max: 8000, ..config(2) }, |_| crate::echo::Echo);
+    let threads = Arc::new(Mutex::new(Vec::new()));
+    let noted = threads.clone();
+    let config = shards::Config { connections_max: 8000, ..config(2) };
+    let shards = Shards::start(config, move |_, _: &mut Port<'_, crate::echo::Echo>| {
+        noted.lock().unwrap().push(std::fs::read_link("/proc/thread-self").unwrap());
+        Run(crate::echo::Echo)
+    })
+    .unwrap();
     let address = shards.addresses()[0];
     let streams: Vec<_> = (0..6000).map(|_| client(address)).collect();
     eventually("all accepted", || total(&shards, |s| &s.connections) == 6000);
     std::thread::sleep(Duration::from_millis(500));
-    let before = cpu_us();
+    let used = || threads.lock().unwrap().iter().map(|thread| cpu_us(thread)).sum::<u64>();
+    let before = used();
     std::thread::sleep(Duration::from_secs(4));
-    let used = cpu_us() - before;
-    // The client threads of this process sleep too. Two shards, 0.1 % of a core each, over 4 s: 8 ms.
+    let used = used() - before;
+    println!("{used} us in 4 s for two shards with 6,000 connections");
+    // 0.1 % of a core for each shard.
     assert!(used < 8_000, "{used} us in 4 s");
     assert!(total(&shards, |s| &s.parks) > 0);
     drop(streams);
     stop(shards);
 }
 
-/// CPU time of all threads of this process whose name begins with "shard", microseconds.
-fn cpu_us() -> u64 {
-    let mut sum = 0;
-    for task in std::fs::read_dir("/proc/self/task").unwrap() {
-        let path = task.unwrap().path();
-        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-        if name.starts_with("shard") {
-            let text = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
-            sum += text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0) / 1000;
-        }
-    }
-    sum
+/// CPU time of a thread, microseconds.
+fn cpu_us(thread: &std::path::Path) -> u64 {
+    let text = std::fs::read_to_string(std::path::Path::new("/proc").join(thread).join("schedstat")).unwrap();
+    text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap() / 1000
 }
 
 /// Pauses each connection when it says so, reads again after a while.
@@ -170,7 +171,7 @@ impl Script for Churn {
             }
             b'b' => {
                 // More than the socket takes, then gone while blocked.
-                io.output(id).resize(8_000_000, 0);
+                io.output(id).extend_from_slice(&[0; 8_000_000]);
                 io.set_timer(id.to_bits(), io.now_ms() + 20);
             }
             b'm' => {
@@ -250,10 +251,14 @@ fn churn(config: shards::Config, count: u64, threads: u64) {
             std::thread::sleep(Duration::from_millis(30));
         }
     }
-    eventually("all closed", || {
-        total(&shards, |s| &s.connections) == 0
-            && accepted.load(Ordering::Relaxed) == closed.load(Ordering::Relaxed)
-    });
+    let end = Instant::now() + Duration::from_secs(10);
+    while total(&shards, |s| &s.connections) > 0
+        || accepted.load(Ordering::Relaxed) > closed.load(Ordering::Relaxed)
+    {
+        let left = (accepted.load(Ordering::Relaxed), closed.load(Ordering::Relaxed));
+        assert!(Instant::now() < end, "(accepted, closed) {left:?}, {:?}", shards.stats());
+        std::thread::sleep(Duration::from_millis(10));
+    }
     println!("{} connections in {:?}", accepted.load(Ordering::Relaxed), begin.elapsed());
     // Every slot is usable again: echo over more connections than ever lived at once.
     let mut streams: Vec<_> = (0..500).map(|_| client(address)).collect();
@@ -265,17 +270,11 @@ fn churn(config: shards::Config, count: u64, threads: u64) {
 }
 
 #[test]
-fn churn_of_20_000_connections_leaves_nothing_behind() {
-    churn(config(2), 20_000, 16);
-}
-
-#[test]
 fn churn_over_several_small_rings() {
     churn(shards::Config { connections_max: 600, ring_slots_max: Some(250), ..config(2) }, 20_000, 16);
 }
 
 #[test]
-#[ignore = "about a minute"]
 fn churn_of_200_000_connections_leaves_nothing_behind() {
     churn(config(2), 200_000, 32);
 }

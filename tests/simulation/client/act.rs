@@ -152,6 +152,7 @@ impl Client {
             model.session_ended(session, stamp);
             self.forget_session();
         }
+        self.acks.clear();
         let pause = if world.random.percent(40) { 20 } else { 8_000 };
         self.phase = Phase::Away { until: world.now + world.random.within(0, pause) };
         self.silent = false;

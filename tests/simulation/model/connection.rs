@@ -187,7 +187,7 @@ impl Model {
                 will.unclear();
             } else if surely_left {
                 will.verdict = Verdict::Never;
-            } else if connection.leave == Some(Leave::Normal) || !answered {
+            } else if connection.leave == Some(Leave::Normal) || !answered || connection.is_contested {
                 will.verdict = Verdict::May;
             } else {
                 will.connection_ended(ended.at, expiry_s, rival);

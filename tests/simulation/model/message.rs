@@ -29,7 +29,9 @@ pub struct Message {
 impl Message {
     /// The moments between which the broker may process it.
     pub fn interval(&self) -> (u64, u64) {
-        (self.sent.first().copied().unwrap_or(u64::MAX), self.accepted.unwrap_or(u64::MAX))
+        // What was sent again is acknowledged perhaps while the first one is still on its way between shards.
+        let until = self.accepted.filter(|_| self.sent.len() == 1).unwrap_or(u64::MAX);
+        (self.sent.first().copied().unwrap_or(u64::MAX), until)
     }
 }
 

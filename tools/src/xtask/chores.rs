@@ -15,9 +15,9 @@ pub(crate) fn simulate(root: &Path, seeds: u64, from: u64) -> Result<()> {
     succeed(cargo)
 }
 
-/// Runs every target of `fuzz/fuzz_targets` for `seconds`.
+/// Runs every target of `fuzz/targets` for `seconds`.
 pub(crate) fn fuzz(root: &Path, seconds: u32) -> Result<()> {
-    let folder = root.join("fuzz/fuzz_targets");
+    let folder = root.join("fuzz/targets");
     let mut targets = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("there is no {}", folder.display()))? {
         let path = entry?.path();

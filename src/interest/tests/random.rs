@@ -1,8 +1,9 @@
 //! The interest table against plain sets of filters, under a seeded generator.
 
-use super::*;
+use crate::interest::*;
 use crate::topic::matches;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 struct Random(u64);
 

@@ -1,9 +1,10 @@
 //! The loom model of the interest table: every interleaving of its atomic steps, and every value that the memory
-//! model allows a load to return. `RUSTFLAGS="--cfg loom" cargo test -p myriad --lib interest::model`
+//! model allows a load to return. `RUSTFLAGS="--cfg loom" cargo test -p myriad --lib interest::tests::model`
 
-use super::*;
+use crate::interest::*;
 use loom::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use loom::thread;
+use std::sync::Arc;
 
 /// Stands for the way of a SUBACK or PUBACK through kernel and network. Relaxed, which is weaker than any of it: the
 /// table must need no more order than its own fences and the load that saw the flag.

@@ -1,0 +1,6 @@
+//! What the fuzz targets check, one module a property; `targets/` binds them to libFuzzer.
+//! A property that does not hold panics, which libFuzzer reports with the input.
+
+pub mod broker;
+pub mod codec;
+pub mod topics;

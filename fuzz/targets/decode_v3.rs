@@ -1,0 +1,6 @@
+//! The codec of MQTT 3.1.1: see `codec`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    myriad_fuzz::codec::check(myriad::packet::ProtocolVersion::V311, data);
+});
