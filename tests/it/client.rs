@@ -125,6 +125,12 @@ impl Client {
     /// The next PUBLISH, acknowledged as its QoS demands.
     pub fn recv_message(&mut self) -> Publish {
         let publish = self.recv_publish();
+        self.acknowledge(&publish);
+        publish
+    }
+
+    /// Acknowledges a PUBLISH as its QoS demands.
+    pub fn acknowledge(&mut self, publish: &Publish) {
         match publish.qos {
             1 => self.send(Ack::new(AckKind::Puback, publish.id)),
             2 => {
@@ -134,7 +140,6 @@ impl Client {
             }
             _ => {}
         }
-        publish
     }
 
     /// A message with this topic and payload has to be next; it is acknowledged.

@@ -10,6 +10,7 @@ mod order;
 mod properties;
 mod publish;
 mod queue;
+mod races;
 mod resume;
 mod retained;
 mod session;
