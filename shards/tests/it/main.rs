@@ -5,6 +5,7 @@ mod script;
 
 mod capacity;
 mod echo;
+mod ending;
 mod hand_over;
 mod mail;
 mod slow_reader;
