@@ -147,9 +147,10 @@ impl Model {
         let session = &self.sessions[reception.session];
         let shared = session.live(message).any(|s| s.share.is_some());
         let known = session.got.contains_key(&number);
-        // A repetition of a QoS 1 PUBLISH may be news to who subscribed in between.
-        let counts = message.sent.len() <= 1 || message.qos == 2 || session.is_owed(message);
-        if shared || known || !counts {
+        // A repetition of a QoS 1 PUBLISH may be news to who subscribed in between, or whose mqueue was full.
+        let lasting = session.is_owed(message) && self.queue_len_max >= 100;
+        let counts = message.sent.len() <= 1 || message.qos == 2 || lasting;
+        if shared || known || !counts || self.is_out_of_turn(number) {
             return Ok(());
         }
         let stream = (message.publisher, message.topic.clone(), message.qos, reception.publish.qos);
@@ -163,6 +164,12 @@ impl Model {
         })?;
         *last = key;
         Ok(())
+    }
+
+    /// A Will of a connection that the client had left before its answer came: nobody knows when the broker saw it.
+    fn is_out_of_turn(&self, number: MessageNumber) -> bool {
+        let of_will = |c: &&super::Connection| c.will.is_some_and(|will| will.message == number);
+        self.connections.iter().find(of_will).is_some_and(|c| c.connack.is_none() || c.is_contested)
     }
 
     /// No copy too many.
