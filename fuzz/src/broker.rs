@@ -24,6 +24,8 @@ struct World {
     paused: BTreeSet<ConnectionId>,
     closed: BTreeSet<ConnectionId>,
     timers: BTreeSet<(Timestamp, Timer)>,
+    /// Whose output the broker waits for.
+    drained_wanted: BTreeSet<ConnectionId>,
     /// Clients that do not read: their output stays.
     stuck: BTreeSet<ConnectionId>,
 }
@@ -37,6 +39,9 @@ impl Effects for World {
     }
     fn outbound_len(&mut self, connection: ConnectionId) -> usize {
         self.output.get(&connection).map_or(0, Vec::len)
+    }
+    fn want_drained(&mut self, connection: ConnectionId) {
+        self.drained_wanted.insert(connection);
     }
     fn pause(&mut self, connection: ConnectionId) {
         self.paused.insert(connection);
@@ -191,7 +196,14 @@ impl Script {
                 self.world.output.remove(&connection);
                 self.world.paused.remove(&connection);
             }
-            if !self.broker.has_work() {
+            let wanted = std::mem::take(&mut self.world.drained_wanted);
+            let (stay, left): (BTreeSet<_>, BTreeSet<_>) =
+                wanted.into_iter().partition(|connection| self.world.stuck.contains(connection));
+            self.world.drained_wanted = stay;
+            for connection in &left {
+                self.handle(Input::Drained { connection: *connection });
+            }
+            if left.is_empty() && !self.broker.has_work() {
                 return;
             }
         }

@@ -96,7 +96,8 @@ pub trait Application: Sized + 'static {
     /// Bytes came in. `bytes` is never empty and lives only for this call.
     fn received(&mut self, io: &mut Io<'_, Self>, connection: ConnectionId, bytes: &[u8]);
 
-    /// Output that once did not fit into the socket has all left.
+    /// All output has left, after it once did not fit into the socket or [`Io::want_drained`] asked for this.
+    /// Output that the socket takes at once is not told otherwise.
     fn drained(&mut self, io: &mut Io<'_, Self>, connection: ConnectionId);
 
     /// The connection is gone. Called exactly once for each connection that was accepted here or handed over

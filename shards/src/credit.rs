@@ -2,9 +2,9 @@
 //! and whether the sender waits for one. Modelled with loom (`loom_models.rs`).
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Shared by the two shards of a pair; on a cache line of its own.
 #[repr(align(64))]
@@ -22,12 +22,13 @@ impl Credit {
     }
 
     /// Receiver: gives `n` back. `true`: the sender waits and has to be told.
+    ///
+    /// As with the bell, every change of `starved` is a read-modify-write: either this one comes after the
+    /// sender's and sees that it waits, or the sender's comes after this one and then sees what was given.
     #[must_use]
     pub(crate) fn release(&self, n: u32) -> bool {
-        let released = self.released.load(Ordering::Relaxed).wrapping_add(n);
-        self.released.store(released, Ordering::Release);
-        fence(Ordering::SeqCst);
-        self.starved.load(Ordering::Relaxed) && self.starved.swap(false, Ordering::AcqRel)
+        self.released.fetch_add(n, Ordering::AcqRel);
+        self.starved.swap(false, Ordering::AcqRel)
     }
 
     /// Sender: all that was given back so far.
@@ -38,13 +39,12 @@ impl Credit {
     /// Sender: found no credit. Says that it waits and looks once more; returns what was given back. When
     /// that is still not enough, the next [`Credit::release`] tells.
     pub(crate) fn starve(&self) -> u32 {
-        self.starved.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.starved.swap(true, Ordering::AcqRel);
         self.released.load(Ordering::Acquire)
     }
 
     /// Sender: does not wait any more.
     pub(crate) fn fed(&self) {
-        self.starved.store(false, Ordering::Relaxed);
+        self.starved.swap(false, Ordering::AcqRel);
     }
 }

@@ -53,9 +53,11 @@ impl<A: Application> Io<'_, A> {
         self.core.net.outbound_len(connection)
     }
 
-    /// Whether the socket has refused some of the output: `drained` will be called when it has taken all.
-    pub fn is_blocked(&mut self, connection: ConnectionId) -> bool {
-        self.core.net.is_blocked(connection)
+    /// Asks for `drained` once everything queued has left, also if the socket takes it at once (of which
+    /// nothing is told otherwise): for a source that goes on as the reader keeps up. `false`: nothing is
+    /// queued, `drained` will not come.
+    pub fn want_drained(&mut self, connection: ConnectionId) -> bool {
+        self.core.net.want_drained(connection)
     }
 
     /// Stops reading: no `received` until [`Io::resume`]. A reset is still noticed; an end (FIN) only after

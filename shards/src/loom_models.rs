@@ -1,7 +1,7 @@
 //! Loom models of the two lock-free protocols: no wake-up is lost, no credit is lost. The eventfd is a
 //! `Notify` (a write is remembered until it is read); a lost wake-up is a deadlock, which loom reports.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p shards --lib loom_ --release`
+//! `RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off cargo test -p shards --lib --release loom_`
 
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Arc, Notify};

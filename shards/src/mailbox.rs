@@ -252,8 +252,12 @@ impl<M, H> Post<M, H> {
         self.doors.get(usize::from(to)).is_none_or(|door| door.gone.load(Ordering::Acquire))
     }
 
-    /// Takes one credit towards `to`.
+    /// Takes one credit towards `to`; a shard that has ended refuses nothing.
     pub(crate) fn reserve(&mut self, to: u16) -> bool {
+        self.take_credit(to) || (usize::from(to) < self.doors.len() && self.gone(to))
+    }
+
+    fn take_credit(&mut self, to: u16) -> bool {
         let Some(outlet) = self.outlets.get_mut(usize::from(to)) else { return false };
         if outlet.reserved.wrapping_sub(outlet.released) >= self.credits_max {
             outlet.released = outlet.credit.released();

@@ -73,8 +73,8 @@ pub(crate) struct Outbound {
     pub(crate) vectors: Option<Box<Vectors>>,
     pub(crate) result: i32,
     pub(crate) progress: Progress,
-    /// The socket was full at some time: `drained` is owed.
-    pub(crate) was_blocked: bool,
+    /// The socket was full at some time, or the application asked: `drained` is owed.
+    pub(crate) drain_owed: bool,
     /// The connection is gone; freed when the send under way has been consumed.
     pub(crate) orphan: bool,
     next: u32,
@@ -100,7 +100,7 @@ impl Outbound {
         self.sending = 0;
         self.result = NO_RESULT;
         self.progress = Progress::Idle;
-        self.was_blocked = false;
+        self.drain_owed = false;
         self.orphan = false;
         self.next = NONE;
     }

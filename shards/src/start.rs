@@ -1,4 +1,8 @@
 //! Starting and ending all shards, and the way in from other threads.
+//!
+//! Pitfall 5: hand-overs name rings, and glommio wakes executors, by descriptor number. All rings and eventfds
+//! exist before any shard runs, and no thread of ours leaves the shared table (`unshare(CLONE_FILES)`); who
+//! wants many descriptors raises RLIMIT_NOFILE, or lets a shard have several rings.
 
 use std::io;
 use std::net::SocketAddr;

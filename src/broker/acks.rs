@@ -104,15 +104,6 @@ impl Broker {
         self.clients.pump(now, index, fx);
     }
 
-    /// The output of the last turn has been offered to the sockets.
-    pub(super) fn continue_choked<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
-        for index in std::mem::take(&mut self.clients.choked) {
-            if let Some(id) = self.clients.sessions.get(index).and_then(|session| session.connection) {
-                self.pump(now, id, fx);
-            }
-        }
-    }
-
     pub(super) fn drained<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
         self.pump(now, id, fx);
     }

@@ -36,9 +36,6 @@ pub(super) struct Clients {
     pub(super) encoded: Encoded,
     /// Collected while sessions change, sent by the caller.
     pub(super) shared_news: Vec<SharedNews>,
-    /// Sessions to be pumped in the next turn: this turn's output was more than may wait, but it may all fit into
-    /// the socket, and then nothing else would tell.
-    pub(super) choked: Vec<u32>,
     by_client_id: KeyTable,
     hasher: RandomState,
     next_serial: u64,
@@ -53,7 +50,6 @@ impl Clients {
             metrics,
             encoded: Encoded::default(),
             shared_news: Vec::new(),
-            choked: Vec::new(),
             by_client_id: KeyTable::new(),
             hasher: RandomState::with_seeds(seed, 3, 5, 7),
             next_serial: (u64::from(shard.0) << 48) | 1,

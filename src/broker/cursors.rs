@@ -156,7 +156,7 @@ impl Broker {
             let has_room = if delivery_qos(message.head().qos, granted, upgrade) == QoS::AtMostOnce {
                 let has_room = fx.outbound_len(id) <= self.clients.config.limits.outbound_bytes as usize;
                 if !has_room {
-                    self.clients.choke(index, id, fx);
+                    fx.want_drained(id);
                 }
                 has_room
             } else {

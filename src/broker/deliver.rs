@@ -263,15 +263,8 @@ impl Clients {
         if fx.outbound_len(id) <= outbound_max {
             return true;
         }
-        self.choke(index, id, fx);
+        fx.want_drained(id);
         false
-    }
-
-    /// More output waits than may. If the socket has not refused any yet, the next turn looks again.
-    pub(super) fn choke<E: Effects>(&mut self, index: u32, id: ConnectionId, fx: &mut E) {
-        if !fx.will_drain(id) && !self.choked.contains(&index) {
-            self.choked.push(index);
-        }
     }
 
     /// Into the window and onto the wire. The caller has seen that there is room.

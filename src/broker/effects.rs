@@ -56,7 +56,7 @@ pub enum Input<'a> {
         /// Any part of the stream.
         bytes: &'a [u8],
     },
-    /// Output that had to wait for the client has all left.
+    /// Output that had to wait for the client, or that `Effects::want_drained` asked for, has all left.
     Drained {
         /// Whose.
         connection: ConnectionId,
@@ -145,10 +145,8 @@ pub trait Effects {
     fn output_shared(&mut self, connection: ConnectionId, bytes: Bytes);
     /// Bytes that the client has not taken yet, this turn's included.
     fn outbound_len(&mut self, connection: ConnectionId) -> usize;
-    /// Whether `Input::Drained` will come for it: some of its output did not fit into the socket.
-    fn will_drain(&mut self, connection: ConnectionId) -> bool {
-        self.outbound_len(connection) > 0
-    }
+    /// Asks for `Input::Drained` once all output of the connection has left, also if the socket takes it at once.
+    fn want_drained(&mut self, connection: ConnectionId);
     /// Stop reading. `Received` may not come for it until `resume`.
     fn pause(&mut self, connection: ConnectionId);
     /// Go on reading.

@@ -194,7 +194,6 @@ impl Broker {
             || !self.waiting.is_empty()
             || !self.ready_cursors.is_empty()
             || self.stalled_to_try > 0
-            || !self.clients.choked.is_empty()
             || self.draining.is_some_and(|_| !self.clients.connections.is_empty())
     }
 
@@ -231,9 +230,6 @@ impl Broker {
         }
         if !self.ready_cursors.is_empty() {
             self.continue_cursors(now, fx);
-        }
-        if !self.clients.choked.is_empty() {
-            self.continue_choked(now, fx);
         }
         if self.draining.is_some() {
             self.continue_drain(now, fx);

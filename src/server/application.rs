@@ -143,8 +143,9 @@ impl Effects for Machine<'_, '_> {
         self.io.outbound_len(theirs(connection))
     }
 
-    fn will_drain(&mut self, connection: ConnectionId) -> bool {
-        self.io.is_blocked(theirs(connection))
+    fn want_drained(&mut self, connection: ConnectionId) {
+        // False where nothing is queued: the broker asks only when much is.
+        let _ = self.io.want_drained(theirs(connection));
     }
 
     fn pause(&mut self, connection: ConnectionId) {

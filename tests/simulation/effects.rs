@@ -109,9 +109,10 @@ impl Effects for Port<'_> {
         turn + waiting
     }
 
-    fn will_drain(&mut self, connection: ConnectionId) -> bool {
-        let socket = self.socket(connection).map(|id| &self.sockets[id]);
-        socket.is_some_and(|socket| !socket.waiting.is_empty() || socket.drained_owed)
+    fn want_drained(&mut self, connection: ConnectionId) {
+        if let Some(socket) = self.socket(connection) {
+            self.sockets[socket].drained_wanted = true;
+        }
     }
 
     fn pause(&mut self, connection: ConnectionId) {

@@ -63,6 +63,8 @@ pub struct Socket {
     pub arrived: VecDeque<u8>,
     pub arrived_max: usize,
     pub drained_owed: bool,
+    /// The broker has asked to be told when its output has left.
+    pub drained_wanted: bool,
     pub flush_until: u64,
     /// Once `arrived` is empty the client sees the end.
     pub broker_finished: bool,
@@ -87,6 +89,7 @@ impl Socket {
             arrived: VecDeque::new(),
             arrived_max,
             drained_owed: false,
+            drained_wanted: false,
             flush_until: 0,
             broker_finished: false,
             closed_ready_at: 0,

@@ -240,10 +240,10 @@ impl World {
 
     fn append(&mut self, id: SocketId, bytes: Vec<u8>) {
         let socket = &mut self.sockets[id];
-        // What leaves at once is no news to the broker: `Drained` is owed only for what had to wait.
-        let had_to_wait = !socket.waiting.is_empty();
+        // What leaves at once is no news to the broker: `Drained` is owed only for what had to wait, or if asked for.
+        let is_news = !socket.waiting.is_empty() || std::mem::take(&mut socket.drained_wanted);
         socket.waiting.extend(bytes);
-        socket.drained_owed |= socket.flow() && had_to_wait;
+        socket.drained_owed |= socket.flow() && is_news;
     }
 
     /// The brokers set their first timers.

@@ -94,6 +94,8 @@ pub(crate) struct Net {
     pub(crate) bell_rang: bool,
     /// The timeout in ring 0 has fired.
     pub(crate) timeout_fired: bool,
+    /// Something waits for the success of a send under way, which no completion tells: do not sleep on it.
+    prompt: bool,
 }
 
 impl Net {
@@ -135,6 +137,7 @@ impl Net {
             counts: Counts::default(),
             bell_rang: true,
             timeout_fired: false,
+            prompt: false,
         })
     }
 
@@ -159,14 +162,23 @@ impl Net {
     /// Sends are settled before anything else is looked at, so no callback ever sees one under way that the
     /// kernel has consumed.
     pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.prompt = false;
+        self.enter_others()?;
+        // What they brought must not wait for ring 0.
+        let timeout = timeout.filter(|_| self.completions.is_empty());
+        self.rings[0].enter(timeout)?;
+        self.sort(0);
+        Ok(())
+    }
+
+    /// The part of [`Net::enter`] that never waits.
+    pub(crate) fn enter_others(&mut self) -> io::Result<()> {
         for ring in 1..self.rings.len() {
             if self.rings[ring].has_work() {
                 self.rings[ring].enter(None)?;
                 self.sort(ring);
             }
         }
-        self.rings[0].enter(timeout)?;
-        self.sort(0);
         Ok(())
     }
 
@@ -214,6 +226,7 @@ impl Net {
             || !self.dirty.is_empty()
             || !self.readable.is_empty()
             || !self.moving.is_empty()
+            || self.prompt
     }
 
     /// When the sockets want to be looked at without any completion.

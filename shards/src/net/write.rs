@@ -74,11 +74,14 @@ impl Net {
         }
     }
 
-    /// Whether the socket has refused some of the output, so that `drained` will come.
-    pub(crate) fn is_blocked(&mut self, id: ConnectionId) -> bool {
-        match self.table.find(id).map(|c| c.output) {
+    /// Owes `drained` once everything has left. `false`: nothing is pending.
+    pub(crate) fn want_drained(&mut self, id: ConnectionId) -> bool {
+        match self.table.open(id).map(|c| c.output) {
             None | Some(NONE) => false,
-            Some(index) => self.outbounds[index].was_blocked,
+            Some(index) => {
+                self.outbounds[index].drain_owed = true;
+                true
+            }
         }
     }
 
@@ -109,6 +112,9 @@ impl Net {
         let entry = send_entry(outbound, &mut self.vectors, slot)
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(Operation::Send.on(generation, slot));
+        let all = outbound.sending == outbound.queued;
+        self.prompt |= !all || outbound.drain_owed;
+        self.prompt |= self.table.slot(connection).is_some_and(|c| c.state == State::Flushing);
         let ring = &mut self.rings[ring];
         // SAFETY: the segments and vectors stay in the output, untouched, until `settle` sees the entry
         // consumed; new bytes go to the tail, which is not part of the send.
@@ -163,7 +169,7 @@ impl Net {
         outbound.advance(sent, &mut self.pool);
         if outbound.result != NO_RESULT {
             outbound.progress = Progress::Blocked;
-            outbound.was_blocked = true;
+            outbound.drain_owed = true;
             self.counts.short_sends += 1;
             self.blocked(id);
         } else if outbound.len() > 0 {
@@ -206,12 +212,12 @@ impl Net {
     fn output_empty(&mut self, index: u32) {
         let outbound = &self.outbounds[index];
         let id = ConnectionId { index: outbound.connection, generation: outbound.generation };
-        let was_blocked = outbound.was_blocked;
+        let drain_owed = outbound.drain_owed;
         self.free_output(index);
         let Some(connection) = self.table.find(id) else { return };
         connection.output = NONE;
         match connection.state {
-            State::Open if was_blocked => self.events.push_back(Event::Drained(id)),
+            State::Open if drain_owed => self.events.push_back(Event::Drained(id)),
             State::Flushing if connection.has(flag::PEER_CLOSED) => self.begin_close(id, Closed::Peer, false),
             State::Flushing => self.begin_close(id, Closed::Local, true),
             _ => {}

@@ -1,5 +1,6 @@
 //! The loop of a shard: turns while there is work, waits in the data ring while there is traffic, sleeps in
-//! glommio when there is none.
+//! glommio when there is none. Connections and timers are no tasks and no futures: no waker of glommio is ever
+//! cloned for them (pitfall 6, its counter overflows at 32,768), and none is used between shards.
 
 use std::os::fd::FromRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -144,7 +145,8 @@ impl Sleeper {
         let wait = due.map_or(CYCLE, |due| due.min(CYCLE));
         let net = &mut shard.core.net;
         let door = shard.core.post.door();
-        if wait.is_zero() || !door.bell.prepare(ASLEEP) {
+        net.enter_others()?;
+        if wait.is_zero() || !net.completions.is_empty() || !door.bell.prepare(ASLEEP) {
             self.empty_waits = 0;
             return net.enter(None);
         }

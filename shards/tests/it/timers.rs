@@ -33,7 +33,7 @@ fn never_early_and_soon_after() {
     for _ in 0..201 {
         let (at, now) = firings.recv_timeout(Duration::from_secs(10)).expect("a timer is missing");
         assert!(now >= at, "{} ms early", at - now);
-        assert!(now < at + 300, "{} ms late", now - at);
+        assert!(now < at + 1000, "{} ms late", now - at);
     }
     assert!(firings.try_recv().is_err());
     stop(shards);
