@@ -9,6 +9,7 @@ use myriad::clock::Timestamp;
 use myriad::interest::ShardId;
 use myriad::session::ConnectionId;
 
+use crate::defect::Saboteur;
 use crate::link::{Link, Mail};
 use crate::random::Random;
 use crate::socket::{Place, Socket, SocketId};
@@ -26,8 +27,6 @@ pub struct ShardState {
     pub timers: BTreeSet<(u64, Timer)>,
     /// Hand-overs that came back: when, which.
     pub failed: Vec<(u64, SocketId, HandOver)>,
-    /// `CreditsAvailable` is owed.
-    pub credits_owed: bool,
     /// Output of this turn.
     pub output: BTreeMap<ConnectionId, Vec<u8>>,
     pub scrap: Vec<u8>,
@@ -44,6 +43,7 @@ pub struct Port<'w> {
     pub links: &'w mut [Vec<Link>],
     pub random: &'w mut Random,
     pub trace: &'w mut Trace,
+    pub saboteur: &'w mut Saboteur,
     pub delays: Delays,
     /// Closed in this call.
     pub closed: Vec<(SocketId, Close)>,
@@ -211,6 +211,9 @@ impl Effects for Port<'_> {
         if link.on_loan < n {
             let loan = link.on_loan;
             return self.breach("boundary-credits", format!("shard {me} releases {n} of {loan} credits of {from}"));
+        }
+        if self.saboteur.keeps_credit() {
+            return;
         }
         link.on_loan -= n;
         let at = link.returning.back().map_or(at, |last| last.0.max(at));

@@ -3,11 +3,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use myriad::broker::{Broker, Close, Input, Origin, Timer};
+use myriad::broker::{Broker, Close, Input, Origin, ShardMessage, Timer};
 use myriad::clock::Timestamp;
 use myriad::interest::ShardId;
 use myriad::session::ConnectionId;
 
+use crate::defect::{Fate, Saboteur};
 use crate::effects::{Delays, Port, ShardState};
 use crate::link::{Link, Mail};
 use crate::random::Random;
@@ -38,6 +39,7 @@ pub struct World {
     pub weather: Weather,
     pub random: Random,
     pub trace: Trace,
+    pub saboteur: Saboteur,
     /// Sockets whose broker's end is over since last asked.
     pub ended: Vec<SocketId>,
 }
@@ -76,6 +78,7 @@ impl World {
             weather,
             random,
             trace,
+            saboteur: Saboteur::new(None, 0),
             ended: Vec::new(),
         }
     }
@@ -264,6 +267,7 @@ impl World {
             links: &mut self.links,
             random: &mut self.random,
             trace: &mut self.trace,
+            saboteur: &mut self.saboteur,
             delays: self.weather.delays,
             closed: Vec::new(),
             violation: None,
@@ -310,6 +314,9 @@ impl World {
             }
             Candidate::Timer(when, timer) => {
                 self.states[at].timers.remove(&(when, timer));
+                if self.saboteur.stops(timer) {
+                    return Ok(());
+                }
                 self.input(at, Input::Timer(timer))
             }
             Candidate::HandOverFailed(index) => {
@@ -399,7 +406,6 @@ impl World {
             stamp,
             by_broker,
             all_fed,
-            paused: socket.paused,
         });
         self.ended.push(id);
     }
@@ -407,12 +413,13 @@ impl World {
     fn mail(&mut self, at: usize, from: usize) -> Check {
         let delay = Delays::some(&mut self.random, self.weather.delays.mail_max);
         let link = &mut self.links[from][at];
+        if link.queue.len() > 1 && self.saboteur.overtakes() {
+            link.queue.swap(0, 1);
+        }
         let Some(mail) = link.queue.pop_front() else { return Ok(()) };
         link.ready_at = self.now + delay;
         match mail {
-            Mail::Message(message) => {
-                self.input(at, Input::Message { from: ShardId(from as u16), message })
-            }
+            Mail::Message(message) => self.message(at, from, message),
             Mail::HandOver { socket, hand_over } => {
                 let Place::Moving { from, name, .. } = self.sockets[socket].place else {
                     return broken("simulator", format!("socket {socket} arrives and does not move"));
@@ -431,6 +438,24 @@ impl World {
                 let origin = hand_over.origin;
                 self.input(at, Input::HandedOver { connection, origin, hand_over })
             }
+        }
+    }
+
+    fn message(&mut self, at: usize, from: usize, message: ShardMessage) -> Check {
+        let sender = ShardId(from as u16);
+        match self.saboteur.mail(message) {
+            Fate::Arrives(message) => self.input(at, Input::Message { from: sender, message }),
+            Fate::ArrivesTwice(message, again) => {
+                self.input(at, Input::Message { from: sender, message })?;
+                self.input(at, Input::Message { from: sender, message: again })
+            }
+            Fate::Answered(answer, credit) => {
+                self.links[from][at].on_loan -= u32::from(credit);
+                self.links[from][at].credits += u32::from(credit);
+                self.links[at][from].queue.extend(answer.map(Mail::Message));
+                Ok(())
+            }
+            Fate::Vanishes => Ok(()),
         }
     }
 

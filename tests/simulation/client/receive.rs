@@ -21,6 +21,8 @@ impl Client {
             match next_packet(self.profile.version, &self.inbox[used..]) {
                 Ok(Some((packet, len))) => {
                     used += len;
+                    let in_use = self.order.last().map(|p| p.0);
+                    let Some(packet) = world.saboteur.heard(packet, in_use) else { continue };
                     if let Err(violation) = self.packet(world, model, mood, packet, len) {
                         break Err(violation);
                     }

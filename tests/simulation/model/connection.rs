@@ -48,6 +48,8 @@ pub struct Connection {
     /// What the session was before, for what CONNACK must say.
     pub before: Life,
     pub hand_over_failed: bool,
+    /// A later connection of the client ended it.
+    pub is_taken_over: bool,
 }
 
 /// When the broker's end was over.
@@ -179,6 +181,7 @@ impl Model {
     pub fn connection_ended(&mut self, socket: SocketId, ended: Ended) -> Check {
         let connection = &mut self.connections[socket];
         connection.ended = Some(Moment { at: ended.at, stamp: ended.stamp });
+        connection.is_taken_over = ended.by_broker && connection.rival;
         let surely_left = connection.leave == Some(Leave::Normal) && ended.by_broker && ended.all_fed && !connection.rival;
         let answered = connection.connack.is_some();
         let (expiry_s, rival) = (connection.expiry_s, connection.rival);
