@@ -11,3 +11,4 @@ mod mail;
 mod slow_reader;
 mod start;
 mod timers;
+mod torture;
