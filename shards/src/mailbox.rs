@@ -372,20 +372,27 @@ mod tests {
         (doors, exchange)
     }
 
-    fn parcel(token: u64) -> Control<u32, &'static str> {
+    fn parcel(token: u64) -> Letter<u32, &'static str> {
         let remote = "127.0.0.1:1".parse().unwrap();
         let accepted = Accepted { listener: 0, remote, over_capacity: false };
-        Control::HandOver(Parcel { token, accepted, unread: vec![1, 2], payload: "payload" })
+        Letter::HandOver(Parcel { token, accepted, unread: vec![1, 2], payload: "payload" })
+    }
+
+    fn message(letter: Letter<u32, &'static str>) -> u32 {
+        match letter {
+            Letter::Message(message) => message,
+            Letter::HandOver(_) => panic!("a parcel"),
+        }
     }
 
     #[test]
     fn a_parcel_is_withdrawn_wherever_it_waits() {
         let (_doors, mut mail) = exchange(2, 10);
-        for (place, opened) in [("batch", false), ("control", true)] {
+        for (place, opened) in [("batch", false), ("letters", true)] {
             let [sender, receiver] = &mut mail.posts[..] else { panic!() };
-            sender.send_control(1, Control::Message(1));
-            sender.send_control(1, parcel(7));
-            sender.send_control(1, Control::Message(2));
+            sender.send(1, Letter::Message(1));
+            sender.send(1, parcel(7));
+            sender.send(1, Letter::Message(2));
             assert!(sender.flush());
             let inlet = &mut receiver.inlets[0];
             assert!(inlet.take().is_empty());
@@ -396,12 +403,7 @@ mod tests {
             let parcel = inlet.withdraw(7).expect(place);
             assert_eq!((parcel.payload, &parcel.unread[..]), ("payload", &[1, 2][..]));
             assert!(inlet.open());
-            let rest: Vec<u32> = std::mem::take(&mut inlet.control)
-                .map(|control| match control {
-                    Control::Message(message) => message,
-                    Control::HandOver(_) => panic!("still there"),
-                })
-                .collect();
+            let rest: Vec<u32> = std::mem::take(&mut inlet.letters).map(message).collect();
             assert_eq!(rest, [1, 2], "{place}");
             inlet.waiting = Some(parcel);
             assert!(inlet.withdraw(7).is_some() && inlet.waiting.is_none());
@@ -414,7 +416,7 @@ mod tests {
         let [sender, receiver] = &mut mail.posts[..] else { panic!() };
         let mut kept = 0;
         for number in 0..3 * BATCHES as u32 {
-            sender.send(1, number);
+            sender.send(1, Letter::Message(number));
             kept += u32::from(!sender.flush());
         }
         assert_eq!(kept as usize, 2 * BATCHES);
@@ -422,7 +424,7 @@ mod tests {
         for _ in 0..2 {
             receiver.inlets[0].take();
             while receiver.inlets[0].open() {
-                got.extend(std::mem::take(&mut receiver.inlets[0].data));
+                got.extend(std::mem::take(&mut receiver.inlets[0].letters).map(message));
             }
             assert!(sender.flush());
         }
