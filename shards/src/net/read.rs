@@ -149,10 +149,11 @@ impl Net {
                     connection.set(flag::STASHED);
                     connection.set(flag::READABLE);
                 }
-                self.stash.insert(id, bytes);
+                self.stash.entry(id).or_default().extend_from_slice(&bytes);
             }
             State::Open if result == 0 => self.peer_closed(id),
-            State::Open if result == -libc::EAGAIN || result == -libc::EINTR => self.receive_again(id),
+            State::Open if result == -libc::EAGAIN => self.receive_again(id),
+            State::Open if result == -libc::EINTR => self.want_receive(id),
             State::Open => self.begin_close(id, cause(result), false),
             State::HandingOver if result > 0 => {
                 self.counts.bytes_in += bytes.len() as u64;
@@ -220,10 +221,12 @@ impl Net {
         self.stash.remove(&id).unwrap_or_default()
     }
 
-    /// Puts bytes back that must not be delivered now.
-    pub(crate) fn restash(&mut self, id: ConnectionId, bytes: Vec<u8>) {
+    /// Puts bytes back that must not be delivered now, before those that have been put there since.
+    pub(crate) fn restash(&mut self, id: ConnectionId, mut bytes: Vec<u8>) {
         if let Some(connection) = self.table.open(id) {
             connection.set(flag::STASHED);
+            let later = self.stash.remove(&id).unwrap_or_default();
+            bytes.extend_from_slice(&later);
             self.stash.insert(id, bytes);
         }
     }
