@@ -218,11 +218,9 @@ impl<A: Application> Shard<A> {
                 self.application.received(&mut Io { core }, id, bytes);
                 self.core.net.receive_done(id, buffer, more);
             }
-            Event::Unstashed(id, bytes) => {
-                if core.net.reads(id) {
+            Event::Unstash(id) => {
+                if let Some(bytes) = core.net.take_stash(id) {
                     self.application.received(&mut Io { core }, id, &bytes);
-                } else {
-                    core.net.restash(id, bytes);
                 }
             }
             Event::Drained(id) => {

@@ -15,6 +15,8 @@ enum What {
     HandOver,
     Pause,
     PauseForTheTurn,
+    /// Resumes it and gives it away at once; shard 1 gives it back at once.
+    PauseThenHandOver,
 }
 
 struct Meddler {
@@ -40,15 +42,18 @@ impl Script for Meddler {
                     io.pause(other);
                     io.set_timer(other.to_bits(), io.now_ms() + 200);
                 }
-                What::PauseForTheTurn => {
+                What::PauseForTheTurn | What::PauseThenHandOver => {
                     io.pause(other);
                     self.resume = Some(other);
                 }
             }
         }
     }
-    fn handed_over(&mut self, io: &mut Port<'_, Self>, _id: ConnectionId, _: Accepted, word: Vec<u8>) {
+    fn handed_over(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, _: Accepted, word: Vec<u8>) {
         self.log.send(format!("{} {}", io.shard().0, String::from_utf8(word).unwrap())).unwrap();
+        if self.what == What::PauseThenHandOver && io.shard() == ShardId(1) {
+            io.hand_over(id, ShardId(0), b"back".to_vec());
+        }
     }
     fn timer(&mut self, io: &mut Port<'_, Self>, key: u64) {
         self.log.send("resume".into()).unwrap();
@@ -57,6 +62,9 @@ impl Script for Meddler {
     fn turn_end(&mut self, io: &mut Port<'_, Self>) -> bool {
         if let Some(id) = self.resume.take() {
             io.resume(id);
+            if self.what == What::PauseThenHandOver {
+                io.hand_over(id, ShardId(1), b"moved".to_vec());
+            }
         }
         false
     }
@@ -116,7 +124,7 @@ fn bytes_received_before_a_hand_over_by_another_follow_it() {
 #[test]
 fn bytes_received_before_a_pause_come_before_later_ones() {
     let second: String = (0..12_000).map(|n| format!("{n:05} ")).collect();
-    for what in [What::PauseForTheTurn, What::Pause, What::HandOver] {
+    for what in [What::PauseForTheTurn, What::Pause, What::HandOver, What::PauseThenHandOver] {
         let (told, end) = meddle(what, &second);
         let mut got = String::new();
         while got.len() < second.len() {
