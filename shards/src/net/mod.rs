@@ -46,8 +46,8 @@ pub(crate) enum Event {
         len: usize,
         more: bool,
     },
-    /// The connection is read again and these bytes had come before it was paused.
-    Unstashed(ConnectionId, Vec<u8>),
+    /// The connection is read again, and bytes of it were put aside.
+    Unstash(ConnectionId),
     Drained(ConnectionId),
     Closed(ConnectionId, Closed),
     /// A descriptor has come from another shard.

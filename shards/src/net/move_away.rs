@@ -78,16 +78,10 @@ impl Net {
             return false;
         };
         connection.state = State::Open;
-        let paused = connection.has(flag::PAUSED);
-        if paused {
-            connection.set(flag::READABLE);
-        }
+        connection.set(flag::READABLE);
         if !unread.is_empty() {
-            if paused {
-                self.restash(id, unread);
-            } else {
-                self.events.push_back(Event::Unstashed(id, unread));
-            }
+            self.put_aside(id, &unread);
+            self.events.push_back(Event::Unstash(id));
         }
         // A fresh poll speaks at once if something is readable.
         self.arm(id);
