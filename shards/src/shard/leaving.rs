@@ -7,7 +7,7 @@ use super::{Core, Shard};
 use crate::application::{Application, ConnectionId, ShardId};
 use crate::io::Io;
 use crate::mailbox::{Letter, Parcel, Urgent};
-use crate::net::Net;
+use crate::net::{Event, Net};
 
 /// A connection on its way out.
 pub(crate) struct Departure {
