@@ -95,7 +95,7 @@ impl Model {
             publish.qos == message.qos.min(s.qos_max())
                 || replaced.is_some_and(|r| publish.qos == message.qos.min(r.qos_max()))
         };
-        ensure(all().any(|s| fits(s)), "delivery-qos", || {
+        ensure(all().any(fits), "delivery-qos", || {
             format!("message {number} of QoS {} came with QoS {}", message.qos, publish.qos)
         })?;
         let known = publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id));
