@@ -124,6 +124,18 @@ impl<A: Application> Io<'_, A> {
         self.core.net.stop_accepting();
     }
 
+    /// CPU time that the shard's thread has used, microseconds; renewed about ten times a second.
+    #[must_use]
+    pub fn thread_cpu_us(&self) -> u64 {
+        self.core.net.counts.thread_cpu_us
+    }
+
+    /// Messages of other shards that wait for a later turn.
+    #[must_use]
+    pub fn mailbox_depth(&self) -> u64 {
+        self.core.net.counts.mailbox_depth
+    }
+
     /// Connections on this shard, closing ones included.
     #[must_use]
     pub fn connections(&self) -> u32 {

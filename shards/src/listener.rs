@@ -3,11 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::limits::Listener;
 use crate::start::StartError;
+
+/// How long a port that is in use may take to become free.
+const RELEASE_WAIT: Duration = Duration::from_secs(1);
 
 /// The sockets of one listener, one per shard.
 pub(crate) struct Bound {
@@ -29,15 +33,27 @@ fn socket(address: SocketAddr, share: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Checks that nobody listens on `address`, without SO_REUSEPORT: with it, a second process of the same user
+/// would silently share the port instead of being told. The kernel closes the listeners of a process that
+/// used io_uring a moment after its end, so a quick restart waits for that.
+fn wait_free(address: SocketAddr) -> io::Result<()> {
+    let end = Instant::now() + RELEASE_WAIT;
+    loop {
+        match socket(address, false) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(RELEASE_WAIT / 20);
+            }
+            result => return result.map(drop),
+        }
+    }
+}
+
 impl Bound {
     /// Binds `shards` sockets.
     pub(crate) fn new(listener: &Listener, shards: u16) -> Result<Self, StartError> {
         let wanted = listener.address;
         let refused = |error: io::Error| StartError::bind(wanted, error);
-        // Without SO_REUSEPORT first: with it, a second process of the same user would silently share the
-        // port instead of being told.
-        let probe = socket(wanted, false).map_err(refused)?;
-        drop(probe);
+        wait_free(wanted).map_err(refused)?;
         let mut address = wanted;
         let mut sockets = Vec::with_capacity(usize::from(shards));
         for _ in 0..shards {

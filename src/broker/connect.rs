@@ -285,6 +285,9 @@ fn refusal(connect: &Connect<'_>, config: &Config) -> Option<ReasonCode> {
     if topic::check_name(will.topic, &limits).is_err() {
         return Some(ReasonCode::TopicNameInvalid);
     }
+    if let Err(error) = will.check_payload_format() {
+        return Some(error.reason_code());
+    }
     if will.qos as u8 > config.mqtt.qos_max {
         return Some(ReasonCode::QoSNotSupported);
     }

@@ -1,6 +1,5 @@
 //! How connections and sessions end: DISCONNECT, loss, takeover, expiry, drain; and what becomes of the Will.
 
-
 use super::effects::{Close, Effects};
 use super::receive::Flow;
 use super::{Broker, DRAIN_BUDGET};

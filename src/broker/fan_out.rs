@@ -16,10 +16,10 @@ use super::publication::Publication;
 use super::route::Routed;
 use super::{Broker, FAN_OUT_BUDGET, WAITING_BUDGET};
 use crate::clock::Timestamp;
+use crate::connection::{OwedAck, OwedKind};
 use crate::interest::ShardId;
 use crate::packet::QoS;
 use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
-use crate::connection::{OwedAck, OwedKind};
 use crate::session::{ConnectionId, Message};
 
 /// An unfinished fan-out.

@@ -84,7 +84,8 @@ impl Group {
         random: u64,
     ) -> Option<Member> {
         let Self { members, next, sticky, places, .. } = self;
-        let list = if members[ONLINE].is_empty() { &mut members[OFFLINE] } else { &mut members[ONLINE] };
+        let is_online = !members[ONLINE].is_empty();
+        let list = &mut members[if is_online { ONLINE } else { OFFLINE }];
         let len = list.len();
         if len == 0 {
             return None;
@@ -102,10 +103,9 @@ impl Group {
                 compared.min_by_key(|at| list.get(*at).map_or(u32::MAX, |member| member.inflight))?
             }
             SharedStrategy::Sticky => {
-                let is_online = std::ptr::eq(list, list) && !list.is_empty();
                 let kept = sticky.and_then(|serial| places.get(&serial).copied());
                 match kept {
-                    Some((true, at)) if is_online => at.min(len - 1),
+                    Some((online, at)) if online == is_online => at.min(len - 1),
                     _ => random as usize % len,
                 }
             }
@@ -371,7 +371,8 @@ impl Broker {
         if credit {
             fx.release(from, 1);
         }
-        let is_gone = self.clients.sessions.get(token.index).is_none_or(|session| session.serial != token.serial);
+        let is_gone =
+            self.clients.sessions.get(token.index).is_none_or(|session| session.serial != token.serial);
         // Or it has left, and its SharedLeave is still on the way: nothing new after UNSUBSCRIBE [MQTT-3.10.4-2].
         if is_gone || !self.memberships.contains(token.index, &share) {
             return self.send_control(from, ShardMessage::SharedReturn { share, message, operation }, fx);

@@ -247,6 +247,8 @@ metrics! {
     needless_hops => Counter "metrics/shards/needless_hops",
     /// Publishers paused for want of credit.
     credit_waits => Counter "metrics/shards/credit_waits",
+    /// Messages of other shards that wait for a later turn.
+    mailbox_depth => Gauge "stats/shards/mailbox",
     /// Microseconds of CPU that the shard's thread used.
     cpu_us => Counter "metrics/shards/cpu_us",
 }

@@ -31,7 +31,7 @@ const SYSDESCR: &str = "Myriad MQTT Broker";
 type Share = (&'static str, fn(&Metrics) -> &Counter);
 
 /// What of a shard is shown by itself: what tells whether it carries more than its share.
-const SHARES: [Share; 11] = [
+const SHARES: [Share; 13] = [
     ("clients", |m| &m.clients),
     ("sessions", |m| &m.sessions),
     ("subscriptions", |m| &m.subscriptions),
@@ -41,6 +41,8 @@ const SHARES: [Share; 11] = [
     ("messages/received", |m| &m.messages_received),
     ("messages/sent", |m| &m.messages_sent),
     ("messages/dropped", |m| &m.messages_dropped),
+    ("mailbox", |m| &m.mailbox_depth),
+    ("needless_hops", |m| &m.needless_hops),
     ("credit_waits", |m| &m.credit_waits),
     ("cpu_us", |m| &m.cpu_us),
 ];

@@ -12,6 +12,7 @@ use crate::broker::{
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::ShardId;
+use crate::metrics::Metrics;
 use crate::session::ConnectionId;
 
 /// What shards and the main thread say to a shard.
@@ -29,6 +30,7 @@ pub(super) enum ServerMessage {
 #[derive(Debug)]
 pub(super) struct Application {
     broker: Broker,
+    metrics: Arc<Metrics>,
     is_exiting: bool,
 }
 
@@ -40,9 +42,10 @@ impl Application {
         shared: Arc<Shared>,
         io: &mut Io<'_, Self>,
     ) -> Self {
+        let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
         broker.start(Timestamp(io.now_ms()), &mut Machine { io });
-        Self { broker, is_exiting: false }
+        Self { broker, metrics, is_exiting: false }
     }
 
     #[inline]
@@ -115,6 +118,8 @@ impl shards::Application for Application {
 
     fn turn_end(&mut self, io: &mut Io<'_, Self>) -> bool {
         self.input(io, Input::TurnEnd);
+        self.metrics.cpu_us.set(io.thread_cpu_us());
+        self.metrics.mailbox_depth.set(io.mailbox_depth());
         if self.broker.is_drained() && !self.is_exiting {
             self.is_exiting = true;
             io.exit();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
 mod client;
+mod defect;
 mod effects;
 mod link;
 mod model;
@@ -18,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use defect::{DEFECTS, Defect, Saboteur};
 use model::Checked;
 use scenario::Scenario;
 use trace::{Trace, Violation};
@@ -32,8 +34,9 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// One run. A panic of a broker is a violation like any other.
-fn run(seed: u64, trace: bool) -> (Result<Checked, Violation>, Trace, u64) {
+fn run(seed: u64, trace: bool, defect: Option<Defect>) -> (Result<Checked, Violation>, Trace, u64) {
     let mut scenario = Scenario::new(seed, trace);
+    scenario.world.saboteur = Saboteur::new(defect, seed);
     let outcome = catch_unwind(AssertUnwindSafe(|| scenario.run())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
@@ -44,7 +47,7 @@ fn run(seed: u64, trace: bool) -> (Result<Checked, Violation>, Trace, u64) {
 
 /// Runs a failed seed again and tells what happened.
 fn report(seed: u64, first: &Violation) -> String {
-    let (again, trace, step) = run(seed, true);
+    let (again, trace, step) = run(seed, true, None);
     let same = again.as_ref().err() == Some(first);
     let lines = number("TRACE", LINES as u64) as usize;
     let story: Vec<&str> = trace.last(lines).map(String::as_str).collect();
@@ -74,7 +77,7 @@ fn every_seed_keeps_what_mqtt_promises() {
                     if seed >= start + seeds {
                         return;
                     }
-                    match run(seed, false).0 {
+                    match run(seed, false, None).0 {
                         Ok(counts) => checked.lock().unwrap().add(counts),
                         Err(violation) => failures.lock().unwrap().push((seed, violation)),
                     }
@@ -87,10 +90,46 @@ fn every_seed_keeps_what_mqtt_promises() {
     let checked = checked.into_inner().unwrap();
     println!("{seeds} seeds from {start}: {} failed; {checked:?}", failures.len());
     for (seed, violation) in &failures {
-        println!("  seed {seed}: {} ({})", violation.invariant, violation.detail.lines().next().unwrap_or_default());
+        println!(
+            "  seed {seed}: {} ({})",
+            violation.invariant,
+            violation.detail.lines().next().unwrap_or_default()
+        );
     }
     if let Some((seed, violation)) = failures.first() {
         panic!("{}", report(*seed, violation));
     }
-    assert!(seeds < SEEDS || checked.all_were_put_to_the_test(), "some promise was never tested: {checked:?}");
+    assert!(
+        seeds < SEEDS || checked.all_were_put_to_the_test(),
+        "some promise was never tested: {checked:?}"
+    );
+}
+
+/// Runs in which a defect may show.
+const TRIES: u64 = 60;
+
+#[test]
+fn every_defect_breaks_the_promise_that_it_should() {
+    let only = std::env::var("DEFECT").ok();
+    let mut unnoticed = Vec::new();
+    for (defect, expected) in DEFECTS {
+        if only.as_ref().is_some_and(|only| *only != format!("{defect:?}")) {
+            continue;
+        }
+        let mut broken = Vec::new();
+        for seed in 0..TRIES {
+            if let (Err(violation), ..) = run(seed, false, Some(defect)) {
+                broken.push(violation.invariant);
+                if expected.contains(&violation.invariant) {
+                    break;
+                }
+            }
+        }
+        let noticed = broken.last().is_some_and(|last| expected.contains(last));
+        println!("{defect:?}: {broken:?}");
+        if !noticed {
+            unnoticed.push(defect);
+        }
+    }
+    assert!(unnoticed.is_empty(), "not noticed: {unnoticed:?}");
 }

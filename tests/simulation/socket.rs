@@ -43,8 +43,6 @@ pub struct Ended {
     pub by_broker: bool,
     /// Every byte of the client had been handed to the broker.
     pub all_fed: bool,
-    /// The broker had taken over no byte that it had not looked at.
-    pub paused: bool,
 }
 
 /// A TCP connection.

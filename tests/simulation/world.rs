@@ -3,11 +3,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use myriad::broker::{Broker, Close, Input, Origin, Timer};
+use myriad::broker::{Broker, Close, Input, Origin, ShardMessage, Timer};
 use myriad::clock::Timestamp;
 use myriad::interest::ShardId;
 use myriad::session::ConnectionId;
 
+use crate::defect::{Fate, Saboteur};
 use crate::effects::{Delays, Port, ShardState};
 use crate::link::{Link, Mail};
 use crate::random::Random;
@@ -38,6 +39,7 @@ pub struct World {
     pub weather: Weather,
     pub random: Random,
     pub trace: Trace,
+    pub saboteur: Saboteur,
     /// Sockets whose broker's end is over since last asked.
     pub ended: Vec<SocketId>,
 }
@@ -76,6 +78,7 @@ impl World {
             weather,
             random,
             trace,
+            saboteur: Saboteur::new(None, 0),
             ended: Vec::new(),
         }
     }
@@ -165,7 +168,9 @@ impl World {
 
     fn socket_candidates(&self, at: usize, id: SocketId, socket: &Socket, found: &mut Vec<Candidate>) {
         match socket.place {
-            Place::Backlog(shard) if shard == at && self.states[at].accepting => found.push(Candidate::Accept(id)),
+            Place::Backlog(shard) if shard == at && self.states[at].accepting => {
+                found.push(Candidate::Accept(id))
+            }
             Place::At(shard, _) if shard == at => {
                 let over = matches!(socket.client_end, ClientEnd::Finished | ClientEnd::Reset)
                     && socket.closed_ready_at <= self.now;
@@ -196,7 +201,9 @@ impl World {
         let failed = self.states.iter().flat_map(|s| s.failed.iter().map(|f| f.0));
         let sockets = self.sockets.iter().filter_map(|s| match s.place {
             Place::At(..) if !s.up.is_empty() && !s.paused => Some(s.up_ready_at),
-            Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => Some(s.closed_ready_at),
+            Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => {
+                Some(s.closed_ready_at)
+            }
             Place::Flushing(..) => Some(s.flush_until),
             _ => None,
         });
@@ -264,6 +271,7 @@ impl World {
             links: &mut self.links,
             random: &mut self.random,
             trace: &mut self.trace,
+            saboteur: &mut self.saboteur,
             delays: self.weather.delays,
             closed: Vec::new(),
             violation: None,
@@ -276,9 +284,10 @@ impl World {
         if let Some(violation) = violation {
             return Err(violation);
         }
-        self.nodes[at]
-            .check_invariants()
-            .map_err(|detail| Violation { invariant: "broker-invariants", detail: format!("shard {at}: {detail}") })
+        self.nodes[at].check_invariants().map_err(|detail| Violation {
+            invariant: "broker-invariants",
+            detail: format!("shard {at}: {detail}"),
+        })
     }
 
     fn feed(&mut self, at: usize, candidate: Candidate) -> Check {
@@ -310,6 +319,9 @@ impl World {
             }
             Candidate::Timer(when, timer) => {
                 self.states[at].timers.remove(&(when, timer));
+                if self.saboteur.stops(timer) {
+                    return Ok(());
+                }
                 self.input(at, Input::Timer(timer))
             }
             Candidate::HandOverFailed(index) => {
@@ -394,25 +406,20 @@ impl World {
         let stamp = self.stamp();
         let socket = &mut self.sockets[id];
         let all_fed = socket.up.is_empty();
-        socket.ended.get_or_insert(Ended {
-            at: self.now,
-            stamp,
-            by_broker,
-            all_fed,
-            paused: socket.paused,
-        });
+        socket.ended.get_or_insert(Ended { at: self.now, stamp, by_broker, all_fed });
         self.ended.push(id);
     }
 
     fn mail(&mut self, at: usize, from: usize) -> Check {
         let delay = Delays::some(&mut self.random, self.weather.delays.mail_max);
         let link = &mut self.links[from][at];
+        if link.queue.len() > 1 && self.saboteur.overtakes() {
+            link.queue.swap(0, 1);
+        }
         let Some(mail) = link.queue.pop_front() else { return Ok(()) };
         link.ready_at = self.now + delay;
         match mail {
-            Mail::Message(message) => {
-                self.input(at, Input::Message { from: ShardId(from as u16), message })
-            }
+            Mail::Message(message) => self.message(at, from, message),
             Mail::HandOver { socket, hand_over } => {
                 let Place::Moving { from, name, .. } = self.sockets[socket].place else {
                     return broken("simulator", format!("socket {socket} arrives and does not move"));
@@ -431,6 +438,24 @@ impl World {
                 let origin = hand_over.origin;
                 self.input(at, Input::HandedOver { connection, origin, hand_over })
             }
+        }
+    }
+
+    fn message(&mut self, at: usize, from: usize, message: ShardMessage) -> Check {
+        let sender = ShardId(from as u16);
+        match self.saboteur.mail(message) {
+            Fate::Arrives(message) => self.input(at, Input::Message { from: sender, message }),
+            Fate::ArrivesTwice(message, again) => {
+                self.input(at, Input::Message { from: sender, message })?;
+                self.input(at, Input::Message { from: sender, message: again })
+            }
+            Fate::Answered(answer, credit) => {
+                self.links[from][at].on_loan -= u32::from(credit);
+                self.links[from][at].credits += u32::from(credit);
+                self.links[at][from].queue.extend(answer.map(Mail::Message));
+                Ok(())
+            }
+            Fate::Vanishes => Ok(()),
         }
     }
 
@@ -472,14 +497,24 @@ impl World {
             for (to, link) in links.iter().enumerate().filter(|(_, l)| !l.is_settled()) {
                 lines.push(format!(
                     "{from} → {to}: {} queued, {} credits of {}, {} reserved, {} on loan, starved {}",
-                    link.queue.len(), link.credits, link.limit, link.reserved, link.on_loan, link.starved
+                    link.queue.len(),
+                    link.credits,
+                    link.limit,
+                    link.reserved,
+                    link.on_loan,
+                    link.starved
                 ));
             }
         }
         for (id, socket) in self.sockets.iter().enumerate().filter(|(_, s)| s.place != Place::Gone) {
             lines.push(format!(
                 "socket {id} of client {} {:?} {:?}: {} up, {} waiting, paused {}",
-                socket.client, socket.place, socket.client_end, socket.up.len(), socket.waiting.len(), socket.paused
+                socket.client,
+                socket.place,
+                socket.client_end,
+                socket.up.len(),
+                socket.waiting.len(),
+                socket.paused
             ));
         }
         lines.join("\n")

@@ -5,8 +5,11 @@ mod script;
 
 mod capacity;
 mod echo;
+mod ending;
 mod hand_over;
 mod mail;
+mod meddling;
 mod slow_reader;
 mod start;
 mod timers;
+mod torture;

@@ -67,7 +67,9 @@ impl Model {
     fn check_will(&self, number: MessageNumber, reception: &Reception<'_>) -> Check {
         let will = self.connections.iter().filter_map(|c| c.will).find(|w| w.message == number);
         let undue = will.is_some_and(|will| !will.may_be_seen(reception.now));
-        ensure(!undue, "will-only-when-due", || format!("message {number}: {will:?} seen at {}", reception.now))
+        ensure(!undue, "will-only-when-due", || {
+            format!("message {number}: {will:?} seen at {}", reception.now)
+        })
     }
 
     /// Some subscription asks for it, with this QoS, RETAIN and Subscription Identifiers. Says which way it came.
@@ -79,7 +81,10 @@ impl Model {
         let is_live = live.iter().any(|s| publish.retain == (s.retain_as_published && message.retain));
         let is_snapshot = publish.retain && !snapshots.is_empty();
         ensure(!live.is_empty() || is_snapshot, "unmatched-delivery", || {
-            format!("message {number} {message:?} came to session {} of client {}", reception.session, session.client)
+            format!(
+                "message {number} {message:?} came to session {} of client {}",
+                reception.session, session.client
+            )
         })?;
         ensure(is_live || is_snapshot, "retain-flag", || {
             format!("message {number} of RETAIN {} came with RETAIN {}", message.retain, publish.retain)
@@ -87,13 +92,16 @@ impl Model {
         let all = || live.iter().chain(snapshots.iter());
         let fits = |s: &&Subscription| {
             let replaced = s.successor.map(|next| &session.subscriptions[next]);
-            publish.qos == message.qos.min(s.qos_max()) || replaced.is_some_and(|r| publish.qos == message.qos.min(r.qos_max()))
+            publish.qos == message.qos.min(s.qos_max())
+                || replaced.is_some_and(|r| publish.qos == message.qos.min(r.qos_max()))
         };
         ensure(all().any(|s| fits(s)), "delivery-qos", || {
             format!("message {number} of QoS {} came with QoS {}", message.qos, publish.qos)
         })?;
         let known = publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id));
-        ensure(known, "subscription-identifiers", || format!("message {number}: {:?}", publish.subscription_ids))?;
+        ensure(known, "subscription-identifiers", || {
+            format!("message {number}: {:?}", publish.subscription_ids)
+        })?;
         if let ([one], []) | ([], [one]) = (live.as_slice(), snapshots.as_slice())
             && one.successor.is_none()
         {
@@ -122,12 +130,16 @@ impl Model {
             self.checked.retained += 1;
             let newest = session.live_retained.get(&message.topic).copied().unwrap_or(0);
             ensure(newest <= key || !once, "retained-never-older-after-newer", || {
-                format!("message {number} {message:?} (key {key}) came as retained after a live one of key {newest}")
+                format!(
+                    "message {number} {message:?} (key {key}) came as retained after a live one of key {newest}"
+                )
             })?;
             let floor = |s: &Subscription| s.floors.get(&message.topic).copied().unwrap_or(0);
             let fresh_enough = session.snapshots(message).any(|s| floor(s) <= key);
             ensure(fresh_enough || !once, "retained-not-stale", || {
-                format!("message {number} {message:?} came although a newer one was accepted before SUBSCRIBE")
+                format!(
+                    "message {number} {message:?} came although a newer one was accepted before SUBSCRIBE"
+                )
             })?;
         }
         let topic = message.topic.clone();
@@ -147,13 +159,21 @@ impl Model {
         let session = &self.sessions[reception.session];
         let shared = session.live(message).any(|s| s.share.is_some());
         let known = session.got.contains_key(&number);
-        // A repetition of a QoS 1 PUBLISH may be news to who subscribed in between.
-        let counts = message.sent.len() <= 1 || message.qos == 2 || session.is_owed(message);
+        // A repetition of a QoS 1 PUBLISH may be news to who subscribed in between, or whose mqueue was full; one of a
+        // birth comes after the Wills of the connections that had no time for it.
+        let lasting = session.is_owed(message) && self.queue_len_max >= 100;
+        let birth = message.topic.starts_with("w/");
+        let counts = message.sent.len() <= 1 || !birth && (message.qos == 2 || lasting);
         if shared || known || !counts {
             return Ok(());
         }
         let stream = (message.publisher, message.topic.clone(), message.qos, reception.publish.qos);
         let key = message.key;
+        let out_of_turn = session.last.get(&stream).is_some_and(|&last| self.is_out_of_turn(number, last));
+        if out_of_turn {
+            return Ok(());
+        }
+        let message = &self.messages[number];
         let last = self.sessions[reception.session].last.entry(stream).or_default();
         ensure(key >= *last, "order", || {
             format!(
@@ -163,6 +183,17 @@ impl Model {
         })?;
         *last = key;
         Ok(())
+    }
+
+    /// A Will that came after messages of later connections, and may: where its own connection was left before its
+    /// answer, nobody knows when the broker saw it; where no takeover ended it, the next one did not wait for it.
+    fn is_out_of_turn(&self, number: MessageNumber, last: u64) -> bool {
+        let message = &self.messages[number];
+        let of_will = |c: &&super::Connection| c.will.is_some_and(|will| will.message == number);
+        let Some(connection) = self.connections.iter().find(of_will) else { return false };
+        let unclear = connection.connack.is_none() || connection.is_contested;
+        let follows_directly = last / 2 == message.key / 2 + 1;
+        unclear || last > message.key && !(connection.is_taken_over && follows_directly)
     }
 
     /// No copy too many.
@@ -182,7 +213,10 @@ impl Model {
         if reception.fresh {
             let invariant = if message.qos == 2 && qos == 2 { "exactly-once" } else { "no-duplicate" };
             ensure(got.fresh < allowed, invariant, || {
-                format!("message {number} {message:?} came to client {} more than {allowed} times", session.client)
+                format!(
+                    "message {number} {message:?} came to client {} more than {allowed} times",
+                    session.client
+                )
             })?;
             if self.workers[session.client] && !plain && message.topic.starts_with("s/") {
                 self.count_shared(number, qos, sends)?;
@@ -218,10 +252,14 @@ impl Model {
     /// An empty payload: somebody deleted a retained message, and this session asked to hear of it.
     fn received_delete(&self, reception: &Reception<'_>) -> Check {
         let session = &self.sessions[reception.session];
-        let wanted = self.messages.iter().filter(|m| m.delete && m.topic == reception.topic).any(|m| {
-            session.live(m).any(|s| reception.publish.retain == s.retain_as_published)
-        });
-        ensure(wanted, "unmatched-delivery", || format!("empty payload on {}: {:?}", reception.topic, reception.publish))
+        let wanted = self
+            .messages
+            .iter()
+            .filter(|m| m.delete && m.topic == reception.topic)
+            .any(|m| session.live(m).any(|s| reception.publish.retain == s.retain_as_published));
+        ensure(wanted, "unmatched-delivery", || {
+            format!("empty payload on {}: {:?}", reception.topic, reception.publish)
+        })
     }
 }
 
