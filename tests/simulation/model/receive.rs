@@ -103,7 +103,8 @@ impl Model {
             let same = |o: &Subscription| s.share.is_some() && o.is_same_filter(s);
             session.subscriptions.iter().filter(move |o| same(o)).map(|o| o.id).collect::<Vec<u32>>()
         };
-        let known = publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id || former(s).contains(id)));
+        let known =
+            publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id || former(s).contains(id)));
         ensure(known, "subscription-identifiers", || {
             format!("message {number}: {:?}", publish.subscription_ids)
         })?;
@@ -209,7 +210,9 @@ impl Model {
         }
         let acknowledged = |until: u64| message.accepted.is_some_and(|at| at < until);
         let overtaking = self.messages.iter().find(|m| m.key == last && m.topic == message.topic);
-        overtaking.is_some_and(|m| last > message.key && (m.retain || other > mine) && !acknowledged(m.interval().0))
+        overtaking.is_some_and(|m| {
+            last > message.key && (m.retain || other > mine) && !acknowledged(m.interval().0)
+        })
     }
 
     /// No copy too many.
