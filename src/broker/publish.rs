@@ -74,7 +74,7 @@ impl Broker {
         if publish.retain && !mqtt.retain_available && connection.is_v5() {
             return Err(Error::Retain);
         }
-        Ok(publish.check_payload_format()?)
+        Ok(())
     }
 
     fn publish_checked<E: Effects>(
@@ -104,10 +104,9 @@ impl Broker {
                 }
             }
         }
-        if topic.starts_with("$SYS/") {
-            // Only the broker speaks there [MQTT-4.7.2-1, non-normative comment].
+        if let Some(reason) = refusal(publish, topic) {
             self.count_received(publish);
-            self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
+            self.acknowledge_publish(id, publish, reason, fx);
             return Flow::Next;
         }
         self.publish_routed(now, id, publish, topic, fx)
@@ -286,6 +285,15 @@ impl Broker {
 enum Quota {
     New,
     Repeated,
+}
+
+/// Why this one message goes no further; the connection does (section 3.3.2.3.2).
+fn refusal(publish: &Publish<'_>, topic: &str) -> Option<ReasonCode> {
+    if topic.starts_with("$SYS/") {
+        // Only the broker speaks there [MQTT-4.7.2-1, non-normative comment].
+        return Some(ReasonCode::NotAuthorized);
+    }
+    publish.check_payload_format().err().map(|error| error.reason_code())
 }
 
 fn owed_kind(publish: &Publish<'_>) -> OwedKind {
