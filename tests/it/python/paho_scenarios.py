@@ -213,7 +213,8 @@ def reconnect():
     """The subscriber's connection is cut again and again while messages flow."""
     for version in VERSIONS[1:]:
         for level in (1, 2):
-            subscriber = Peer("subscriber", version, persistent=True).connect()
+            # A session of its own: at QoS 1 repetitions may still be under way when the last message has come.
+            subscriber = Peer(f"subscriber-{level}", version, persistent=True).connect()
             subscriber.subscribe("reconnect", level)
             publisher = Peer("publisher", version).connect()
             for number in range(400):
