@@ -45,13 +45,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         std::thread::sleep(Duration::from_secs(1));
         println!(
-            "connections {} in {} B out {} B turns {} wakes {} parks {} cpu {} us",
+            "connections {} in {} B out {} B turns {} wakes {} idle waits {} cpu {} us",
             sum(|s| &s.connections),
             sum(|s| &s.bytes_in),
             sum(|s| &s.bytes_out),
             sum(|s| &s.turns),
             sum(|s| &s.wakes),
-            sum(|s| &s.parks),
+            sum(|s| &s.idle_waits),
             sum(|s| &s.thread_cpu_us),
         );
     }

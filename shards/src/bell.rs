@@ -8,11 +8,9 @@ use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// The shard runs, or will look at its mailboxes before it sleeps.
-pub(crate) const AWAKE: u8 = 0;
-/// The shard waits for its data ring.
-pub(crate) const ASLEEP: u8 = 1;
-/// The shard is parked in glommio.
-pub(crate) const PARKED: u8 = 2;
+const AWAKE: u8 = 0;
+/// The shard waits in its data ring.
+const ASLEEP: u8 = 1;
 
 /// One shard's bell.
 pub(crate) struct Bell {
@@ -60,8 +58,8 @@ impl Bell {
     /// still has to look at what else may wake it (its rings) before it sleeps, and then calls
     /// [`Bell::woken`].
     #[must_use]
-    pub(crate) fn prepare(&self, state: u8) -> bool {
-        self.state.swap(state, Ordering::AcqRel);
+    pub(crate) fn prepare(&self) -> bool {
+        self.state.swap(ASLEEP, Ordering::AcqRel);
         if self.pending.iter().any(|word| word.load(Ordering::Acquire) != 0) {
             self.woken();
             return false;

@@ -70,7 +70,6 @@ fn check_io_uring() -> Result<(), StartError> {
         opcode::Recv::CODE,
         opcode::Send::CODE,
         opcode::SendMsg::CODE,
-        opcode::Timeout::CODE,
     ];
     if needed.iter().all(|&code| probe.is_supported(code)) {
         Ok(())

@@ -22,7 +22,6 @@ const SQ_MIN: u32 = 32;
 #[repr(u8)]
 pub(crate) enum Operation {
     Bell = 1,
-    Timeout,
     Accept,
     AcceptCancel,
     Poll,
@@ -37,9 +36,8 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 13] = [
+    const ALL: [Operation; 12] = [
         Self::Bell,
-        Self::Timeout,
         Self::Accept,
         Self::AcceptCancel,
         Self::Poll,

@@ -331,7 +331,7 @@ where
                             return Vec::new();
                         }
                         let application = make(ShardId(number), &mut Io { core: &mut core });
-                        run(Shard::new(core, application, start, stats)).await
+                        run(Shard::new(core, application, start, stats))
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error));

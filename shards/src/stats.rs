@@ -42,8 +42,8 @@ stats! {
     turns,
     /// Waits in the data ring that ended with something to do.
     wakes,
-    /// Sleeps in glommio.
-    parks,
+    /// Waits of full length that ended with nothing to do.
+    idle_waits,
     /// Messages taken from mailboxes.
     messages,
     /// Messages in taken batches that wait for a later turn.

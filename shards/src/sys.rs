@@ -2,13 +2,13 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// An eventfd: written by whoever wakes, polled by ring 0 of a shard, read by glommio while it is parked.
+/// An eventfd: written by whoever wakes, polled by ring 0 of a shard.
 pub(crate) struct EventFd(OwnedFd);
 
 impl EventFd {
-    /// A new one with count 0. Blocking on purpose: glommio's read waits only on a blocking descriptor.
+    /// A new one with count 0.
     pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: plain system call; a non-negative result is a descriptor that nobody else owns.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
@@ -30,18 +30,13 @@ impl EventFd {
     pub(crate) fn reset(&self) {
         let mut count = 0u64;
         let iov = libc::iovec { iov_base: (&raw mut count).cast(), iov_len: 8 };
-        // SAFETY: reads at most 8 bytes into a local. RWF_NOWAIT: the count may have been taken by glommio.
+        // SAFETY: reads at most 8 bytes into a local. RWF_NOWAIT: the count may be 0.
         unsafe { libc::preadv2(self.0.as_raw_fd(), &iov, 1, -1, libc::RWF_NOWAIT) };
     }
 
     /// Its descriptor number.
     pub(crate) fn fd(&self) -> i32 {
         self.0.as_raw_fd()
-    }
-
-    /// A second descriptor of the same eventfd.
-    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
-        self.0.try_clone()
     }
 }
 
@@ -86,11 +81,6 @@ pub(crate) fn allowed_cpus() -> Vec<usize> {
     };
     // SAFETY: reads a bit below CPU_SETSIZE of an initialised set.
     (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
-}
-
-/// Gives a descriptor's number away.
-pub(crate) fn into_raw(fd: OwnedFd) -> i32 {
-    fd.into_raw_fd()
 }
 
 /// Release of the running kernel, such as `6.1.0`.

@@ -19,6 +19,9 @@ use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
 use crate::session::message::expiry_left_s;
 use crate::session::{ConnectionId, Delivery, Message, Session, ShareName, Slot};
 
+/// Bytes that a Topic Alias adds to a PUBLISH, the growth of two lengths included.
+const ALIAS_LEN: usize = 3 + 2;
+
 /// What the matching subscriptions make of a message.
 #[derive(Debug)]
 pub(super) struct Terms<'a> {
@@ -339,7 +342,18 @@ impl Clients {
             }
             match outbound.inflight.next_unsent(seconds(now)) {
                 Some((packet_id, Slot::Publish(delivery))) => {
-                    write(id, connection, &Outgoing::of(delivery, Some(packet_id), true, now), metrics, fx);
+                    let qos = delivery.qos;
+                    if !write(
+                        id,
+                        connection,
+                        &Outgoing::of(delivery, Some(packet_id), true, now),
+                        metrics,
+                        fx,
+                    ) {
+                        // This connection takes less than the one before.
+                        outbound.inflight.finish_publish(packet_id, qos);
+                        metrics.inflight.dec();
+                    }
                 }
                 Some((packet_id, Slot::Release { .. })) => {
                     let output = fx.output(id);
@@ -394,21 +408,23 @@ fn ids_box(ids: &[u32]) -> Option<Box<Vec<u32>>> {
     if ids.is_empty() { None } else { Some(Box::new(ids.to_vec())) }
 }
 
-/// Writes a PUBLISH, unless it is larger than the client takes [MQTT-3.1.2-24].
+/// Writes a PUBLISH; false: it is larger than the client takes, so it counts as delivered [MQTT-3.1.2-25].
 fn write<E: Effects>(
     id: ConnectionId,
     connection: &mut Connection,
     outgoing: &Outgoing<'_>,
     metrics: &Metrics,
     fx: &mut E,
-) {
+) -> bool {
     let mut head = outgoing.head(connection);
-    if connection.packet_bytes_max != u32::MAX && publish_len(&head) > connection.packet_bytes_max as usize {
+    let bytes_max = connection.packet_bytes_max as usize;
+    if bytes_max != u32::MAX as usize && publish_len(&head) > bytes_max {
         metrics.dropped_too_large.inc();
         metrics.messages_dropped.inc();
-        return;
+        return false;
     }
-    if connection.topic_alias_max > 0 {
+    // An alias makes the packet that introduces it three bytes longer: only where they fit.
+    if connection.topic_alias_max > 0 && publish_len(&head) + ALIAS_LEN <= bytes_max {
         match connection.aliases.get_or_insert_default().name(outgoing.topic, connection.topic_alias_max) {
             AliasUse::None => {}
             AliasUse::Introduce(alias) => head.topic_alias = NonZeroU16::new(alias),
@@ -422,7 +438,7 @@ fn write<E: Effects>(
     let before = output.len();
     if encode_publish_head(&head, output).is_err() {
         // Larger than any packet: only a message with very many Subscription Identifiers gets there.
-        return;
+        return false;
     }
     let head_len = output.len() - before;
     match outgoing.kept {
@@ -432,6 +448,7 @@ fn write<E: Effects>(
         _ => output.extend_from_slice(outgoing.payload),
     }
     count_publish(metrics, outgoing.qos, head_len + outgoing.payload.len());
+    true
 }
 
 fn count_publish(metrics: &Metrics, qos: QoS, bytes: usize) {

@@ -37,6 +37,10 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         self.metrics().packets_disconnect_received.inc();
+        if is_servers_own(disconnect.reason) {
+            self.violation(now, id, "a DISCONNECT with a Reason Code that only servers send (3.14.2.1)", fx);
+            return Flow::Gone;
+        }
         if let Some(expiry_s) = disconnect.session_expiry_s {
             let may_extend = self.clients.connections.get(id).is_some_and(|c| c.may_extend_expiry);
             if expiry_s > 0 && !may_extend {
@@ -186,4 +190,26 @@ impl Broker {
             self.end_connection(now, id, End::Drain, fx);
         }
     }
+}
+
+/// Reason Codes of DISCONNECT that section 3.14.2.1 gives to servers alone.
+const fn is_servers_own(reason: ReasonCode) -> bool {
+    matches!(
+        reason,
+        ReasonCode::NotAuthorized
+            | ReasonCode::ServerBusy
+            | ReasonCode::ServerShuttingDown
+            | ReasonCode::KeepAliveTimeout
+            | ReasonCode::SessionTakenOver
+            | ReasonCode::TopicFilterInvalid
+            | ReasonCode::RetainNotSupported
+            | ReasonCode::QoSNotSupported
+            | ReasonCode::UseAnotherServer
+            | ReasonCode::ServerMoved
+            | ReasonCode::SharedSubscriptionsNotSupported
+            | ReasonCode::ConnectionRateExceeded
+            | ReasonCode::MaximumConnectTime
+            | ReasonCode::SubscriptionIdentifiersNotSupported
+            | ReasonCode::WildcardSubscriptionsNotSupported
+    )
 }

@@ -9,6 +9,7 @@ use super::publication::Publication;
 use super::receive::Flow;
 use super::route::Routed;
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::connection::{Connection, Error, OwedAck, OwedKind};
 use crate::packet::{self, PacketId, Publish, QoS, ReasonCode};
 use crate::session::{ConnectionId, MessageHead};
@@ -62,11 +63,6 @@ impl Broker {
                 connection.aliases.get_or_insert_default().learn(alias, publish.topic);
             }
         }
-        if !publish.topic.is_empty() {
-            let limits =
-                topic::TopicLimits { len_max: limits.topic_len_max, levels_max: limits.topic_levels_max };
-            topic::check_name(publish.topic, &limits).map_err(Error::TopicName)?;
-        }
         let mqtt = &clients.config.mqtt;
         if publish.qos as u8 > mqtt.qos_max {
             return Err(Error::Qos { found: publish.qos, max: mqtt.qos_max });
@@ -104,7 +100,7 @@ impl Broker {
                 }
             }
         }
-        if let Some(reason) = refusal(publish, topic) {
+        if let Some(reason) = refusal(publish, topic, self.config()) {
             self.count_received(publish);
             self.acknowledge_publish(id, publish, reason, fx);
             return Flow::Next;
@@ -288,7 +284,15 @@ enum Quota {
 }
 
 /// Why this one message goes no further; the connection does (section 3.3.2.3.2).
-fn refusal(publish: &Publish<'_>, topic: &str) -> Option<ReasonCode> {
+fn refusal(publish: &Publish<'_>, topic: &str, config: &Config) -> Option<ReasonCode> {
+    let limits = topic::TopicLimits {
+        len_max: config.limits.topic_len_max,
+        levels_max: config.limits.topic_levels_max,
+    };
+    if topic::check_name(topic, &limits).is_err() {
+        return Some(ReasonCode::TopicNameInvalid);
+    }
+
     if topic.starts_with("$SYS/") {
         // Only the broker speaks there [MQTT-4.7.2-1, non-normative comment].
         return Some(ReasonCode::NotAuthorized);

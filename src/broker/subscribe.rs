@@ -208,7 +208,9 @@ impl Broker {
     fn unsubscribe_one<E: Effects>(&mut self, index: u32, text: &str, fx: &mut E) -> ReasonCode {
         let share = match self.check_filter(text) {
             Ok(share) => share,
-            Err(reason) => return reason,
+            Err(ReasonCode::TopicFilterInvalid) => return ReasonCode::TopicFilterInvalid,
+            // What can't be subscribed to was not.
+            Err(_) => return ReasonCode::NoSubscriptionExisted,
         };
         let Some(session) = self.clients.sessions.get_mut(index) else {
             return ReasonCode::NoSubscriptionExisted;

@@ -4,7 +4,6 @@
 use thiserror::Error;
 
 use crate::packet::{self, ErrorKind, QoS, ReasonCode};
-use crate::topic::TopicError;
 
 /// A client broke a rule or a limit.
 #[derive(Debug, Error)]
@@ -15,9 +14,6 @@ pub enum Error {
     /// The packet is well-formed and not allowed here.
     #[error("protocol violation: {0}")]
     Violation(&'static str),
-    /// A Topic Name beyond a limit.
-    #[error("Topic Name {0}")]
-    TopicName(TopicError),
     /// A Topic Alias beyond what was granted.
     #[error("Topic Alias is {found}, at most {max} are granted [MQTT-3.3.2-9]")]
     TopicAlias {
@@ -62,7 +58,6 @@ impl Error {
         match self {
             Self::Packet(error) => error.reason_code(),
             Self::Violation(_) => ReasonCode::ProtocolError,
-            Self::TopicName(_) => ReasonCode::TopicNameInvalid,
             Self::TopicAlias { .. } => ReasonCode::TopicAliasInvalid,
             Self::Qos { .. } => ReasonCode::QoSNotSupported,
             Self::Retain => ReasonCode::RetainNotSupported,
@@ -77,8 +72,7 @@ impl Error {
         match self {
             Self::Packet(error) => error.kind(),
             Self::Violation(_) => ErrorKind::Protocol,
-            Self::TopicName(_)
-            | Self::TopicAlias { .. }
+            Self::TopicAlias { .. }
             | Self::Qos { .. }
             | Self::Retain
             | Self::ReceiveMaximum { .. }

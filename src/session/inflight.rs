@@ -1,6 +1,7 @@
 //! Inflight: messages sent with QoS 1 or 2 and not yet acknowledged, in the order of their sending.
-//! Packet Identifiers are given in a circle, so the place of an identifier is its distance from the oldest one:
+//! Packet Identifiers are given in a circle, so the place of an identifier is its distance from the window's first:
 //! look-up and removal cost the same for any number, and an identifier in use is never given again [MQTT-2.2.1-3].
+//! What is not acknowledged for long would keep the window open behind it; it moves to a list of its own.
 
 use std::collections::VecDeque;
 
@@ -9,6 +10,9 @@ use crate::packet::{PacketId, QoS};
 
 /// Identifiers in the circle: 1 to 65,535.
 const CIRCLE: u32 = 65_535;
+
+/// Places of the window that may be done for each place that is not: two, and so many.
+const WINDOW_SPARSE: usize = 64;
 
 /// What one Packet Identifier stands for.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub enum Acked {
 /// The window of identifiers in use.
 #[derive(Debug, Default)]
 pub struct Inflight {
+    /// Older than the window, in order: few, and never `Slot::Done`.
+    overdue: Vec<(PacketId, Slot)>,
     window: VecDeque<Slot>,
     /// Identifier of the window's first slot, counted from 0.
     first: u16,
@@ -84,7 +90,7 @@ impl Inflight {
     /// Everything has to be sent again, on a new connection [MQTT-4.4.0-1].
     pub fn mark_unsent(&mut self) {
         self.mark_unsent_where(|_| true);
-        for slot in &mut self.window {
+        for slot in self.overdue.iter_mut().map(|(_, slot)| slot).chain(&mut self.window) {
             if let Slot::Release { unsent: unsent @ false } = slot {
                 *unsent = true;
                 self.unsent += 1;
@@ -94,7 +100,7 @@ impl Inflight {
 
     /// The PUBLISHes chosen have to be sent again.
     pub fn mark_unsent_where(&mut self, choose: impl Fn(&Delivery) -> bool) {
-        for slot in &mut self.window {
+        for slot in self.overdue.iter_mut().map(|(_, slot)| slot).chain(&mut self.window) {
             if let Slot::Publish(delivery) = slot
                 && delivery.sent_s != UNSENT
                 && choose(delivery)
@@ -111,12 +117,16 @@ impl Inflight {
         if self.unsent == 0 {
             return None;
         }
-        let from = usize::from(self.unsent_from);
-        let offset = from + self.window.iter().skip(from).position(Slot::is_unsent)?;
         self.unsent -= 1;
-        self.unsent_from = offset as u16;
-        let id = PacketId::new(((u32::from(self.first) + offset as u32) % CIRCLE + 1) as u16)?;
-        let slot = self.window.get_mut(offset)?;
+        let (id, slot) = if let Some(at) = self.overdue.iter().position(|(_, slot)| slot.is_unsent()) {
+            let (id, slot) = self.overdue.get_mut(at)?;
+            (*id, slot)
+        } else {
+            let from = usize::from(self.unsent_from);
+            let offset = from + self.window.iter().skip(from).position(Slot::is_unsent)?;
+            self.unsent_from = offset as u16;
+            (self.id_at(offset)?, self.window.get_mut(offset)?)
+        };
         match slot {
             Slot::Publish(delivery) => delivery.sent_s = sent_s,
             Slot::Release { unsent } => *unsent = false,
@@ -137,7 +147,7 @@ impl Inflight {
 
     /// Whether an identifier is free.
     pub fn has_room(&self) -> bool {
-        (self.window.len() as u32) < CIRCLE
+        u32::from(self.live) < CIRCLE
     }
 
     /// The identifier given last, for `starting_after`; 0: none was.
@@ -147,15 +157,19 @@ impl Inflight {
 
     /// Gives the next Packet Identifier to a delivery; hands it back if every identifier is in use.
     pub fn push(&mut self, delivery: Delivery) -> Result<PacketId, Delivery> {
-        let offset = self.window.len() as u32;
-        if offset >= CIRCLE {
+        if !self.has_room() {
             return Err(delivery);
         }
-        let id = (u32::from(self.first) + offset) % CIRCLE + 1;
-        let Some(id) = PacketId::new(id as u16) else { return Err(delivery) };
-        self.window.push_back(Slot::Publish(delivery));
-        self.live += 1;
-        Ok(id)
+        loop {
+            let Some(id) = self.id_at(self.window.len()) else { return Err(delivery) };
+            if self.overdue.iter().all(|(overdue, _)| *overdue != id) {
+                self.window.push_back(Slot::Publish(delivery));
+                self.live += 1;
+                return Ok(id);
+            }
+            // In use: its place in the circle stays empty this time.
+            self.window.push_back(Slot::Done);
+        }
     }
 
     /// PUBACK, or PUBREC with an error: the delivery is over.
@@ -207,31 +221,52 @@ impl Inflight {
 
     /// What is unacknowledged, oldest first, for redelivery [MQTT-4.6.0-1].
     pub fn iter(&self) -> impl Iterator<Item = (PacketId, &Slot)> {
-        let first = u32::from(self.first);
-        self.window.iter().enumerate().filter_map(move |(offset, slot)| match slot {
+        let window = self.window.iter().enumerate().filter_map(|(offset, slot)| match slot {
             Slot::Done => None,
-            slot => PacketId::new(((first + offset as u32) % CIRCLE + 1) as u16).map(|id| (id, slot)),
-        })
+            slot => Some((self.id_at(offset)?, slot)),
+        });
+        self.overdue.iter().map(|(id, slot)| (*id, slot)).chain(window)
     }
 
     /// Takes every PUBLISH out, oldest first (the session ends).
     pub fn drain(&mut self) -> impl Iterator<Item = Delivery> + '_ {
         self.live = 0;
         self.unsent = 0;
-        self.window.drain(..).filter_map(|slot| match slot {
+        let overdue = self.overdue.drain(..).map(|(_, slot)| slot);
+        overdue.chain(self.window.drain(..)).filter_map(|slot| match slot {
             Slot::Publish(delivery) => Some(delivery),
             Slot::Done | Slot::Release { .. } => None,
         })
     }
 
+    fn id_at(&self, offset: usize) -> Option<PacketId> {
+        PacketId::new(((u32::from(self.first) + offset as u32) % CIRCLE + 1) as u16)
+    }
+
     fn slot(&mut self, id: PacketId) -> Option<&mut Slot> {
+        if let Some(at) = self.overdue.iter().position(|(overdue, _)| *overdue == id) {
+            return self.overdue.get_mut(at).map(|(_, slot)| slot);
+        }
         let offset = (u32::from(id.value()) - 1 + CIRCLE - u32::from(self.first)) % CIRCLE;
         self.window.get_mut(offset as usize)
     }
 
+    /// Forgets what is done at the front; what keeps too many done ones behind it moves out of the window.
     fn shrink(&mut self) {
-        while let Some(Slot::Done) = self.window.front() {
-            self.window.pop_front();
+        self.overdue.retain(|(_, slot)| !matches!(slot, Slot::Done));
+        loop {
+            let is_sparse = self.window.len() > WINDOW_SPARSE + 2 * usize::from(self.live);
+            match self.window.front() {
+                Some(Slot::Done) => {
+                    self.window.pop_front();
+                }
+                Some(_) if is_sparse => {
+                    let id = self.id_at(0);
+                    let slot = self.window.pop_front();
+                    self.overdue.extend(id.zip(slot));
+                }
+                _ => return,
+            }
             self.first = ((u32::from(self.first) + 1) % CIRCLE) as u16;
             self.unsent_from = self.unsent_from.saturating_sub(1);
         }
@@ -265,12 +300,25 @@ mod tests {
         }
         assert!(inflight.push(delivery(QoS::AtLeastOnce)).is_err());
         assert_eq!(inflight.len(), 65_535);
-        // The circle is full until its oldest is acknowledged.
-        let second = PacketId::new(2).unwrap();
-        assert!(matches!(inflight.finish_publish(second, QoS::AtLeastOnce), Acked::Delivery(_)));
-        assert!(inflight.push(delivery(QoS::AtLeastOnce)).is_err());
         assert!(matches!(inflight.finish_publish(first, QoS::AtLeastOnce), Acked::Delivery(_)));
         assert_eq!(inflight.push(delivery(QoS::AtLeastOnce)).unwrap(), first);
+    }
+
+    #[test]
+    fn mqtt_2_2_1_3_one_that_is_never_acknowledged_keeps_its_identifier_and_stops_nobody() {
+        let mut inflight = Inflight::default();
+        let stuck = inflight.push(delivery(QoS::AtLeastOnce)).unwrap();
+        for n in 0..200_000 {
+            let id = inflight.push(delivery(QoS::AtLeastOnce)).unwrap();
+            assert_ne!(id, stuck, "delivery {n}");
+            assert!(matches!(inflight.finish_publish(id, QoS::AtLeastOnce), Acked::Delivery(_)));
+            assert!(inflight.window.len() <= WINDOW_SPARSE + 4);
+        }
+        assert_eq!((inflight.len(), inflight.iter().next().unwrap().0), (1, stuck));
+        inflight.mark_unsent();
+        assert_eq!(inflight.next_unsent(1).unwrap().0, stuck);
+        assert!(matches!(inflight.finish_publish(stuck, QoS::AtLeastOnce), Acked::Delivery(_)));
+        assert!(inflight.is_empty() && inflight.iter().next().is_none());
     }
 
     #[test]

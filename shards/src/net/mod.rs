@@ -94,8 +94,6 @@ pub(crate) struct Net {
     pub(crate) counts: Counts,
     /// The eventfd's poll in ring 0 has fired or ended.
     pub(crate) bell_rang: bool,
-    /// The timeout in ring 0 has fired.
-    pub(crate) timeout_fired: bool,
     /// Something waits for the success of a send under way, which no completion tells: do not sleep on it.
     prompt: bool,
 }
@@ -139,7 +137,6 @@ impl Net {
             now_ms: 0,
             counts: Counts::default(),
             bell_rang: true,
-            timeout_fired: false,
             prompt: false,
         })
     }
@@ -222,12 +219,6 @@ impl Net {
         self.settle(ring);
     }
 
-    /// Whether any ring has something to submit, run or take.
-    pub(crate) fn has_work(&mut self) -> bool {
-        self.look_for_opened();
-        !self.completions.is_empty() || self.rings.iter_mut().take(self.active).any(Ring::has_work)
-    }
-
     /// Whether a ring other than 0, which is the one slept in, has something to take.
     pub(crate) fn others_have_work(&mut self) -> bool {
         self.rings.iter_mut().take(self.active).skip(1).any(Ring::has_work)
@@ -256,7 +247,6 @@ impl Net {
         let id = ConnectionId { index: self.index(ring, slot), generation };
         match Operation::of(entry.user_data())? {
             Operation::Bell => self.bell_rang = true,
-            Operation::Timeout => self.timeout_fired |= result == -libc::ETIME,
             Operation::Accept => return self.accept_done(ring, slot, result),
             Operation::Poll => self.polled(id, result, entry.flags()),
             Operation::PollOut => self.writable(id, result),
