@@ -242,6 +242,9 @@ impl Model {
             }
         }
         let got = self.sessions[reception.session].got.entry(number).or_default();
+        if got.any == 0 {
+            got.first_at = reception.now;
+        }
         got.any += 1;
         got.fresh += u32::from(reception.fresh);
         Ok(())
