@@ -201,15 +201,17 @@ impl Model {
         if connection.connack.is_none() || connection.is_contested {
             return true;
         }
+        let overtaking = self.messages.iter().find(|m| m.key == last && m.topic == message.topic);
+        let over_the_slice = overtaking.is_some_and(|m| m.retain);
         if !message.topic.starts_with("w/") {
-            return false;
+            // Nobody answers a QoS 0 message, so nobody can wait for it.
+            return message.qos == 0 && over_the_slice;
         }
         let (mine, other) = (message.key / 2, last / 2);
         if message.will {
-            return last > message.key && !(connection.is_taken_over && other == mine + 1);
+            return last > message.key && (over_the_slice || !connection.is_taken_over || other != mine + 1);
         }
         let acknowledged = |until: u64| message.accepted.is_some_and(|at| at < until);
-        let overtaking = self.messages.iter().find(|m| m.key == last && m.topic == message.topic);
         overtaking.is_some_and(|m| {
             last > message.key && (m.retain || other > mine) && !acknowledged(m.interval().0)
         })
@@ -242,6 +244,9 @@ impl Model {
             }
         }
         let got = self.sessions[reception.session].got.entry(number).or_default();
+        if got.any == 0 {
+            got.first_at = reception.now;
+        }
         got.any += 1;
         got.fresh += u32::from(reception.fresh);
         Ok(())
