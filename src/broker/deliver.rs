@@ -184,13 +184,7 @@ impl Clients {
         self.write(id, &outgoing, fx);
     }
 
-    fn keep_qos0(
-        &mut self,
-        index: u32,
-        publication: &mut Publication<'_>,
-        terms: &Terms<'_>,
-        retain: bool,
-    ) {
+    fn keep_qos0(&mut self, index: u32, publication: &mut Publication<'_>, terms: &Terms<'_>, retain: bool) {
         if !self.config.session.queue_qos0 {
             return self.dropped(&self.metrics.dropped_offline_qos0);
         }

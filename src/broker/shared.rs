@@ -371,7 +371,8 @@ impl Broker {
         if credit {
             fx.release(from, 1);
         }
-        let is_gone = self.clients.sessions.get(token.index).is_none_or(|session| session.serial != token.serial);
+        let is_gone =
+            self.clients.sessions.get(token.index).is_none_or(|session| session.serial != token.serial);
         // Or it has left, and its SharedLeave is still on the way: nothing new after UNSUBSCRIBE [MQTT-3.10.4-2].
         if is_gone || !self.memberships.contains(token.index, &share) {
             return self.send_control(from, ShardMessage::SharedReturn { share, message, operation }, fx);
