@@ -105,10 +105,13 @@ impl Saboteur {
                 Fate::Answered(answer, credit)
             }
             ShardMessage::Publish { message, operation, credit } if self.strikes(Defect::Double, 20) => {
-                let again = ShardMessage::Publish { message: message.clone(), operation: None, credit: false };
+                let again =
+                    ShardMessage::Publish { message: message.clone(), operation: None, credit: false };
                 Fate::ArrivesTwice(ShardMessage::Publish { message, operation, credit }, again)
             }
-            ShardMessage::SharedDeliver { delivery, operation, credit } if self.strikes(Defect::DoubleShared, 50) => {
+            ShardMessage::SharedDeliver { delivery, operation, credit }
+                if self.strikes(Defect::DoubleShared, 50) =>
+            {
                 let again = Box::new(myriad::broker::SharedDelivery {
                     member: delivery.member,
                     share: delivery.share.clone(),

@@ -150,13 +150,16 @@ impl Effects for Port<'_> {
     fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: HandOver) {
         let (me, to) = (self.me, usize::from(to.0));
         let Some(socket) = self.socket(connection) else {
-            return self.breach("boundary-hand-over", format!("shard {me} hands over a connection it has not"));
+            return self
+                .breach("boundary-hand-over", format!("shard {me} hands over a connection it has not"));
         };
         if to == me || !matches!(self.sockets[socket].place, Place::At(..)) {
-            return self.breach("boundary-hand-over", format!("shard {me} hands socket {socket} over to {to}"));
+            return self
+                .breach("boundary-hand-over", format!("shard {me} hands socket {socket} over to {to}"));
         }
         if self.state.output.get(&connection).is_some_and(|o| !o.is_empty()) {
-            return self.breach("boundary-hand-over", format!("shard {me} hands socket {socket} over with output"));
+            return self
+                .breach("boundary-hand-over", format!("shard {me} hands socket {socket} over with output"));
         }
         self.trace.note(|| format!("shard {me}: hands socket {socket} over to shard {to}"));
         self.sockets[socket].place = Place::Moving { from: me, name: connection, to };
@@ -180,7 +183,8 @@ impl Effects for Port<'_> {
         let (me, to) = (self.me, usize::from(to.0));
         let link = &mut self.links[me][to];
         if link.reserved == 0 {
-            return self.breach("boundary-credits", format!("shard {me} unreserves towards {to} what it has not"));
+            return self
+                .breach("boundary-credits", format!("shard {me} unreserves towards {to} what it has not"));
         }
         link.reserved -= 1;
         link.credits += 1;
@@ -210,7 +214,8 @@ impl Effects for Port<'_> {
         let link = &mut self.links[from][me];
         if link.on_loan < n {
             let loan = link.on_loan;
-            return self.breach("boundary-credits", format!("shard {me} releases {n} of {loan} credits of {from}"));
+            return self
+                .breach("boundary-credits", format!("shard {me} releases {n} of {loan} credits of {from}"));
         }
         if self.saboteur.keeps_credit() {
             return;

@@ -90,12 +90,19 @@ fn every_seed_keeps_what_mqtt_promises() {
     let checked = checked.into_inner().unwrap();
     println!("{seeds} seeds from {start}: {} failed; {checked:?}", failures.len());
     for (seed, violation) in &failures {
-        println!("  seed {seed}: {} ({})", violation.invariant, violation.detail.lines().next().unwrap_or_default());
+        println!(
+            "  seed {seed}: {} ({})",
+            violation.invariant,
+            violation.detail.lines().next().unwrap_or_default()
+        );
     }
     if let Some((seed, violation)) = failures.first() {
         panic!("{}", report(*seed, violation));
     }
-    assert!(seeds < SEEDS || checked.all_were_put_to_the_test(), "some promise was never tested: {checked:?}");
+    assert!(
+        seeds < SEEDS || checked.all_were_put_to_the_test(),
+        "some promise was never tested: {checked:?}"
+    );
 }
 
 /// Runs in which a defect may show.

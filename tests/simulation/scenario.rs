@@ -69,7 +69,8 @@ fn weather(random: &mut Random) -> Weather {
 }
 
 fn profile(random: &mut Random, config: &Config) -> Profile {
-    let version = random.pick(&[Version::V31, Version::V311, Version::V311, Version::V5, Version::V5, Version::V5]);
+    let version =
+        random.pick(&[Version::V31, Version::V311, Version::V311, Version::V5, Version::V5, Version::V5]);
     let expiry_s = match version {
         Version::V31 => 0,
         Version::V311 => random.pick(&[0, config.session.expiry_s, config.session.expiry_s]),
@@ -116,7 +117,8 @@ impl Scenario {
         let sys_interval_s = config.sys.interval_s;
         let (queue_len_max, queue_qos0) = (config.session.queue_len_max, config.session.queue_qos0);
         let weather = weather(&mut random);
-        let mut profiles: Vec<Profile> = (0..random.within(2, 6)).map(|_| profile(&mut random, &config)).collect();
+        let mut profiles: Vec<Profile> =
+            (0..random.within(2, 6)).map(|_| profile(&mut random, &config)).collect();
         profiles.push(watcher());
         let watcher = profiles.len() - 1;
         let config = Arc::new(config);
@@ -133,7 +135,9 @@ impl Scenario {
         let credits = random.within(1, 8) as u32;
         let wild_until = random.pick(&[3_000, 8_000, 20_000]);
         let mut trace = Trace::new(trace);
-        trace.note(|| format!("seed {seed}: {shards} shards, {credits} credits, {weather:?}\n{config:?}\n{profiles:#?}"));
+        trace.note(|| {
+            format!("seed {seed}: {shards} shards, {credits} credits, {weather:?}\n{config:?}\n{profiles:#?}")
+        });
         let model = Model {
             queue_len_max,
             queue_qos0,
@@ -277,8 +281,12 @@ impl Scenario {
                 return Ok(());
             }
             if self.world.now > from + CALM_MS {
-                let waiting: Vec<String> =
-                    self.clients.iter().filter(|c| !c.is_settled(&self.world, self.mood)).map(Client::waits_for).collect();
+                let waiting: Vec<String> = self
+                    .clients
+                    .iter()
+                    .filter(|c| !c.is_settled(&self.world, self.mood))
+                    .map(Client::waits_for)
+                    .collect();
                 return broken(invariant, format!("{waiting:#?}\n{}", self.world.unsettled()));
             }
             self.step()?;
@@ -315,7 +323,9 @@ impl Scenario {
     fn rest_until(&mut self, done: impl Fn(&Self) -> bool) -> Check {
         let from = self.world.now;
         while !done(self) {
-            ensure(self.world.now < from + CALM_MS, "connect-answered", || "of the watcher or the auditor".to_owned())?;
+            ensure(self.world.now < from + CALM_MS, "connect-answered", || {
+                "of the watcher or the auditor".to_owned()
+            })?;
             self.step()?;
         }
         Ok(())
@@ -353,12 +363,22 @@ impl Scenario {
         self.rest("leaving-comes-to-rest")?;
         let from = self.world.now;
         let left = |s: &Self| {
-            ["clients", "sessions", "sessions_persistent", "subscriptions", "subscriptions_shared", "subscribers",
-                "topics", "routes", "queues", "inflight"]
-                .into_iter()
-                .map(|name| (name, s.gauge(name)))
-                .filter(|(_, value)| *value != 0)
-                .collect::<Vec<_>>()
+            [
+                "clients",
+                "sessions",
+                "sessions_persistent",
+                "subscriptions",
+                "subscriptions_shared",
+                "subscribers",
+                "topics",
+                "routes",
+                "queues",
+                "inflight",
+            ]
+            .into_iter()
+            .map(|name| (name, s.gauge(name)))
+            .filter(|(_, value)| *value != 0)
+            .collect::<Vec<_>>()
         };
         while self.world.now < from + 20_000 && (!left(self).is_empty() || !self.all_gone()) {
             self.step()?;

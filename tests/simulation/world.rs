@@ -168,7 +168,9 @@ impl World {
 
     fn socket_candidates(&self, at: usize, id: SocketId, socket: &Socket, found: &mut Vec<Candidate>) {
         match socket.place {
-            Place::Backlog(shard) if shard == at && self.states[at].accepting => found.push(Candidate::Accept(id)),
+            Place::Backlog(shard) if shard == at && self.states[at].accepting => {
+                found.push(Candidate::Accept(id))
+            }
             Place::At(shard, _) if shard == at => {
                 let over = matches!(socket.client_end, ClientEnd::Finished | ClientEnd::Reset)
                     && socket.closed_ready_at <= self.now;
@@ -199,7 +201,9 @@ impl World {
         let failed = self.states.iter().flat_map(|s| s.failed.iter().map(|f| f.0));
         let sockets = self.sockets.iter().filter_map(|s| match s.place {
             Place::At(..) if !s.up.is_empty() && !s.paused => Some(s.up_ready_at),
-            Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => Some(s.closed_ready_at),
+            Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => {
+                Some(s.closed_ready_at)
+            }
             Place::Flushing(..) => Some(s.flush_until),
             _ => None,
         });
@@ -280,9 +284,10 @@ impl World {
         if let Some(violation) = violation {
             return Err(violation);
         }
-        self.nodes[at]
-            .check_invariants()
-            .map_err(|detail| Violation { invariant: "broker-invariants", detail: format!("shard {at}: {detail}") })
+        self.nodes[at].check_invariants().map_err(|detail| Violation {
+            invariant: "broker-invariants",
+            detail: format!("shard {at}: {detail}"),
+        })
     }
 
     fn feed(&mut self, at: usize, candidate: Candidate) -> Check {
@@ -401,12 +406,7 @@ impl World {
         let stamp = self.stamp();
         let socket = &mut self.sockets[id];
         let all_fed = socket.up.is_empty();
-        socket.ended.get_or_insert(Ended {
-            at: self.now,
-            stamp,
-            by_broker,
-            all_fed,
-        });
+        socket.ended.get_or_insert(Ended { at: self.now, stamp, by_broker, all_fed });
         self.ended.push(id);
     }
 
@@ -497,14 +497,24 @@ impl World {
             for (to, link) in links.iter().enumerate().filter(|(_, l)| !l.is_settled()) {
                 lines.push(format!(
                     "{from} → {to}: {} queued, {} credits of {}, {} reserved, {} on loan, starved {}",
-                    link.queue.len(), link.credits, link.limit, link.reserved, link.on_loan, link.starved
+                    link.queue.len(),
+                    link.credits,
+                    link.limit,
+                    link.reserved,
+                    link.on_loan,
+                    link.starved
                 ));
             }
         }
         for (id, socket) in self.sockets.iter().enumerate().filter(|(_, s)| s.place != Place::Gone) {
             lines.push(format!(
                 "socket {id} of client {} {:?} {:?}: {} up, {} waiting, paused {}",
-                socket.client, socket.place, socket.client_end, socket.up.len(), socket.waiting.len(), socket.paused
+                socket.client,
+                socket.place,
+                socket.client_end,
+                socket.up.len(),
+                socket.waiting.len(),
+                socket.paused
             ));
         }
         lines.join("\n")

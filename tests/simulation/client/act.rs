@@ -10,9 +10,8 @@ use crate::wire::{self, Filter, Publish, Version};
 use crate::world::World;
 
 /// Filters that clients choose from; workers take the shared ones only.
-const FILTERS: [&str; 14] = [
-    "t/0", "t/1", "t/2", "t/+", "t/#", "#", "+/0", "r/#", "r/+/0", "r/0/0", "r/1/1", "w/#", "+/+/1", "$x/#",
-];
+const FILTERS: [&str; 14] =
+    ["t/0", "t/1", "t/2", "t/+", "t/#", "#", "+/0", "r/#", "r/+/0", "r/0/0", "r/1/1", "w/#", "+/+/1", "$x/#"];
 const SHARED: [&str; 3] = ["s/0", "s/1", "s/+"];
 const SHARE_NAMES: [&str; 2] = ["g", "h"];
 
@@ -78,7 +77,10 @@ impl Client {
     fn while_silent(&mut self, world: &mut World, model: &mut Model) -> Check {
         let socket = &world.sockets[self.socket];
         let (silence, paused) = (world.now - socket.last_fed_at, socket.ever_paused);
-        if !paused && socket.up.is_empty() && silence > self.keep_alive_ms * 3 / 2 + crate::model::will::LATE_MS {
+        if !paused
+            && socket.up.is_empty()
+            && silence > self.keep_alive_ms * 3 / 2 + crate::model::will::LATE_MS
+        {
             let (now, since) = (world.now, socket.last_fed_at);
             ensure(socket.ended.is_some(), "keep-alive", || {
                 format!("socket {} silent since {since} is still open at {now}", self.socket)
@@ -113,7 +115,8 @@ impl Client {
 
     /// Leaves nothing at the broker.
     fn leave_for_good(&mut self, world: &mut World, model: &mut Model) -> Check {
-        let expiry = (self.profile.version == Version::V5 && model.connections[self.socket].expiry_s > 0).then_some(0);
+        let expiry =
+            (self.profile.version == Version::V5 && model.connections[self.socket].expiry_s > 0).then_some(0);
         model.connections[self.socket].leave = Some(Leave::Normal);
         let bytes = wire::disconnect(self.profile.version, 0, expiry);
         self.write(world, &bytes);
@@ -236,7 +239,9 @@ impl Client {
             self.outgoing.push(Outgoing { pid, message: number, released: false });
         }
         let index = self.index;
-        world.trace.note(|| format!("client {index} publishes {number} as {pid}: {:?}", model.messages[number]));
+        world
+            .trace
+            .note(|| format!("client {index} publishes {number} as {pid}: {:?}", model.messages[number]));
         let bytes = wire::publish(self.profile.version, &publish);
         self.write(world, &bytes);
     }
@@ -253,7 +258,13 @@ impl Client {
         }
     }
 
-    pub(super) fn publish_packet(&self, model: &Model, number: MessageNumber, pid: u16, dup: bool) -> Publish {
+    pub(super) fn publish_packet(
+        &self,
+        model: &Model,
+        number: MessageNumber,
+        pid: u16,
+        dup: bool,
+    ) -> Publish {
         let message = &model.messages[number];
         Publish {
             dup,

@@ -1,10 +1,10 @@
 //! How a client comes: a socket, CONNECT, what it keeps of its session and what it forgets.
 
 use super::{ANSWER_MS, Client, Mood, Phase, Redelivery};
+use crate::model::Model;
 use crate::model::connection::{Connection, Life, Moment};
 use crate::model::message::{Message, payload};
 use crate::model::will::{Verdict, Will};
-use crate::model::Model;
 use crate::socket::ClientEnd;
 use crate::trace::Check;
 use crate::wire::{self, Connack, Connect, Version, WillFields};
@@ -28,14 +28,19 @@ impl Client {
             return Ok(());
         }
         let fresh_start = match mood {
-            Mood::Wild => !self.is_persistent() && world.random.percent(70) || self.clean_next || world.random.percent(15),
+            Mood::Wild => {
+                !self.is_persistent() && world.random.percent(70)
+                    || self.clean_next
+                    || world.random.percent(15)
+            }
             Mood::Calm => self.clean_next,
             Mood::Leaving => true,
         };
         let clean = fresh_start || self.profile.version == Version::V31;
         let stamp = world.stamp();
         let now = Moment { at: world.now, stamp };
-        let will = if mood == Mood::Wild && !self.profile.watcher { self.make_will(world, model) } else { None };
+        let will =
+            if mood == Mood::Wild && !self.profile.watcher { self.make_will(world, model) } else { None };
         let fields = will.map(|(fields, _)| fields);
         let clean = clean || !self.is_persistent() && self.profile.version != Version::V5;
         self.clean_next = clean;
@@ -44,7 +49,8 @@ impl Client {
             client_id: self.id.clone(),
             clean,
             keep_alive_s: self.profile.keep_alive_s,
-            expiry_s: (self.profile.version == Version::V5 && self.is_persistent()).then_some(self.profile.expiry_s),
+            expiry_s: (self.profile.version == Version::V5 && self.is_persistent())
+                .then_some(self.profile.expiry_s),
             receive_max: self.profile.receive_max.filter(|_| self.profile.version == Version::V5),
             packet_max: self.profile.packet_max.filter(|_| self.profile.version == Version::V5),
             alias_max: self.profile.alias_max.filter(|_| self.profile.version == Version::V5),
@@ -66,7 +72,8 @@ impl Client {
     /// The model learns of the CONNECT.
     fn begin(&mut self, model: &mut Model, now: Moment, connect: &Connect) {
         let persistent = self.is_persistent() && !(connect.clean && connect.version != Version::V5);
-        let will = model.messages.iter().rposition(|m| m.will && m.publisher == self.index && m.sent.is_empty());
+        let will =
+            model.messages.iter().rposition(|m| m.will && m.publisher == self.index && m.sent.is_empty());
         let will = connect.will.as_ref().and(will).map(|message| Will {
             message,
             delay_s: connect.will.as_ref().map_or(0, |w| w.delay_s),
@@ -98,7 +105,8 @@ impl Client {
     /// What may be left of this client's session at the broker: what its last answered connection left, unless a
     /// CONNECT without an answer came in between.
     fn life(&self, model: &Model) -> Life {
-        let mine = || model.connections[..self.socket].iter().enumerate().filter(|(_, c)| c.client == self.index);
+        let mine =
+            || model.connections[..self.socket].iter().enumerate().filter(|(_, c)| c.client == self.index);
         let Some((last, _)) = mine().filter(|(_, c)| c.connack.is_some() && !c.refused).last() else {
             return if mine().any(|(_, c)| c.connect_sent.is_some()) { Life::Unclear } else { Life::None };
         };
@@ -147,11 +155,21 @@ impl Client {
     }
 
     /// CONNACK has come in.
-    pub(super) fn connected(&mut self, world: &mut World, model: &mut Model, mood: Mood, connack: &Connack) -> Check {
+    pub(super) fn connected(
+        &mut self,
+        world: &mut World,
+        model: &mut Model,
+        mood: Mood,
+        connack: &Connack,
+    ) -> Check {
         let stamp = world.stamp();
         if connack.code != 0 {
             model.connect_refused(self.socket);
-            return model.refusal_is_right(self.socket, connack.code, world.sockets[self.socket].hand_over_failed);
+            return model.refusal_is_right(
+                self.socket,
+                connack.code,
+                world.sockets[self.socket].hand_over_failed,
+            );
         }
         model.connack(self.socket, Moment { at: world.now, stamp }, connack.session_present)?;
         self.phase = Phase::Open;
@@ -229,7 +247,13 @@ impl Client {
     }
 
     /// Waits for CONNACK, perhaps not patiently.
-    pub(super) fn while_opening(&mut self, world: &mut World, model: &mut Model, mood: Mood, since: u64) -> Check {
+    pub(super) fn while_opening(
+        &mut self,
+        world: &mut World,
+        model: &mut Model,
+        mood: Mood,
+        since: u64,
+    ) -> Check {
         if world.now > since + ANSWER_MS && !self.silent {
             return model.unanswered(self.socket, world.now);
         }

@@ -54,9 +54,13 @@ pub enum Mood {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Not connected until then.
-    Away { until: u64 },
+    Away {
+        until: u64,
+    },
     /// CONNECT is sent.
-    Opening { since: u64 },
+    Opening {
+        since: u64,
+    },
     Open,
 }
 
@@ -199,8 +203,9 @@ impl Client {
             Phase::Open => Some(self.next_act),
         };
         let ack = self.acks.front().map(|a| a.0).filter(|_| !self.silent);
-        let readable = (!matches!(self.phase, Phase::Away { .. }) && world.sockets[self.socket].is_readable())
-            .then_some(self.stalled_until);
+        let readable = (!matches!(self.phase, Phase::Away { .. })
+            && world.sockets[self.socket].is_readable())
+        .then_some(self.stalled_until);
         [wake, ack, readable].into_iter().flatten().min()
     }
 
@@ -232,7 +237,8 @@ impl Client {
         if self.gone {
             return true;
         }
-        let unread = |socket: usize| world.sockets[socket].is_readable() || !world.sockets[socket].waiting.is_empty();
+        let unread =
+            |socket: usize| world.sockets[socket].is_readable() || !world.sockets[socket].waiting.is_empty();
         if self.phase == Phase::Open && unread(self.socket) {
             return false;
         }
@@ -241,7 +247,10 @@ impl Client {
             Phase::Opening { .. } => false,
             Phase::Open => mood == Mood::Calm && !self.silent,
         };
-        let idle = self.outgoing.is_empty() && self.held.is_empty() && self.acks.is_empty() && self.requests.is_empty();
+        let idle = self.outgoing.is_empty()
+            && self.held.is_empty()
+            && self.acks.is_empty()
+            && self.requests.is_empty();
         settled && (matches!(self.phase, Phase::Away { .. }) || idle && self.pings.is_empty())
     }
 
@@ -249,7 +258,14 @@ impl Client {
     pub fn waits_for(&self) -> String {
         format!(
             "client {} ({:?}, socket {}): outgoing {:?}, held {:?}, acks {:?}, requests {:?}, pings {}",
-            self.index, self.phase, self.socket as isize, self.outgoing, self.held, self.acks, self.requests, self.pings.len()
+            self.index,
+            self.phase,
+            self.socket as isize,
+            self.outgoing,
+            self.held,
+            self.acks,
+            self.requests,
+            self.pings.len()
         )
     }
 
@@ -321,6 +337,8 @@ impl Client {
             }
             true
         });
-        ensure(late.is_none(), "takeover-closes-the-old", || format!("client {}: socket {late:?} is still open", self.index))
+        ensure(late.is_none(), "takeover-closes-the-old", || {
+            format!("client {}: socket {late:?} is still open", self.index)
+        })
     }
 }

@@ -29,7 +29,10 @@ impl Client {
                 }
                 Ok(None) => break Ok(()),
                 Err(Unreadable(why)) => {
-                    break broken("readable", format!("client {} ({:?}): {why}", self.index, self.profile.version));
+                    break broken(
+                        "readable",
+                        format!("client {} ({:?}): {why}", self.index, self.profile.version),
+                    );
                 }
             }
         };
@@ -42,35 +45,56 @@ impl Client {
         let (index, socket) = (self.index, self.socket);
         world.trace.note(|| format!("client {index} sees the end of socket {socket}"));
         let connection = &model.connections[socket];
-        let on_silence = connection.silent && connection.leave.is_none() && !connection.cut && !connection.rival;
+        let on_silence =
+            connection.silent && connection.leave.is_none() && !connection.cut && !connection.rival;
         let end = &world.sockets[socket];
-        if on_silence && !end.ever_paused && connection.connack.is_some()
+        if on_silence
+            && !end.ever_paused
+            && connection.connack.is_some()
             && let Some(ended) = end.ended
             && ended.by_broker
         {
             model.keep_alive_closed(socket, end.last_fed_at, ended.at)?;
         }
         let refused = model.connections[socket].refused;
-        if self.phase == (Phase::Open) || refused || world.sockets[socket].hand_over_failed || model.connections[socket].silent {
+        if self.phase == (Phase::Open)
+            || refused
+            || world.sockets[socket].hand_over_failed
+            || model.connections[socket].silent
+        {
             self.now_away(world, model, stamp);
             return Ok(());
         }
         broken("connect-answered", format!("client {index}: socket {socket} closed without CONNACK"))
     }
 
-    fn packet(&mut self, world: &mut World, model: &mut Model, mood: Mood, packet: FromServer, len: usize) -> Check {
+    fn packet(
+        &mut self,
+        world: &mut World,
+        model: &mut Model,
+        mood: Mood,
+        packet: FromServer,
+        len: usize,
+    ) -> Check {
         let stamp = world.stamp();
         let index = self.index;
         world.trace.note(|| match &packet {
             FromServer::Publish(p) => format!(
                 "client {index} gets PUBLISH {} {} QoS {} dup {} retain {} ids {:?} {}",
-                p.pid, p.topic, p.qos, p.dup, p.retain, p.subscription_ids,
+                p.pid,
+                p.topic,
+                p.qos,
+                p.dup,
+                p.retain,
+                p.subscription_ids,
                 String::from_utf8_lossy(&p.payload[..p.payload.len().min(12)])
             ),
             other => format!("client {index} gets {other:?}"),
         });
         if let (Some(max), Version::V5) = (self.profile.packet_max, self.profile.version) {
-            ensure(len <= max as usize, "maximum-packet-size", || format!("client {index}: {len} bytes of {packet:?}"))?;
+            ensure(len <= max as usize, "maximum-packet-size", || {
+                format!("client {index}: {len} bytes of {packet:?}")
+            })?;
         }
         let first = matches!(self.phase, Phase::Opening { .. });
         match packet {
@@ -99,12 +123,17 @@ impl Client {
             0x89 | 0x97 => connection.hand_over_failed,
             _ => false,
         };
-        ensure(right, "disconnect-reason", || format!("client {} socket {}: {reason:#x}", self.index, self.socket))
+        ensure(right, "disconnect-reason", || {
+            format!("client {} socket {}: {reason:#x}", self.index, self.socket)
+        })
     }
 
     fn publish_received(&mut self, world: &mut World, model: &mut Model, publish: &Publish) -> Check {
         let Some(session) = self.session else {
-            return broken("connack-first", format!("client {} gets a PUBLISH without a session", self.index));
+            return broken(
+                "connack-first",
+                format!("client {} gets a PUBLISH without a session", self.index),
+            );
         };
         let topic = self.resolve(publish)?;
         let pid = publish.pid;
@@ -117,9 +146,11 @@ impl Client {
             return Ok(());
         }
         if let Some(held) = held {
-            ensure(publish.dup && held.message == message && held.qos == publish.qos, "packet-identifier-in-use", || {
-                format!("client {}: {pid} is held for {held:?}, now {message:?} {publish:?}", self.index)
-            })?;
+            ensure(
+                publish.dup && held.message == message && held.qos == publish.qos,
+                "packet-identifier-in-use",
+                || format!("client {}: {pid} is held for {held:?}, now {message:?} {publish:?}", self.index),
+            )?;
         }
         ensure(!(again && self.quota.contains(&pid)), "repeated-only-on-resume", || {
             format!("client {}: {pid} twice on one connection", self.index)
@@ -192,7 +223,14 @@ impl Client {
     }
 
     /// PUBACK, PUBREC, PUBCOMP: in the order of the PUBLISHes, with success.
-    fn acknowledged(&mut self, world: &mut World, model: &mut Model, kind: AckKind, pid: u16, reason: u8) -> Check {
+    fn acknowledged(
+        &mut self,
+        world: &mut World,
+        model: &mut Model,
+        kind: AckKind,
+        pid: u16,
+        reason: u8,
+    ) -> Check {
         let stamp = world.stamp();
         let Some(at) = self.outgoing.iter().position(|o| o.pid == pid) else {
             return broken("acknowledges-what-was-sent", format!("client {}: {kind:?} {pid}", self.index));
@@ -204,12 +242,16 @@ impl Client {
             AckKind::Pubrec => qos == 2 && !outgoing.released,
             _ => qos == 2 && outgoing.released,
         };
-        ensure(fits, "acknowledges-what-was-sent", || format!("client {}: {kind:?} {pid} for {outgoing:?}", self.index))?;
+        ensure(fits, "acknowledges-what-was-sent", || {
+            format!("client {}: {kind:?} {pid} for {outgoing:?}", self.index)
+        })?;
         // PUBREL again after a resume: the broker may have forgotten the identifier with its lost PUBCOMP.
         let forgotten = kind == AckKind::Pubcomp && reason == 0x92 && self.resumed.contains(&pid);
-        ensure(reason == 0 || reason == 0x10 && kind != AckKind::Pubcomp || forgotten, "publish-accepted", || {
-            format!("client {}: {kind:?} {pid} with {reason:#x}", self.index)
-        })?;
+        ensure(
+            reason == 0 || reason == 0x10 && kind != AckKind::Pubcomp || forgotten,
+            "publish-accepted",
+            || format!("client {}: {kind:?} {pid} with {reason:#x}", self.index),
+        )?;
         if kind == AckKind::Pubcomp {
             self.outgoing.remove(at);
             return Ok(());
@@ -231,29 +273,37 @@ impl Client {
     }
 
     fn suback(&mut self, model: &mut Model, stamp: u64, pid: u16, codes: &[u8]) -> Check {
-        let (Some((_, Request::Subscribe(places))), Some(session)) = (self.requests.remove(&pid), self.session) else {
+        let (Some((_, Request::Subscribe(places))), Some(session)) =
+            (self.requests.remove(&pid), self.session)
+        else {
             return broken("acknowledges-what-was-sent", format!("client {}: SUBACK {pid}", self.index));
         };
         ensure(codes.len() == places.len(), "suback-codes", || format!("client {}: {codes:?}", self.index))?;
         for ((place, qos), &code) in places.into_iter().zip(codes) {
-            ensure(code == qos, "suback-codes", || format!("client {}: {code:#x} for QoS {qos}", self.index))?;
+            ensure(code == qos, "suback-codes", || {
+                format!("client {}: {code:#x} for QoS {qos}", self.index)
+            })?;
             model.subscribe_acked(session, place, stamp, code);
         }
         Ok(())
     }
 
     fn unsuback(&mut self, model: &mut Model, stamp: u64, pid: u16, codes: &[u8]) -> Check {
-        let (Some((_, Request::Unsubscribe { sent, filters })), Some(session)) = (self.requests.remove(&pid), self.session)
+        let (Some((_, Request::Unsubscribe { sent, filters })), Some(session)) =
+            (self.requests.remove(&pid), self.session)
         else {
             return broken("acknowledges-what-was-sent", format!("client {}: UNSUBACK {pid}", self.index));
         };
         if self.profile.version == Version::V5 {
-            ensure(codes.len() == filters.len(), "unsuback-codes", || format!("client {}: {codes:?}", self.index))?;
+            ensure(codes.len() == filters.len(), "unsuback-codes", || {
+                format!("client {}: {codes:?}", self.index)
+            })?;
         }
         for (at, (filter, share)) in filters.iter().enumerate() {
             if let Some(&code) = codes.get(at) {
                 let surely = model.was_subscribed(session, filter, share.as_deref(), sent);
-                let right = if filter == "no/such" { code == 0x11 } else { code == 0 || code == 0x11 && !surely };
+                let right =
+                    if filter == "no/such" { code == 0x11 } else { code == 0 || code == 0x11 && !surely };
                 ensure(right, "unsuback-codes", || format!("client {}: {code:#x} for {filter}", self.index))?;
             }
             model.unsubscribe_acked(session, filter, share.as_deref(), sent, stamp);

@@ -157,7 +157,8 @@ impl Model {
         // A CONNECT without answer may have begun the time anew.
         let Some(first_end) = previous.ended else { return Some(true) };
         let client = connection.client;
-        let since = self.connections[last..socket].iter().filter(|c| c.client == client && c.connect_sent.is_some());
+        let since =
+            self.connections[last..socket].iter().filter(|c| c.client == client && c.connect_sent.is_some());
         let mut last_end = first_end.at;
         for other in since {
             last_end = last_end.max(other.ended.map_or(sent, |e| e.at));
@@ -182,7 +183,8 @@ impl Model {
         let connection = &mut self.connections[socket];
         connection.ended = Some(Moment { at: ended.at, stamp: ended.stamp });
         connection.is_taken_over = ended.by_broker && connection.rival;
-        let surely_left = connection.leave == Some(Leave::Normal) && ended.by_broker && ended.all_fed && !connection.rival;
+        let surely_left =
+            connection.leave == Some(Leave::Normal) && ended.by_broker && ended.all_fed && !connection.rival;
         let answered = connection.connack.is_some();
         let (expiry_s, rival) = (connection.expiry_s, connection.rival);
         if let Some(will) = &mut connection.will {
@@ -197,7 +199,9 @@ impl Model {
             }
             let message = &mut self.messages[will.message];
             if message.sent.is_empty() {
-                message.sent.push(connection.connect_sent.filter(|_| !answered).map_or(ended.stamp, |m| m.stamp));
+                message
+                    .sent
+                    .push(connection.connect_sent.filter(|_| !answered).map_or(ended.stamp, |m| m.stamp));
             }
         }
         if ended.by_broker { self.may_close(socket, ended) } else { Ok(()) }
@@ -207,7 +211,8 @@ impl Model {
     fn may_close(&mut self, socket: SocketId, ended: Ended) -> Check {
         let connection = &self.connections[socket];
         let client = connection.client;
-        let other = |(at, c): (usize, &Connection)| at != socket && c.client == client && c.is_rival_at(ended.stamp);
+        let other =
+            |(at, c): (usize, &Connection)| at != socket && c.client == client && c.is_rival_at(ended.stamp);
         let reason = connection.leave.is_some()
             || connection.cut
             || connection.rival
@@ -215,7 +220,9 @@ impl Model {
             || connection.silent
             || connection.connect_sent.is_none()
             || connection.hand_over_failed;
-        ensure(reason, "unexpected-close", || format!("socket {socket} of client {} at {}", connection.client, ended.at))
+        ensure(reason, "unexpected-close", || {
+            format!("socket {socket} of client {} at {}", connection.client, ended.at)
+        })
     }
 
     /// A client was silent since `since` and is closed at `now`: neither before its Keep Alive nor long after
@@ -228,7 +235,9 @@ impl Model {
             format!("socket {socket} closed after {silence} ms of silence, Keep Alive {keep_alive_ms} ms")
         })?;
         ensure(silence <= keep_alive_ms * 3 / 2 + LATE_MS, "keep-alive", || {
-            format!("socket {socket} closed only after {silence} ms of silence, Keep Alive {keep_alive_ms} ms")
+            format!(
+                "socket {socket} closed only after {silence} ms of silence, Keep Alive {keep_alive_ms} ms"
+            )
         })
     }
 
@@ -240,6 +249,9 @@ impl Model {
 
     /// A CONNECT stayed without an answer for too long.
     pub fn unanswered<T>(&self, socket: SocketId, now: u64) -> Check<T> {
-        broken("connect-answered", format!("socket {socket} of client {}: no CONNACK by {now} ms", self.connections[socket].client))
+        broken(
+            "connect-answered",
+            format!("socket {socket} of client {}: no CONNACK by {now} ms", self.connections[socket].client),
+        )
     }
 }

@@ -23,7 +23,12 @@ impl Model {
             let Some(will) = &mut self.connections[socket].will else { continue };
             will.decide(now);
             let will = *will;
-            let seen: u32 = self.sessions.iter().filter(|s| s.client == self.watcher).map(|s| s.got(will.message).any).sum();
+            let seen: u32 = self
+                .sessions
+                .iter()
+                .filter(|s| s.client == self.watcher)
+                .map(|s| s.got(will.message).any)
+                .sum();
             let expected = match will.verdict {
                 Verdict::Must { .. } => u32::from(self.queue_len_max >= 100)..=1,
                 Verdict::Never | Verdict::Armed => 0..=0,
@@ -73,19 +78,27 @@ impl Model {
                 && (m.qos > 0 || self.queue_qos0)
                 && session.live(m).next().is_some()
         };
-        let later: usize = self.messages.iter().enumerate().filter(may_follow).map(|(_, m)| m.sent.len()).sum();
+        let later: usize =
+            self.messages.iter().enumerate().filter(may_follow).map(|(_, m)| m.sent.len()).sum();
         ensure(later >= self.queue_len_max as usize, "no-message-lost", || {
-            format!("client {} never got message {number} {lost:?}; {later} may have come after it", session.client)
+            format!(
+                "client {} never got message {number} {lost:?}; {later} may have come after it",
+                session.client
+            )
         })?;
         // In a time offline that nothing followed, all that is older than a dropped one is dropped too.
         let (from, to) = lost.interval();
-        let Some(window) = session.offline.iter().find(|w| w.0 <= from && to <= w.1 && w.1 >= calm_from) else {
+        let Some(window) = session.offline.iter().find(|w| w.0 <= from && to <= w.1 && w.1 >= calm_from)
+        else {
             return Ok(());
         };
         for (other, m) in self.messages.iter().enumerate() {
             let inside = m.interval().0 >= window.0 && m.interval().1 < from;
             if inside && session.is_owed(m) && session.got(other).any > 0 {
-                return broken("drop-oldest", format!("client {} lost {number} but got the older {other}", session.client));
+                return broken(
+                    "drop-oldest",
+                    format!("client {} lost {number} but got the older {other}", session.client),
+                );
             }
         }
         Ok(())
@@ -103,11 +116,13 @@ impl Model {
                 continue;
             }
             for (topic, &floor) in &s.floors {
-                let of_topic = || self.messages.iter().filter(|m| m.topic == *topic && m.retain && !m.sent.is_empty());
+                let of_topic =
+                    || self.messages.iter().filter(|m| m.topic == *topic && m.retain && !m.sent.is_empty());
                 // What was sent twice may have replaced a newer one; what is weaker than QoS 1 may be dropped.
                 let weak = of_topic()
                     .any(|m| m.sent.len() > 1 || m.key >= floor && (m.delete || m.qos == 0 || m.will));
-                let fits = |m: &Message| session.packet_max.is_none_or(|max| m.size + topic.len() + 64 <= max);
+                let fits =
+                    |m: &Message| session.packet_max.is_none_or(|max| m.size + topic.len() + 64 <= max);
                 let own = of_topic().any(|m| m.publisher == session.client) && s.no_local;
                 if weak || own || !of_topic().all(fits) || self.queue_len_max < 100 {
                     continue;
@@ -115,7 +130,10 @@ impl Model {
                 self.checked.retained += 1;
                 let newest = session.newest_retained.get(topic).copied().unwrap_or(0);
                 ensure(newest >= floor, "retained-never-missed", || {
-                    format!("client {} subscribed to {} and got only key {newest} of {topic}, not {floor}", session.client, s.filter)
+                    format!(
+                        "client {} subscribed to {} and got only key {newest} of {topic}, not {floor}",
+                        session.client, s.filter
+                    )
                 })?;
             }
         }
@@ -140,7 +158,8 @@ impl Model {
                     })
             };
             // Too large for the member that is chosen: dropped.
-            let fits = |s: &Session| s.packet_max.is_none_or(|max| message.size + message.topic.len() + 64 <= max);
+            let fits =
+                |s: &Session| s.packet_max.is_none_or(|max| message.size + message.topic.len() + 64 <= max);
             if !self.sessions.iter().filter(|s| self.workers[s.client]).all(fits) {
                 continue;
             }
@@ -160,7 +179,8 @@ impl Model {
     pub fn audit(&mut self, session: SessionNumber, gauge: Option<u64>) -> Check {
         let session = &self.sessions[session];
         for (topic, &last) in &self.retained {
-            let of_topic = || self.messages.iter().filter(|m| m.topic == *topic && m.retain && !m.sent.is_empty());
+            let of_topic =
+                || self.messages.iter().filter(|m| m.topic == *topic && m.retain && !m.sent.is_empty());
             let Some(accepted) = of_topic().find(|m| m.key == last) else { continue };
             // A QoS 1 PUBLISH that was repeated, and what was never accepted, may have come in between.
             let unsure = of_topic().any(|m| m.key > last || m.sent.len() > 1);

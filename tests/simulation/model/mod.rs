@@ -12,10 +12,10 @@ pub mod will;
 
 use std::collections::BTreeMap;
 
+use crate::trace::{Check, ensure};
 pub use connection::{Connection, Leave};
 use message::{Message, MessageNumber, matches};
 pub use receive::Reception;
-use crate::trace::{Check, ensure};
 use session::{Session, Snapshot, Subscription};
 
 /// Index into `Model::sessions`.
@@ -200,7 +200,13 @@ impl Model {
     }
 
     /// UNSUBSCRIBE goes out.
-    pub fn unsubscribe_sent(&mut self, session: SessionNumber, filter: &str, share: Option<&str>, stamp: u64) {
+    pub fn unsubscribe_sent(
+        &mut self,
+        session: SessionNumber,
+        filter: &str,
+        share: Option<&str>,
+        stamp: u64,
+    ) {
         for subscription in &mut self.sessions[session].subscriptions {
             if subscription.filter == filter && subscription.share.as_deref() == share {
                 subscription.unsubscribe_sent.get_or_insert(stamp);
@@ -212,7 +218,14 @@ impl Model {
     }
 
     /// UNSUBACK has come in for it.
-    pub fn unsubscribe_acked(&mut self, session: SessionNumber, filter: &str, share: Option<&str>, sent: u64, stamp: u64) {
+    pub fn unsubscribe_acked(
+        &mut self,
+        session: SessionNumber,
+        filter: &str,
+        share: Option<&str>,
+        sent: u64,
+        stamp: u64,
+    ) {
         for subscription in &mut self.sessions[session].subscriptions {
             let same = subscription.filter == filter && subscription.share.as_deref() == share;
             if same && subscription.sent < sent {
@@ -224,7 +237,8 @@ impl Model {
     /// PUBACK or PUBREC with 0x10 says that nobody subscribes: that must not be wrong.
     pub fn accepted_by_none(&self, number: MessageNumber, reason: u8) -> Check {
         let message = &self.messages[number];
-        let owed = reason == 0x10 && (0..self.sessions.len()).any(|s| self.sessions[s].is_owed(message) && self.is_alive(s));
+        let owed = reason == 0x10
+            && (0..self.sessions.len()).any(|s| self.sessions[s].is_owed(message) && self.is_alive(s));
         ensure(!owed, "no-matching-subscribers", || format!("message {number} {message:?} has subscribers"))
     }
 

@@ -67,7 +67,9 @@ impl Model {
     fn check_will(&self, number: MessageNumber, reception: &Reception<'_>) -> Check {
         let will = self.connections.iter().filter_map(|c| c.will).find(|w| w.message == number);
         let undue = will.is_some_and(|will| !will.may_be_seen(reception.now));
-        ensure(!undue, "will-only-when-due", || format!("message {number}: {will:?} seen at {}", reception.now))
+        ensure(!undue, "will-only-when-due", || {
+            format!("message {number}: {will:?} seen at {}", reception.now)
+        })
     }
 
     /// Some subscription asks for it, with this QoS, RETAIN and Subscription Identifiers. Says which way it came.
@@ -79,7 +81,10 @@ impl Model {
         let is_live = live.iter().any(|s| publish.retain == (s.retain_as_published && message.retain));
         let is_snapshot = publish.retain && !snapshots.is_empty();
         ensure(!live.is_empty() || is_snapshot, "unmatched-delivery", || {
-            format!("message {number} {message:?} came to session {} of client {}", reception.session, session.client)
+            format!(
+                "message {number} {message:?} came to session {} of client {}",
+                reception.session, session.client
+            )
         })?;
         ensure(is_live || is_snapshot, "retain-flag", || {
             format!("message {number} of RETAIN {} came with RETAIN {}", message.retain, publish.retain)
@@ -87,13 +92,16 @@ impl Model {
         let all = || live.iter().chain(snapshots.iter());
         let fits = |s: &&Subscription| {
             let replaced = s.successor.map(|next| &session.subscriptions[next]);
-            publish.qos == message.qos.min(s.qos_max()) || replaced.is_some_and(|r| publish.qos == message.qos.min(r.qos_max()))
+            publish.qos == message.qos.min(s.qos_max())
+                || replaced.is_some_and(|r| publish.qos == message.qos.min(r.qos_max()))
         };
         ensure(all().any(|s| fits(s)), "delivery-qos", || {
             format!("message {number} of QoS {} came with QoS {}", message.qos, publish.qos)
         })?;
         let known = publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id));
-        ensure(known, "subscription-identifiers", || format!("message {number}: {:?}", publish.subscription_ids))?;
+        ensure(known, "subscription-identifiers", || {
+            format!("message {number}: {:?}", publish.subscription_ids)
+        })?;
         if let ([one], []) | ([], [one]) = (live.as_slice(), snapshots.as_slice())
             && one.successor.is_none()
         {
@@ -122,12 +130,16 @@ impl Model {
             self.checked.retained += 1;
             let newest = session.live_retained.get(&message.topic).copied().unwrap_or(0);
             ensure(newest <= key || !once, "retained-never-older-after-newer", || {
-                format!("message {number} {message:?} (key {key}) came as retained after a live one of key {newest}")
+                format!(
+                    "message {number} {message:?} (key {key}) came as retained after a live one of key {newest}"
+                )
             })?;
             let floor = |s: &Subscription| s.floors.get(&message.topic).copied().unwrap_or(0);
             let fresh_enough = session.snapshots(message).any(|s| floor(s) <= key);
             ensure(fresh_enough || !once, "retained-not-stale", || {
-                format!("message {number} {message:?} came although a newer one was accepted before SUBSCRIBE")
+                format!(
+                    "message {number} {message:?} came although a newer one was accepted before SUBSCRIBE"
+                )
             })?;
         }
         let topic = message.topic.clone();
@@ -201,7 +213,10 @@ impl Model {
         if reception.fresh {
             let invariant = if message.qos == 2 && qos == 2 { "exactly-once" } else { "no-duplicate" };
             ensure(got.fresh < allowed, invariant, || {
-                format!("message {number} {message:?} came to client {} more than {allowed} times", session.client)
+                format!(
+                    "message {number} {message:?} came to client {} more than {allowed} times",
+                    session.client
+                )
             })?;
             if self.workers[session.client] && !plain && message.topic.starts_with("s/") {
                 self.count_shared(number, qos, sends)?;
@@ -237,10 +252,14 @@ impl Model {
     /// An empty payload: somebody deleted a retained message, and this session asked to hear of it.
     fn received_delete(&self, reception: &Reception<'_>) -> Check {
         let session = &self.sessions[reception.session];
-        let wanted = self.messages.iter().filter(|m| m.delete && m.topic == reception.topic).any(|m| {
-            session.live(m).any(|s| reception.publish.retain == s.retain_as_published)
-        });
-        ensure(wanted, "unmatched-delivery", || format!("empty payload on {}: {:?}", reception.topic, reception.publish))
+        let wanted = self
+            .messages
+            .iter()
+            .filter(|m| m.delete && m.topic == reception.topic)
+            .any(|m| session.live(m).any(|s| reception.publish.retain == s.retain_as_published));
+        ensure(wanted, "unmatched-delivery", || {
+            format!("empty payload on {}: {:?}", reception.topic, reception.publish)
+        })
     }
 }
 

@@ -226,7 +226,8 @@ fn connack(version: Version, reader: &mut Reader<'_>) -> Read<FromServer> {
     let mut connack = Connack { session_present: flags == 1, code, ..Connack::default() };
     if version == Version::V5 {
         let allowed = [
-            0x11, 0x21, 0x24, 0x25, 0x27, 0x12, 0x22, 0x1f, 0x26, 0x28, 0x29, 0x2a, 0x13, 0x1a, 0x1c, 0x15, 0x16,
+            0x11, 0x21, 0x24, 0x25, 0x27, 0x12, 0x22, 0x1f, 0x26, 0x28, 0x29, 0x2a, 0x13, 0x1a, 0x1c, 0x15,
+            0x16,
         ];
         let found = reader.properties(&allowed)?;
         connack.receive_max = found.receive_max;
@@ -280,7 +281,9 @@ fn ack(version: Version, kind: AckKind, reader: &mut Reader<'_>) -> Read<FromSer
         }
     }
     let known = match kind {
-        AckKind::Puback | AckKind::Pubrec => [0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99].contains(&reason),
+        AckKind::Puback | AckKind::Pubrec => {
+            [0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99].contains(&reason)
+        }
         AckKind::Pubrel | AckKind::Pubcomp => [0x00, 0x92].contains(&reason),
     };
     if !known {
