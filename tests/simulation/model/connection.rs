@@ -118,10 +118,12 @@ impl Model {
             (Some(false), false) if connection.before != Life::None => self.checked.expired += 1,
             _ => {}
         }
-        for other in self.connections[..socket].iter_mut().filter(|c| c.client == client) {
+        let mut is_next = true;
+        for other in self.connections[..socket].iter_mut().rev().filter(|c| c.client == client) {
             if let Some(will) = &mut other.will {
-                will.reconnected(sent, now.at, session_present);
+                will.reconnected(sent, now.at, session_present, is_next);
             }
+            is_next &= other.connect_sent.is_none();
         }
         Ok(())
     }

@@ -46,8 +46,8 @@ pub struct Model {
     pub queue_qos0: bool,
     /// Newest retained message accepted, by topic.
     pub retained: BTreeMap<String, u64>,
-    /// Copies that went to members of Shared Subscriptions, by message.
-    pub shared_fresh: BTreeMap<MessageNumber, u32>,
+    /// Copies that went to members of Shared Subscriptions, by message and QoS of the delivery.
+    pub shared_fresh: BTreeMap<(MessageNumber, u8), u32>,
     /// Sessions with Shared Subscriptions that ended, and UNSUBSCRIBEs of such.
     pub members_gone: u32,
     /// Clients whose sessions have only Shared Subscriptions below `s/`.

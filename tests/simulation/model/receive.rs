@@ -230,11 +230,12 @@ impl Model {
 
     /// One member of each Shared Subscription gets it; at QoS 1 another one too if a member's session ended.
     fn count_shared(&mut self, number: MessageNumber, qos: u8, sends: u32) -> Check {
-        let topic = self.messages[number].topic.clone();
+        let (topic, published) = (self.messages[number].topic.clone(), self.messages[number].qos);
         let mut groups: Vec<(&str, &str)> = Vec::new();
         for subscription in self.sessions.iter().flat_map(|s| &s.subscriptions) {
             if let Some(share) = &subscription.share
                 && matches(&subscription.filter, &topic)
+                && published.min(subscription.qos) == qos
                 && !groups.contains(&(share, &subscription.filter))
             {
                 groups.push((share, &subscription.filter));
@@ -242,7 +243,7 @@ impl Model {
         }
         let again = if qos == 1 { self.members_gone } else { 0 };
         let allowed = groups.len() as u32 * sends + again;
-        let fresh = self.shared_fresh.entry(number).or_default();
+        let fresh = self.shared_fresh.entry((number, qos)).or_default();
         *fresh += 1;
         ensure(*fresh <= allowed, "shared-one-member", || {
             format!("message {number} on {topic} came {fresh} times for {groups:?}")

@@ -53,10 +53,13 @@ impl Will {
         }
     }
 
-    /// The client's next connection was answered.
-    pub fn reconnected(&mut self, connect_sent: u64, connack: u64, session_present: bool) {
+    /// The client's next connection was answered. `is_next`: there was none between that was not answered, and perhaps
+    /// went on with the session.
+    pub fn reconnected(&mut self, connect_sent: u64, connack: u64, session_present: bool, is_next: bool) {
         let Verdict::Waiting { due, .. } = self.verdict else { return };
-        self.verdict = if !session_present {
+        self.verdict = if !session_present && !is_next {
+            Verdict::May
+        } else if !session_present {
             // The session ended at the latest now.
             Verdict::Must { not_before: 0, not_after: connack + WILL_SLACK_MS }
         } else if connack < due {
