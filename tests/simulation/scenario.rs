@@ -258,7 +258,8 @@ impl Scenario {
         self.world.trace.note(|| "calm".to_owned());
         self.world.weather.hand_over_fails = 0;
         self.world.weather.delays.mail_max = 5;
-        let held: Vec<usize> = self.clients.iter().map(|c| c.socket).collect();
+        let here = |c: &&Client| !matches!(c.phase, Phase::Away { .. });
+        let held: Vec<usize> = self.clients.iter().filter(here).map(|c| c.socket).collect();
         for id in 0..self.world.sockets.len() {
             let abandoned = !held.contains(&id) || self.world.sockets[id].client_end == ClientEnd::Silent;
             if self.world.sockets[id].is_live() && abandoned {

@@ -191,6 +191,7 @@ impl Client {
         let message = Message {
             publisher: me,
             session: self.session,
+            socket: self.socket,
             topic,
             qos,
             retain: retained && (delete || world.random.percent(75)),
@@ -210,6 +211,7 @@ impl Client {
         let message = Message {
             publisher: self.index,
             session: self.session,
+            socket: self.socket,
             topic: format!("w/{}", self.index),
             qos: 2,
             retain: false,

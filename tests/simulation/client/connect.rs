@@ -141,6 +141,7 @@ impl Client {
         model.message(Message {
             publisher: self.index,
             session: None,
+            socket: self.socket,
             topic: fields.topic.clone(),
             qos: fields.qos,
             retain: fields.retain,

@@ -11,6 +11,8 @@ pub struct Message {
     /// The publisher's session. No Local is held to sessions, not to Client Identifiers: what an earlier session of
     /// the same client had published and is still under way may come.
     pub session: Option<usize>,
+    /// The connection that sent it first, or whose Will it is.
+    pub socket: usize,
     pub topic: String,
     pub qos: u8,
     pub retain: bool,

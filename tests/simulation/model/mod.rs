@@ -48,7 +48,7 @@ pub struct Model {
     pub retained: BTreeMap<String, u64>,
     /// Copies that went to members of Shared Subscriptions, by message and QoS of the delivery.
     pub shared_fresh: BTreeMap<(MessageNumber, u8), u32>,
-    /// Sessions with Shared Subscriptions that ended, and UNSUBSCRIBEs of such.
+    /// Places in Shared Subscriptions that were left, by UNSUBSCRIBE or with the session.
     pub members_gone: u32,
     /// Clients whose sessions have only Shared Subscriptions below `s/`.
     pub workers: Vec<bool>,
@@ -139,9 +139,8 @@ impl Model {
         let session = &mut self.sessions[number];
         if session.ended.is_none() {
             session.ended = Some(stamp);
-            if session.subscriptions.iter().any(|s| s.share.is_some()) {
-                self.members_gone += 1;
-            }
+            let shares = session.subscriptions.iter().filter(|s| s.share.is_some() && s.successor.is_none());
+            self.members_gone += shares.count() as u32;
         }
     }
 

@@ -98,12 +98,18 @@ impl Model {
         ensure(all().any(|s| fits(s)), "delivery-qos", || {
             format!("message {number} of QoS {} came with QoS {}", message.qos, publish.qos)
         })?;
-        let known = publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id));
+        // Of a Shared Subscription also the identifier that it had before it was left and made again.
+        let former = |s: &Subscription| {
+            let same = |o: &Subscription| s.share.is_some() && o.is_same_filter(s);
+            session.subscriptions.iter().filter(move |o| same(o)).map(|o| o.id).collect::<Vec<u32>>()
+        };
+        let known = publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id || former(s).contains(id)));
         ensure(known, "subscription-identifiers", || {
             format!("message {number}: {:?}", publish.subscription_ids)
         })?;
         if let ([one], []) | ([], [one]) = (live.as_slice(), snapshots.as_slice())
             && one.successor.is_none()
+            && one.share.is_none()
         {
             let expected: Vec<u32> = (one.id > 0).then_some(one.id).into_iter().collect();
             ensure(publish.subscription_ids == expected, "subscription-identifiers", || {
@@ -185,15 +191,25 @@ impl Model {
         Ok(())
     }
 
-    /// A Will that came after messages of later connections, and may: where its own connection was left before its
-    /// answer, nobody knows when the broker saw it; where no takeover ended it, the next one did not wait for it.
+    /// Whether a message may come after the one with key `last` although it was published before: nobody knows when
+    /// the broker saw a connection that was left before its answer; only who takes a connection over waits for its
+    /// Will; a Will that is retained may overtake what was not acknowledged when the connection ended.
     fn is_out_of_turn(&self, number: MessageNumber, last: u64) -> bool {
         let message = &self.messages[number];
-        let of_will = |c: &&super::Connection| c.will.is_some_and(|will| will.message == number);
-        let Some(connection) = self.connections.iter().find(of_will) else { return false };
-        let unclear = connection.connack.is_none() || connection.is_contested;
-        let follows_directly = last / 2 == message.key / 2 + 1;
-        unclear || last > message.key && !(connection.is_taken_over && follows_directly)
+        let connection = &self.connections[message.socket];
+        if connection.connack.is_none() || connection.is_contested {
+            return true;
+        }
+        if !message.topic.starts_with("w/") {
+            return false;
+        }
+        let (mine, other) = (message.key / 2, last / 2);
+        if message.will {
+            return last > message.key && !(connection.is_taken_over && other == mine + 1);
+        }
+        let acknowledged = |until: u64| message.accepted.is_some_and(|at| at < until);
+        let overtaking = self.messages.iter().find(|m| m.key == last && m.topic == message.topic);
+        overtaking.is_some_and(|m| last > message.key && (m.retain || other > mine) && !acknowledged(m.interval().0))
     }
 
     /// No copy too many.

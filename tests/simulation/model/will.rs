@@ -57,7 +57,7 @@ impl Will {
     /// went on with the session.
     pub fn reconnected(&mut self, connect_sent: u64, connack: u64, session_present: bool, is_next: bool) {
         let Verdict::Waiting { due, .. } = self.verdict else { return };
-        self.verdict = if !session_present && !is_next {
+        self.verdict = if !is_next {
             Verdict::May
         } else if !session_present {
             // The session ended at the latest now.
