@@ -38,5 +38,5 @@ pub mod connection;
 pub mod broker;
 
 /// The broker on the real machine; the only module that names `shards`.
-#[cfg(not(loom))]
+#[cfg(all(feature = "server", not(loom)))]
 pub mod server;

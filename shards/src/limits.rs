@@ -30,7 +30,7 @@ pub struct Config {
     pub shards: u16,
     /// Binds each shard to one CPU.
     pub pin: bool,
-    /// CPUs to use in order (round robin); empty: CPU 0, 1, and so on.
+    /// CPUs to use in order (round robin); empty: all that the process may use.
     pub cpus: Vec<usize>,
     /// Most connections of the whole process; beyond it they are over capacity.
     pub connections_max: u32,
@@ -92,8 +92,12 @@ impl Layout {
             .min(u64::from(u32::MAX / 2)) as u32;
         let rings = slots.div_ceil(ring_max).min(u32::from(u16::MAX));
         let slots = slots.div_ceil(rings);
-        // Rings of a shard with many see less traffic each.
-        let (submissions, completions) = if rings == 1 { (512, 4096) } else { (128, 1024) };
+        // Where there are many rings each sees less traffic, and their memory is charged to RLIMIT_MEMLOCK.
+        let (submissions, completions) = match rings * shards {
+            0..=8 => (512, 4096),
+            9..=16 => (256, 2048),
+            _ => (128, 1024),
+        };
         Self {
             rings: rings as u16,
             ring: RingSize { submissions, completions, slots },

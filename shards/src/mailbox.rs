@@ -357,3 +357,98 @@ impl<M, H> Post<M, H> {
         self.inlets.iter().filter(|inlet| inlet.active).map(Inlet::depth).sum()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    type Mail = Exchange<u32, &'static str>;
+
+    fn exchange(shards: usize, credits: u32) -> (Arc<[Door]>, Mail) {
+        let doors: Vec<Door> = (0..shards).map(|_| Door::new(shards, EventFd::new().unwrap())).collect();
+        let doors: Arc<[Door]> = doors.into();
+        let exchange = Exchange::new(&doors, credits);
+        (doors, exchange)
+    }
+
+    fn parcel(token: u64) -> Letter<u32, &'static str> {
+        let remote = "127.0.0.1:1".parse().unwrap();
+        let accepted = Accepted { listener: 0, remote, over_capacity: false };
+        Letter::HandOver(Parcel { token, accepted, unread: vec![1, 2], payload: "payload" })
+    }
+
+    fn message(letter: Letter<u32, &'static str>) -> u32 {
+        match letter {
+            Letter::Message(message) => message,
+            Letter::HandOver(_) => panic!("a parcel"),
+        }
+    }
+
+    #[test]
+    fn a_parcel_is_withdrawn_wherever_it_waits() {
+        let (_doors, mut mail) = exchange(2, 10);
+        for (place, opened) in [("batch", false), ("letters", true)] {
+            let [sender, receiver] = &mut mail.posts[..] else { panic!() };
+            sender.send(1, Letter::Message(1));
+            sender.send(1, parcel(7));
+            sender.send(1, Letter::Message(2));
+            assert!(sender.flush());
+            let inlet = &mut receiver.inlets[0];
+            assert!(inlet.take().is_empty());
+            if opened {
+                assert!(inlet.open());
+            }
+            assert!(inlet.withdraw(8).is_none());
+            let parcel = inlet.withdraw(7).expect(place);
+            assert_eq!((parcel.payload, &parcel.unread[..]), ("payload", &[1, 2][..]));
+            assert!(inlet.open());
+            let rest: Vec<u32> = std::mem::take(&mut inlet.letters).map(message).collect();
+            assert_eq!(rest, [1, 2], "{place}");
+            inlet.waiting = Some(parcel);
+            assert!(inlet.withdraw(7).is_some() && inlet.waiting.is_none());
+        }
+    }
+
+    #[test]
+    fn a_full_queue_keeps_the_batch_and_its_order() {
+        let (_doors, mut mail) = exchange(2, u32::MAX / 2);
+        let [sender, receiver] = &mut mail.posts[..] else { panic!() };
+        let mut kept = 0;
+        for number in 0..3 * BATCHES as u32 {
+            sender.send(1, Letter::Message(number));
+            kept += u32::from(!sender.flush());
+        }
+        assert_eq!(kept as usize, 2 * BATCHES);
+        let mut got = Vec::new();
+        for _ in 0..2 {
+            receiver.inlets[0].take();
+            while receiver.inlets[0].open() {
+                got.extend(std::mem::take(&mut receiver.inlets[0].letters).map(message));
+            }
+            assert!(sender.flush());
+        }
+        assert_eq!(got, (0..3 * BATCHES as u32).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn credits_are_counted_per_pair_and_wrap() {
+        let (doors, mut mail) = exchange(3, 2);
+        let [sender, receiver, _] = &mut mail.posts[..] else { panic!() };
+        for outlet in &mut sender.outlets {
+            outlet.reserved = u32::MAX;
+            outlet.released = u32::MAX;
+            let _ = outlet.credit.release(u32::MAX);
+        }
+        assert!(sender.reserve(1) && sender.reserve(1) && !sender.reserve(1));
+        assert!(sender.reserve(2), "the credits of another pair");
+        assert!(!sender.reserve(9), "no such shard");
+        receiver.release(0, 1);
+        assert!(!sender.reserve(1), "given back at the end of the receiver's turn");
+        receiver.flush();
+        assert_ne!(doors[0].bell.take(0) & 1 << 4, 0, "the sender that waits is told");
+        assert!(sender.reserve(1) && !sender.reserve(1));
+        sender.unreserve(1);
+        assert!(sender.credit_unused && sender.reserve(1));
+    }
+}

@@ -19,8 +19,9 @@ pub(crate) struct ReceiveBuffers {
 
 impl ReceiveBuffers {
     fn layout(count: usize) -> Layout {
-        // A constant size times at most 65,535 buffers: far below isize::MAX.
-        Layout::from_size_align(count * BUFFER_LEN, 4096).unwrap_or(Layout::new::<[u8; BUFFER_LEN]>())
+        // At most 65,535 buffers: far below isize::MAX. The alignment is one for which zeroed memory comes
+        // fresh from the kernel, not touched yet.
+        Layout::from_size_align(count * BUFFER_LEN, 16).unwrap_or(Layout::new::<[u8; BUFFER_LEN]>())
     }
 
     /// `count` buffers.

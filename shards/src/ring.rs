@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use io_uring::squeue::Entry;
@@ -79,25 +79,32 @@ pub(crate) struct Port {
     pub(crate) fd: AtomicI32,
     /// Slots of its table that are neither occupied nor promised.
     free: AtomicI32,
+    /// A slot was reserved once: completions may come, the shard has to look at the ring.
+    opened: AtomicBool,
 }
 
 impl Port {
     /// A port without a ring.
     pub(crate) fn new() -> Self {
-        Self { fd: AtomicI32::new(-1), free: AtomicI32::new(0) }
+        Self { fd: AtomicI32::new(-1), free: AtomicI32::new(0), opened: AtomicBool::new(false) }
     }
 
-    /// Slots that can be reserved.
-    pub(crate) fn free(&self) -> i32 {
-        self.free.load(Ordering::Relaxed)
+    /// Whether a slot was ever reserved.
+    pub(crate) fn is_opened(&self) -> bool {
+        self.opened.load(Ordering::Acquire)
     }
 
     /// Reserves a slot unless only `leave` are left. Pitfall 9: whatever fills a slot (ACCEPT, hand-over)
     /// has reserved it first, so the table is never found full.
     pub(crate) fn reserve(&self, leave: i32) -> bool {
-        self.free
+        let reserved = self
+            .free
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |free| (free > leave).then(|| free - 1))
-            .is_ok()
+            .is_ok();
+        if reserved && !self.is_opened() {
+            self.opened.store(true, Ordering::Release);
+        }
+        reserved
     }
 
     /// Gives a slot or a reservation back.

@@ -24,7 +24,7 @@ use crate::probe::{check, ring_error};
 use crate::ring::Port;
 use crate::shard::{Core, Shard, run};
 use crate::stats::ShardStats;
-use crate::sys::EventFd;
+use crate::sys::{self, EventFd, SignalsBlocked};
 
 /// Why the shards did not start: one line that names the thing and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -282,16 +282,15 @@ impl<A: Application> Shards<A> {
     }
 }
 
-fn placement(config: &Config, number: u16) -> Placement {
-    if !config.pin {
-        return Placement::Unbound;
-    }
-    let number = usize::from(number);
-    if config.cpus.is_empty() {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        Placement::Fixed(number % cpus)
-    } else {
-        Placement::Fixed(config.cpus[number % config.cpus.len()])
+/// CPUs for the shards, round robin: the configured ones, or all that the process may use.
+fn cpus(config: &Config) -> Vec<usize> {
+    if config.pin && config.cpus.is_empty() { sys::allowed_cpus() } else { config.cpus.clone() }
+}
+
+fn placement(config: &Config, cpus: &[usize], number: u16) -> Placement {
+    match cpus.get(usize::from(number) % cpus.len().max(1)) {
+        Some(&cpu) if config.pin => Placement::Fixed(cpu),
+        _ => Placement::Unbound,
     }
 }
 
@@ -309,11 +308,13 @@ where
     let (ready, readies) = mpsc::channel::<io::Result<()>>();
     let mut threads = Vec::with_capacity(usize::from(config.shards));
     let mut goes = Vec::with_capacity(usize::from(config.shards));
+    let cpus = cpus(config);
+    let signals = SignalsBlocked::new();
     for seed in seeds {
         let (go, wait) = mpsc::channel::<()>();
         let (ready, make, number) = (ready.clone(), make.clone(), seed.number);
         // Pitfall 1: a preemption timer that never fires in practice.
-        let thread = LocalExecutorBuilder::new(placement(config, number))
+        let thread = LocalExecutorBuilder::new(placement(config, &cpus, number))
             .name("shard")
             .io_memory(64 * 1024)
             .ring_depth(64)
@@ -343,6 +344,7 @@ where
         goes.push(go);
     }
     drop(ready);
+    drop(signals);
     let started = wait_ready(&readies, threads.len()).and_then(|()| bound.iter().try_for_each(Bound::listen));
     if let Err(error) = started {
         drop(goes);

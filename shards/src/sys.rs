@@ -1,9 +1,8 @@
-//! The few system calls that std lacks: eventfd, limits, thread CPU time.
+//! The few system calls that std lacks: eventfd, limits, signal mask, thread CPU time.
 
-use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 /// An eventfd: written by whoever wakes, polled by ring 0 of a shard, read by glommio while it is parked.
 pub(crate) struct EventFd(OwnedFd);
@@ -77,14 +76,56 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Turns a descriptor into a file.
+/// CPUs that this process may run on.
+pub(crate) fn allowed_cpus() -> Vec<usize> {
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: the call writes at most the size given; all zeroes is a valid, empty set.
+    let set = unsafe {
+        libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr());
+        set.assume_init()
+    };
+    // SAFETY: reads a bit below CPU_SETSIZE of an initialised set.
+    (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+}
+
+/// Gives a descriptor's number away.
 pub(crate) fn into_raw(fd: OwnedFd) -> i32 {
-    use std::os::fd::IntoRawFd;
-    File::from(fd).into_raw_fd()
+    fd.into_raw_fd()
 }
 
 /// Release of the running kernel, such as `6.1.0`.
 pub(crate) fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".into(), |s| s.trim().into())
+}
+
+/// While it lives, the calling thread and those that it spawns take no signals: they go to the other threads,
+/// and no wait of a shard is interrupted.
+pub(crate) struct SignalsBlocked(libc::sigset_t);
+
+impl SignalsBlocked {
+    /// Blocks all signals but those that a thread causes itself.
+    pub(crate) fn new() -> Self {
+        let mut all = MaybeUninit::uninit();
+        let mut before = MaybeUninit::uninit();
+        // SAFETY: the first calls initialise `all`; pthread_sigmask with valid arguments cannot fail and
+        // writes the old mask to `before`.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            for signal in
+                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP]
+            {
+                libc::sigdelset(all.as_mut_ptr(), signal);
+            }
+            libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+            Self(before.assume_init())
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: restores the mask that `new` was given by the kernel.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
 }

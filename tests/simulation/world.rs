@@ -185,10 +185,10 @@ impl World {
                     found.push(Candidate::Drained(id));
                 }
             }
-            Place::Flushing(shard, _) if shard == at => {
-                if socket.waiting.is_empty() || socket.flush_until <= self.now {
-                    found.push(Candidate::Closed(id));
-                }
+            Place::Flushing(shard, _)
+                if shard == at && (socket.waiting.is_empty() || socket.flush_until <= self.now) =>
+            {
+                found.push(Candidate::Closed(id));
             }
             _ => {}
         }

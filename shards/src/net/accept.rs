@@ -114,10 +114,9 @@ impl Net {
         }
     }
 
-    /// Reserves a slot of the ring with the most free ones.
+    /// Reserves a slot of the first ring that has one: the fewer rings are in use, the fewer are entered a turn.
     fn ring_with_room(&self) -> Option<usize> {
-        let ring = (0..self.rings.len()).max_by_key(|&ring| self.rings[ring].port.free())?;
-        self.rings[ring].port.reserve(self.acceptor.leave).then_some(ring)
+        self.rings.iter().position(|ring| ring.port.reserve(self.acceptor.leave))
     }
 
     fn push_accept(&mut self, listener: usize, ring: usize) {
@@ -213,7 +212,7 @@ impl Net {
             else {
                 continue;
             };
-            for ring in 0..self.rings.len() {
+            for ring in 0..self.active {
                 let entry = opcode::AsyncCancel2::new(CancelBuilder::fd(Fd(socket)).all())
                     .build()
                     .flags(squeue::Flags::SKIP_SUCCESS)

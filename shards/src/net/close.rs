@@ -124,8 +124,9 @@ impl Net {
         let connection = self.table.find(id)?;
         let (state, over_capacity) = (connection.state, connection.has(flag::OVER_CAPACITY));
         let listener = connection.listener;
-        if state == State::HandingOver && result < 0 {
-            // The chain broke before it: the descriptor is still here, `hand_over_failed` takes care.
+        if result < 0 && state != State::Closing {
+            // The chain of a hand-over broke before it: the descriptor is still here, `hand_over_failed` takes
+            // care of it.
             return None;
         }
         if result < 0 {

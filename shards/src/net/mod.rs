@@ -46,8 +46,8 @@ pub(crate) enum Event {
         len: usize,
         more: bool,
     },
-    /// The connection is read again and these bytes had come before it was paused.
-    Unstashed(ConnectionId, Vec<u8>),
+    /// The connection is read again, and bytes of it were put aside.
+    Unstash(ConnectionId),
     Drained(ConnectionId),
     Closed(ConnectionId, Closed),
     /// A descriptor has come from another shard.
@@ -66,6 +66,8 @@ pub(crate) enum Event {
 /// The sockets of one shard.
 pub(crate) struct Net {
     pub(crate) rings: Vec<Ring>,
+    /// How many of them are in use: the others have no connection, no submission and no completion.
+    pub(crate) active: usize,
     slots: u32,
     pub(crate) table: Table,
     receive: ReceiveBuffers,
@@ -116,6 +118,7 @@ impl Net {
         Ok(Self {
             table: Table::new(rings.len() * layout.ring.slots as usize),
             rings,
+            active: 1,
             slots: layout.ring.slots,
             receive: ReceiveBuffers::new(layout.receive_buffers),
             readable: VecDeque::new(),
@@ -173,7 +176,8 @@ impl Net {
 
     /// The part of [`Net::enter`] that never waits.
     pub(crate) fn enter_others(&mut self) -> io::Result<()> {
-        for ring in 1..self.rings.len() {
+        self.look_for_opened();
+        for ring in 1..self.active {
             if self.rings[ring].has_work() {
                 self.rings[ring].enter(None)?;
                 self.sort(ring);
@@ -182,9 +186,18 @@ impl Net {
         Ok(())
     }
 
+    /// Takes note of rings that came into use. Slots are reserved in the order of the rings, so those in use are
+    /// the first ones. Another shard opens one for a hand-over, whose parcel wakes this shard all the same.
+    fn look_for_opened(&mut self) {
+        while self.rings.get(self.active).is_some_and(|ring| ring.port.is_opened()) {
+            self.active += 1;
+        }
+    }
+
     /// Submits everything without waiting and settles the sends.
     fn submit(&mut self) {
-        for ring in 0..self.rings.len() {
+        self.look_for_opened();
+        for ring in 0..self.active {
             if self.rings[ring].unconsumed() > 0 {
                 // An error here is one of the ring itself: the next `enter` reports it.
                 if self.rings[ring].enter(None).is_err() {
@@ -211,12 +224,13 @@ impl Net {
 
     /// Whether any ring has something to submit, run or take.
     pub(crate) fn has_work(&mut self) -> bool {
-        !self.completions.is_empty() || self.rings.iter_mut().any(Ring::has_work)
+        self.look_for_opened();
+        !self.completions.is_empty() || self.rings.iter_mut().take(self.active).any(Ring::has_work)
     }
 
     /// Whether a ring other than 0, which is the one slept in, has something to take.
     pub(crate) fn others_have_work(&mut self) -> bool {
-        self.rings.iter_mut().skip(1).any(Ring::has_work)
+        self.rings.iter_mut().take(self.active).skip(1).any(Ring::has_work)
     }
 
     /// Whether the next turn has something to do without any completion.
@@ -268,7 +282,7 @@ impl Net {
 
     /// Enables or disables the eventfd of the rings from `first` on.
     pub(crate) fn notify(&mut self, first: usize, enabled: bool) {
-        for ring in self.rings.iter_mut().skip(first) {
+        for ring in self.rings.iter_mut().take(self.active).skip(first) {
             ring.notify(enabled);
         }
     }

@@ -78,16 +78,10 @@ impl Net {
             return false;
         };
         connection.state = State::Open;
-        let paused = connection.has(flag::PAUSED);
-        if paused {
-            connection.set(flag::READABLE);
-        }
+        connection.set(flag::READABLE);
         if !unread.is_empty() {
-            if paused {
-                self.restash(id, unread);
-            } else {
-                self.events.push_back(Event::Unstashed(id, unread));
-            }
+            self.put_aside(id, &unread);
+            self.events.push_back(Event::Unstash(id));
         }
         // A fresh poll speaks at once if something is readable.
         self.arm(id);
@@ -117,9 +111,9 @@ impl Net {
         Some(id)
     }
 
-    /// Reserves a slot of one of `ports`; the descriptor number of its ring.
+    /// Reserves a slot of the first of `ports` that has one; the descriptor number of its ring.
     pub(crate) fn reserve_port(ports: &[std::sync::Arc<crate::ring::Port>]) -> Option<(i32, usize)> {
-        let (position, port) = ports.iter().enumerate().max_by_key(|(_, port)| port.free())?;
-        port.reserve(0).then(|| (port.fd.load(std::sync::atomic::Ordering::Acquire), position))
+        let position = ports.iter().position(|port| port.reserve(0))?;
+        Some((ports.get(position)?.fd.load(std::sync::atomic::Ordering::Acquire), position))
     }
 }

@@ -105,8 +105,14 @@ impl Net {
         let connection = self.table.find(id)?;
         connection.clear(flag::RECEIVING);
         let (buffer, state) = (connection.buffer, connection.state);
-        let paused = connection.has(flag::PAUSED);
-        if state == State::Open && result > 0 && !paused {
+        // What was put aside is older: nothing passes it.
+        let aside = connection.has(flag::PAUSED | flag::STASHED);
+        if state == State::Open && result == 0 && connection.has(flag::STASHED) {
+            connection.set(flag::READABLE);
+            self.receive.give(buffer);
+            return None;
+        }
+        if state == State::Open && result > 0 && !aside {
             let len = result as usize;
             self.counts.bytes_in += len as u64;
             return Some(Event::Received { id, buffer, len, more: cqueue::sock_nonempty(flags) });
@@ -120,16 +126,14 @@ impl Net {
         self.receive.give(buffer);
         match state {
             State::Open if result > 0 => {
-                // Paused after this RECV had been submitted.
+                // Paused after this RECV had been submitted, for one.
                 self.counts.bytes_in += bytes.len() as u64;
-                if let Some(connection) = self.table.open(id) {
-                    connection.set(flag::STASHED);
-                    connection.set(flag::READABLE);
-                }
-                self.stash.insert(id, bytes);
+                self.mark_readable(id);
+                self.put_aside(id, &bytes);
             }
             State::Open if result == 0 => self.peer_closed(id),
-            State::Open if result == -libc::EAGAIN || result == -libc::EINTR => self.receive_again(id),
+            State::Open if result == -libc::EAGAIN => self.receive_again(id),
+            State::Open if result == -libc::EINTR => self.want_receive(id),
             State::Open => self.begin_close(id, cause(result), false),
             State::HandingOver if result > 0 => {
                 self.counts.bytes_in += bytes.len() as u64;
@@ -181,15 +185,12 @@ impl Net {
         }
         connection.clear(flag::PAUSED);
         if connection.has(flag::STASHED) {
-            connection.clear(flag::STASHED);
-            if let Some(bytes) = self.stash.remove(&id) {
-                self.events.push_back(Event::Unstashed(id, bytes));
-            }
+            self.events.push_back(Event::Unstash(id));
         }
         self.receive_again(id);
     }
 
-    /// Takes the bytes that were received while paused.
+    /// Takes the bytes that were put aside, to send them along with the connection.
     pub(super) fn unstash(&mut self, id: ConnectionId) -> Vec<u8> {
         if let Some(connection) = self.table.find(id) {
             connection.clear(flag::STASHED);
@@ -197,16 +198,23 @@ impl Net {
         self.stash.remove(&id).unwrap_or_default()
     }
 
-    /// Puts bytes back that must not be delivered now.
-    pub(crate) fn restash(&mut self, id: ConnectionId, bytes: Vec<u8>) {
-        if let Some(connection) = self.table.open(id) {
-            connection.set(flag::STASHED);
-            self.stash.insert(id, bytes);
+    /// Takes the bytes that were put aside if the application reads the connection now.
+    pub(crate) fn take_stash(&mut self, id: ConnectionId) -> Option<Vec<u8>> {
+        let connection = self.table.open(id)?;
+        if connection.has(flag::PAUSED) || !connection.has(flag::STASHED) {
+            return None;
         }
+        connection.clear(flag::STASHED);
+        let bytes = self.stash.remove(&id);
+        self.receive_again(id);
+        bytes
     }
 
-    /// Whether the application reads this connection.
-    pub(crate) fn reads(&mut self, id: ConnectionId) -> bool {
-        self.table.open(id).is_some_and(|c| !c.has(flag::PAUSED))
+    /// Puts bytes aside; [`Event::Unstash`] delivers them.
+    pub(crate) fn put_aside(&mut self, id: ConnectionId, bytes: &[u8]) {
+        if let Some(connection) = self.table.open(id) {
+            connection.set(flag::STASHED);
+            self.stash.entry(id).or_default().extend_from_slice(bytes);
+        }
     }
 }

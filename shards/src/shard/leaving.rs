@@ -7,7 +7,7 @@ use super::{Core, Shard};
 use crate::application::{Application, ConnectionId, ShardId};
 use crate::io::Io;
 use crate::mailbox::{Letter, Parcel, Urgent};
-use crate::net::Net;
+use crate::net::{Event, Net};
 
 /// A connection on its way out.
 pub(crate) struct Departure {
@@ -110,15 +110,13 @@ impl<A: Application> Shard<A> {
         if let Some(late) = self.core.late.remove(&parcel.token) {
             unread.extend_from_slice(&late);
         }
+        // Put aside first: the callback may pause the connection or give it away again.
+        if !unread.is_empty() {
+            self.core.net.put_aside(id, &unread);
+        }
         let core = &mut self.core;
         self.application.handed_over(&mut Io { core }, id, parcel.accepted, parcel.payload);
-        if !unread.is_empty() {
-            if self.core.net.reads(id) {
-                self.application.received(&mut Io { core: &mut self.core }, id, &unread);
-            } else {
-                self.core.net.restash(id, unread);
-            }
-        }
+        self.event(Event::Unstash(id));
         true
     }
 }

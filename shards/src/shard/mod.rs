@@ -180,6 +180,8 @@ impl<A: Application> Shard<A> {
 
     /// Handles the completions that had come when the turn began.
     fn dispatch(&mut self) {
+        // Left over from the last turn, so older than what has arrived: a connection's earlier bytes first.
+        self.events();
         for _ in 0..self.core.net.completions.len() {
             let Some((ring, entry)) = self.core.net.completions.pop_front() else { break };
             if let Some(event) = self.core.net.complete(ring, &entry) {
@@ -216,11 +218,9 @@ impl<A: Application> Shard<A> {
                 self.application.received(&mut Io { core }, id, bytes);
                 self.core.net.receive_done(id, buffer, more);
             }
-            Event::Unstashed(id, bytes) => {
-                if core.net.reads(id) {
+            Event::Unstash(id) => {
+                if let Some(bytes) = core.net.take_stash(id) {
                     self.application.received(&mut Io { core }, id, &bytes);
-                } else {
-                    core.net.restash(id, bytes);
                 }
             }
             Event::Drained(id) => {

@@ -153,7 +153,7 @@ impl Sleeper {
         // The other rings write to the eventfd that ring 0 polls: enabled first, then the fence, then the
         // look, so a completion is either seen here or writes (pitfall 4). Polling their descriptors would
         // not do (pitfall 3).
-        let others = net.rings.len() > 1;
+        let others = net.active > 1;
         let mut timeout = Some(wait);
         if others {
             net.notify(1, true);

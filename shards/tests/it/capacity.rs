@@ -64,9 +64,17 @@ fn total<S: Script>(shards: &Shards<Run<S>>, of: impl Fn(&shards::ShardStats) ->
 
 #[test]
 fn idle_connections_cost_no_cpu() {
+    idle(shards::Config { connections_max: 8000, ..config(2) });
+}
+
+#[test]
+fn idle_connections_on_many_rings_cost_no_cpu() {
+    idle(shards::Config { connections_max: 8000, ring_slots_max: Some(600), ..config(2) });
+}
+
+fn idle(config: shards::Config) {
     let threads = Arc::new(Mutex::new(Vec::new()));
     let noted = threads.clone();
-    let config = shards::Config { connections_max: 8000, ..config(2) };
     let shards = Shards::start(config, move |_, _: &mut Port<'_, crate::echo::Echo>| {
         noted.lock().unwrap().push(std::fs::read_link("/proc/thread-self").unwrap());
         Run(crate::echo::Echo)
@@ -81,8 +89,9 @@ fn idle_connections_cost_no_cpu() {
     std::thread::sleep(Duration::from_secs(4));
     let used = used() - before;
     println!("{used} us in 4 s for two shards with 6,000 connections");
-    // 0.1 % of a core for each shard.
-    assert!(used < 8_000, "{used} us in 4 s");
+    // 0.1 % of a core for each shard; glommio's heartbeat costs several times as much without optimisation.
+    let allowed = if cfg!(debug_assertions) { 24_000 } else { 8_000 };
+    assert!(used < allowed, "{used} us in 4 s");
     assert!(total(&shards, |s| &s.parks) > 0);
     drop(streams);
     stop(shards);

@@ -168,3 +168,37 @@ fn a_full_target_leaves_the_connection_where_it_is() {
     eventually("all closed", || idle(&shards));
     stop(shards);
 }
+
+#[test]
+fn a_target_that_has_ended_leaves_the_connection_where_it_is() {
+    let shards = Shards::start(config(2), |shard, io: &mut Port<'_, Mover>| {
+        if shard == ShardId(1) {
+            io.stop_accepting();
+        }
+        Run(Mover { shard, partial: HashMap::new() })
+    })
+    .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let mut streams: Vec<_> = (0..20).map(|_| client(shards.addresses()[0])).collect();
+    let mut moved = client(shards.addresses()[0]);
+    moved.write_all(b">1\nhello\n").unwrap();
+    assert_eq!(read(&mut moved, 8), b"1:hello\n");
+    shards.handle().send(ShardId(1), Word::Exit);
+    // Some go while it ends: they end with it, or stay.
+    for stream in &mut streams {
+        stream.write_all(b">1\nhello\n").unwrap();
+        let mut answer = String::new();
+        let mut byte = [0];
+        while !answer.ends_with("hello\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+            answer.push(char::from(byte[0]));
+        }
+        assert!(["", "1:hello\n", "stayed\n0:hello\n"].contains(&&answer[..]), "{answer:?}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    eventually("ended", || !shards.handle().send(ShardId(1), Word::Number(0)));
+    let mut stream = client(shards.addresses()[0]);
+    stream.write_all(b">1\nhello\n").unwrap();
+    assert_eq!(read(&mut stream, 15), b"stayed\n0:hello\n");
+    assert_eq!(moved.read(&mut [0; 8]).unwrap(), 0);
+    stop(shards);
+}

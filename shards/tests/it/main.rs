@@ -8,6 +8,8 @@ mod echo;
 mod ending;
 mod hand_over;
 mod mail;
+mod meddling;
 mod slow_reader;
 mod start;
 mod timers;
+mod torture;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::broker::Broker;
 use crate::client::{Client, TIMEOUT};
@@ -134,6 +135,24 @@ sharded!(mqtt5_section_4_6_order_holds_while_the_interest_in_a_topic_changes, |b
                 assert_eq!(number, *next, "subscriber {index}");
                 *next += 3;
             }
+        }
+    }
+    others.into_iter().for_each(Background::end);
+});
+
+sharded!(mqtt5_section_3_12_a_quiet_connection_is_heard_while_others_are_busy, |broker| {
+    let others = subscribe_and_unsubscribe(broker, 4, "busy");
+    let mut quiet: Vec<_> =
+        (0..4).map(|number| broker.connect(Connect::v5(&format!("quiet-{number}")))).collect();
+    quiet.iter_mut().for_each(|client| client.subscribe("burst", 0));
+    let mut publisher = broker.connect(Connect::v5("p"));
+    for round in 0..15 {
+        (0..40).for_each(|number: u32| publisher.publish(Publish::new("burst", number.to_string()).qos(1)));
+        // Long enough for a shard without traffic to go to sleep.
+        thread::sleep(Duration::from_millis(30 + round * 37 % 200));
+        for client in &mut quiet {
+            client.ping();
+            client.expect_payloads((0..40).map(|number: u32| number.to_string()));
         }
     }
     others.into_iter().for_each(Background::end);

@@ -19,7 +19,7 @@ struct Dice(u64);
 impl Dice {
     fn one_in(&mut self, sides: u64) -> bool {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides == 0
+        (self.0 >> 33).is_multiple_of(sides)
     }
 }
 

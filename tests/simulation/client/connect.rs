@@ -107,7 +107,7 @@ impl Client {
     fn life(&self, model: &Model) -> Life {
         let mine =
             || model.connections[..self.socket].iter().enumerate().filter(|(_, c)| c.client == self.index);
-        let Some((last, _)) = mine().filter(|(_, c)| c.connack.is_some() && !c.refused).last() else {
+        let Some((last, _)) = mine().rfind(|(_, c)| c.connack.is_some() && !c.refused) else {
             return if mine().any(|(_, c)| c.connect_sent.is_some()) { Life::Unclear } else { Life::None };
         };
         let unanswered = || mine().filter(|(at, c)| *at > last && c.connect_sent.is_some() && !c.refused);

@@ -190,7 +190,7 @@ impl Model {
         let answered = connection.connack.is_some();
         let (expiry_s, rival) = (connection.expiry_s, connection.rival);
         if let Some(will) = &mut connection.will {
-            if !answered && !ended.by_broker || !answered && connection.rival {
+            if !answered && (!ended.by_broker || connection.rival) {
                 will.unclear();
             } else if surely_left {
                 will.verdict = Verdict::Never;

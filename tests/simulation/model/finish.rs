@@ -23,12 +23,14 @@ impl Model {
             let Some(will) = &mut self.connections[socket].will else { continue };
             will.decide(now);
             let will = *will;
-            let seen: u32 = self
-                .sessions
-                .iter()
-                .filter(|s| s.client == self.watcher)
-                .map(|s| s.got(will.message).any)
-                .sum();
+            let of_watcher = self.sessions.iter().filter(|s| s.client == self.watcher);
+            let got: Vec<_> = of_watcher.map(|s| s.got(will.message)).filter(|got| got.any > 0).collect();
+            let seen: u32 = got.iter().map(|got| got.any).sum();
+            if let (Verdict::Must { not_after, .. }, Some(first)) = (will.verdict, got.first()) {
+                ensure(first.first_at <= not_after, "will-in-time", || {
+                    format!("socket {socket}: Will {will:?} was seen only at {}", first.first_at)
+                })?;
+            }
             let expected = match will.verdict {
                 Verdict::Must { .. } => u32::from(self.queue_len_max >= 100)..=1,
                 Verdict::Never | Verdict::Armed => 0..=0,

@@ -244,8 +244,8 @@ impl Model {
     /// Whether a session surely exists: its client is connected.
     fn is_alive(&self, session: SessionNumber) -> bool {
         let client = self.sessions[session].client;
-        let mine = self.connections.iter().filter(|c| c.client == client && c.connect_sent.is_some());
-        let open = mine.last().is_some_and(|c| c.connack.is_some() && c.ended.is_none());
+        let mut mine = self.connections.iter().filter(|c| c.client == client && c.connect_sent.is_some());
+        let open = mine.next_back().is_some_and(|c| c.connack.is_some() && c.ended.is_none());
         open && self.sessions[session + 1..].iter().all(|s| s.client != client)
     }
 

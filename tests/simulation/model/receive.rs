@@ -95,7 +95,7 @@ impl Model {
             publish.qos == message.qos.min(s.qos_max())
                 || replaced.is_some_and(|r| publish.qos == message.qos.min(r.qos_max()))
         };
-        ensure(all().any(|s| fits(s)), "delivery-qos", || {
+        ensure(all().any(fits), "delivery-qos", || {
             format!("message {number} of QoS {} came with QoS {}", message.qos, publish.qos)
         })?;
         // Of a Shared Subscription also the identifier that it had before it was left and made again.
@@ -103,7 +103,8 @@ impl Model {
             let same = |o: &Subscription| s.share.is_some() && o.is_same_filter(s);
             session.subscriptions.iter().filter(move |o| same(o)).map(|o| o.id).collect::<Vec<u32>>()
         };
-        let known = publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id || former(s).contains(id)));
+        let known =
+            publish.subscription_ids.iter().all(|id| all().any(|s| s.id == *id || former(s).contains(id)));
         ensure(known, "subscription-identifiers", || {
             format!("message {number}: {:?}", publish.subscription_ids)
         })?;
@@ -209,7 +210,9 @@ impl Model {
         }
         let acknowledged = |until: u64| message.accepted.is_some_and(|at| at < until);
         let overtaking = self.messages.iter().find(|m| m.key == last && m.topic == message.topic);
-        overtaking.is_some_and(|m| last > message.key && (m.retain || other > mine) && !acknowledged(m.interval().0))
+        overtaking.is_some_and(|m| {
+            last > message.key && (m.retain || other > mine) && !acknowledged(m.interval().0)
+        })
     }
 
     /// No copy too many.
@@ -239,6 +242,9 @@ impl Model {
             }
         }
         let got = self.sessions[reception.session].got.entry(number).or_default();
+        if got.any == 0 {
+            got.first_at = reception.now;
+        }
         got.any += 1;
         got.fresh += u32::from(reception.fresh);
         Ok(())

@@ -59,6 +59,8 @@ pub struct Got {
     pub fresh: u32,
     /// In any way.
     pub any: u32,
+    /// When it came first.
+    pub first_at: u64,
 }
 
 /// What tells streams apart that are in order each: publisher, topic, QoS of the publication and of the delivery.

@@ -1,1 +1,287 @@
 //! The model against histories that are wrong on purpose: every check must be able to fail.
+
+use super::connection::{Life, Moment};
+use super::message::payload;
+use super::will::{LATE_MS, Verdict, Will};
+use super::*;
+use crate::socket::Ended;
+use crate::trace::Check;
+use crate::wire::Publish;
+
+const PUBLISHER: usize = 0;
+const SUBSCRIBER: usize = 1;
+
+/// One publisher on socket 0, one subscriber on socket 1, session 0 for the subscriber.
+fn model() -> Model {
+    let mut model = Model { queue_len_max: 1000, watcher: 9, workers: vec![false; 10], ..Model::default() };
+    for client in [PUBLISHER, SUBSCRIBER] {
+        model.connection_opened(client);
+        let connection = Connection { client, expiry_s: 60, ..Connection::default() };
+        model.connect_sent(client, Moment { at: 0, stamp: 1 }, connection);
+        model.connack(client, Moment { at: 1, stamp: 2 }, false).unwrap();
+    }
+    model.session(SUBSCRIBER);
+    model.sessions[0].connections = 1;
+    model
+}
+
+fn subscribe(model: &mut Model, filter: &str, qos: u8, retain_handling: u8, sent: u64) {
+    let wish = Wish {
+        filter: filter.into(),
+        share: None,
+        qos,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: Some(retain_handling),
+        id: 0,
+    };
+    let place = model.subscribe_sent(0, sent, wish);
+    model.subscribe_acked(0, place, sent + 1, qos);
+}
+
+fn message(model: &mut Model, topic: &str, qos: u8, retain: bool, sent: u64) -> MessageNumber {
+    let number = model.messages.len();
+    model.message(Message {
+        publisher: PUBLISHER,
+        session: None,
+        socket: 0,
+        topic: topic.into(),
+        qos,
+        retain,
+        size: 20,
+        key: number as u64 + 1,
+        will: false,
+        delete: false,
+        sent: vec![sent],
+        accepted: None,
+    })
+}
+
+fn accepted(model: &mut Model, topic: &str, qos: u8, retain: bool, sent: u64) -> MessageNumber {
+    let number = message(model, topic, qos, retain, sent);
+    model.message_accepted(number, sent + 1);
+    number
+}
+
+fn hear(model: &mut Model, number: MessageNumber, change: impl FnOnce(&mut Publish)) -> Check {
+    let sent = &model.messages[number];
+    let mut publish = Publish {
+        dup: false,
+        qos: sent.qos,
+        retain: false,
+        topic: sent.topic.clone(),
+        pid: 1,
+        payload: payload(number, sent.size),
+        alias: None,
+        subscription_ids: Vec::new(),
+        expiry_s: None,
+    };
+    change(&mut publish);
+    let topic = publish.topic.clone();
+    let reception = Reception { now: 100, session: 0, publish: &publish, topic: &topic, fresh: !publish.dup };
+    model.received(&reception).map(|_| ())
+}
+
+#[track_caller]
+fn breaks(invariant: &str, check: Check) {
+    assert_eq!(check.unwrap_err().invariant, invariant);
+}
+
+#[test]
+fn a_right_history_passes() {
+    let mut model = model();
+    subscribe(&mut model, "t/#", 2, 0, 10);
+    let number = accepted(&mut model, "t/1", 2, false, 20);
+    hear(&mut model, number, |_| ()).unwrap();
+    model.finish(1000, 100).unwrap();
+    assert_eq!((model.checked.owed, model.checked.receptions), (1, 1));
+}
+
+#[test]
+fn a_lost_message_is_noticed_and_one_that_was_pushed_out_is_not() {
+    let mut model = model();
+    subscribe(&mut model, "t/#", 1, 0, 10);
+    accepted(&mut model, "t/1", 1, false, 20);
+    breaks("no-message-lost", model.finish(1000, 100));
+    model.queue_len_max = 2;
+    for n in 0..2 {
+        let number = accepted(&mut model, "t/1", 1, false, 30 + n * 2);
+        hear(&mut model, number, |_| ()).unwrap();
+    }
+    model.finish(1000, 100).unwrap();
+}
+
+#[test]
+fn what_was_not_the_oldest_may_not_be_dropped() {
+    let mut model = model();
+    model.queue_len_max = 1;
+    subscribe(&mut model, "t/#", 1, 0, 10);
+    let numbers: Vec<_> = (0..3).map(|n| accepted(&mut model, "t/1", 1, false, 20 + n * 2)).collect();
+    model.offline(0, 15, 200);
+    hear(&mut model, numbers[0], |_| ()).unwrap();
+    hear(&mut model, numbers[2], |_| ()).unwrap();
+    breaks("drop-oldest", model.finish(1000, 100));
+}
+
+#[test]
+fn a_message_before_suback_or_after_unsuback_is_not_owed_and_not_wanted() {
+    let mut model = model();
+    let early = accepted(&mut model, "t/1", 1, false, 5);
+    subscribe(&mut model, "t/1", 1, 2, 10);
+    breaks("unmatched-delivery", hear(&mut model, early, |_| ()));
+    model.unsubscribe_sent(0, "t/1", None, 20);
+    model.unsubscribe_acked(0, "t/1", None, 20, 21);
+    let late = accepted(&mut model, "t/1", 1, false, 30);
+    breaks("unmatched-delivery", hear(&mut model, late, |_| ()));
+    model.finish(1000, 100).unwrap();
+}
+
+#[test]
+fn order_and_number_of_copies_are_noticed() {
+    let mut model = model();
+    subscribe(&mut model, "t/#", 2, 0, 10);
+    let first = accepted(&mut model, "t/1", 2, false, 20);
+    let second = accepted(&mut model, "t/1", 2, false, 30);
+    hear(&mut model, second, |_| ()).unwrap();
+    breaks("exactly-once", hear(&mut model, second, |_| ()));
+    breaks("order", hear(&mut model, first, |_| ()));
+}
+
+#[test]
+fn qos_and_flags_of_a_delivery_are_noticed() {
+    let mut model = model();
+    subscribe(&mut model, "t/#", 1, 0, 10);
+    let number = accepted(&mut model, "t/1", 2, false, 20);
+    breaks("delivery-qos", hear(&mut model, number, |_| ()));
+    breaks("retain-flag", hear(&mut model, number, |p| (p.qos, p.retain) = (1, true)));
+    breaks("dup-only-repeated", hear(&mut model, number, |p| (p.qos, p.dup) = (1, true)));
+    breaks(
+        "subscription-identifiers",
+        hear(&mut model, number, |p| (p.qos, p.subscription_ids) = (1, vec![3])),
+    );
+    breaks("payload-unaltered", hear(&mut model, number, |p| (p.qos, p.payload[9]) = (1, b'!')));
+    breaks("topic-unaltered", hear(&mut model, number, |p| p.topic = "t/2".into()));
+}
+
+#[test]
+fn stale_and_missed_retained_messages_are_noticed() {
+    let mut model = model();
+    let old = accepted(&mut model, "r/1", 1, true, 5);
+    let new = accepted(&mut model, "r/1", 1, true, 7);
+    subscribe(&mut model, "r/#", 1, 0, 10);
+    breaks("retained-not-stale", hear(&mut model, old, |p| p.retain = true));
+    breaks("retained-never-missed", model.finish(1000, 100));
+    hear(&mut model, new, |p| p.retain = true).unwrap();
+    model.finish(1000, 100).unwrap();
+    let newest = accepted(&mut model, "r/1", 1, true, 20);
+    hear(&mut model, newest, |_| ()).unwrap();
+    breaks("retained-never-older-after-newer", hear(&mut model, new, |p| p.retain = true));
+    breaks("retained-gauge", model.audit(0, Some(2)));
+    accepted(&mut model, "r/1", 1, true, 30);
+    breaks("retained-is-the-last", model.audit(0, Some(1)));
+}
+
+fn end(at: u64, by_broker: bool) -> Ended {
+    Ended { at, stamp: 50, by_broker, all_fed: true }
+}
+
+fn reconnect(model: &mut Model, sent: u64, answered: u64, session_present: bool) -> Check {
+    let socket = model.connections.len();
+    model.connection_opened(SUBSCRIBER);
+    let before = Life::Of(SUBSCRIBER);
+    let connection = Connection { client: SUBSCRIBER, expiry_s: 60, before, ..Connection::default() };
+    model.connect_sent(socket, Moment { at: sent, stamp: 60 }, connection);
+    model.connack(socket, Moment { at: answered, stamp: 61 }, session_present)
+}
+
+#[test]
+fn session_present_is_checked_on_both_sides_of_the_expiry() {
+    let ended = |at| {
+        let mut model = model();
+        model.connections[SUBSCRIBER].cut = true;
+        model.connection_ended(SUBSCRIBER, end(at, false)).unwrap();
+        model
+    };
+    breaks("session-present", reconnect(&mut ended(1000), 2000, 2001, false));
+    reconnect(&mut ended(1000), 2000, 2001, true).unwrap();
+    breaks("session-present", reconnect(&mut ended(1000), 62_000 + LATE_MS, 62_001 + LATE_MS, true));
+    reconnect(&mut ended(1000), 61_000, 61_500, true).unwrap();
+    reconnect(&mut ended(1000), 61_000, 61_500, false).unwrap();
+}
+
+#[test]
+fn a_close_needs_a_reason_and_keep_alive_its_time() {
+    let mut model = model();
+    breaks("unexpected-close", model.connection_ended(SUBSCRIBER, end(10, true)));
+    model.connections[SUBSCRIBER].silent = true;
+    model.connection_ended(SUBSCRIBER, end(10, true)).unwrap();
+    model.connections[SUBSCRIBER].keep_alive_s = 2;
+    breaks("keep-alive", model.keep_alive_closed(SUBSCRIBER, 0, 1_900));
+    breaks("keep-alive", model.keep_alive_closed(SUBSCRIBER, 0, 3_001 + LATE_MS));
+    model.keep_alive_closed(SUBSCRIBER, 0, 3_000).unwrap();
+}
+
+/// A Will of the subscriber's connection; the watcher's session is 0.
+fn with_will(delay_s: u32) -> (Model, MessageNumber) {
+    let mut model = model();
+    model.watcher = SUBSCRIBER;
+    subscribe(&mut model, "w/#", 2, 2, 10);
+    let number = message(&mut model, "w/0", 2, false, 20);
+    model.messages[number].will = true;
+    model.messages[number].sent.clear();
+    model.connections[PUBLISHER].will = Some(Will { message: number, delay_s, verdict: Verdict::Armed });
+    (model, number)
+}
+
+#[test]
+fn a_will_is_seen_when_due_and_only_then() {
+    let (mut model, number) = with_will(0);
+    breaks("will-only-when-due", hear(&mut model, number, |_| ()));
+    model.connections[PUBLISHER].cut = true;
+    model.connection_ended(PUBLISHER, end(30, false)).unwrap();
+    breaks("will-exactly-when-due", model.finish(100_000, 100));
+    hear(&mut model, number, |_| ()).unwrap();
+    model.finish(100_000, 100).unwrap();
+
+    let (mut model, number) = with_will(3);
+    model.connection_ended(PUBLISHER, end(30, false)).unwrap();
+    breaks("will-only-when-due", hear(&mut model, number, |_| ()));
+    breaks("will-exactly-when-due", model.finish(100_000, 100));
+}
+
+#[test]
+fn a_will_after_disconnect_is_noticed() {
+    let (mut model, number) = with_will(0);
+    model.connections[PUBLISHER].leave = Some(Leave::Normal);
+    model.connection_ended(PUBLISHER, end(30, true)).unwrap();
+    breaks("will-only-when-due", hear(&mut model, number, |_| ()));
+    model.finish(100_000, 100).unwrap();
+}
+
+#[test]
+fn a_shared_message_for_two_or_for_none_is_noticed() {
+    let mut model = model();
+    model.workers[SUBSCRIBER] = true;
+    model.workers.push(true);
+    let second = model.session(10);
+    model.sessions[second].connections = 1;
+    for session in [0, second] {
+        let wish = Wish {
+            filter: "s/#".into(),
+            share: Some("g".into()),
+            qos: 2,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: Some(0),
+            id: 0,
+        };
+        let place = model.subscribe_sent(session, 10, wish);
+        model.subscribe_acked(session, place, 11, 2);
+    }
+    let number = accepted(&mut model, "s/1", 2, false, 20);
+    breaks("shared-no-message-lost", model.finish(1000, 100));
+    hear(&mut model, number, |_| ()).unwrap();
+    model.finish(1000, 100).unwrap();
+    model.sessions.swap(0, second);
+    breaks("shared-one-member", hear(&mut model, number, |_| ()));
+}
