@@ -15,7 +15,6 @@ use super::operations::{Pending, Waiter};
 use super::publication::Publication;
 use super::{Broker, FAN_OUT_BUDGET, WAITING_BUDGET};
 use crate::clock::Timestamp;
-use crate::connection::{OwedAck, OwedKind};
 use crate::interest::ShardId;
 use crate::packet::QoS;
 use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
