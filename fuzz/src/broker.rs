@@ -141,7 +141,8 @@ impl Script {
         self.generation += 1;
         let connection = ConnectionId { index: u32::from(who), generation: self.generation };
         let remote = std::net::SocketAddr::from(([127, 0, 0, 1], 1000 + u16::from(who)));
-        let origin = Origin { listener: 0, remote, over_capacity: who == CONNECTIONS - 1 && bytes.len() == 77 };
+        let origin =
+            Origin { listener: 0, remote, over_capacity: who == CONNECTIONS - 1 && bytes.len() == 77 };
         let version = connect::version(bytes).unwrap_or(ProtocolVersion::V5);
         self.open.insert(who, (connection, version));
         self.handle(Input::Accepted { connection, origin });
@@ -159,7 +160,8 @@ impl Script {
         let ms = bytes.iter().fold(0_u64, |sum, byte| sum.saturating_mul(16) + u64::from(*byte)).min(1 << 40);
         self.now = self.now.plus_ms(ms);
         for _ in 0..64 {
-            let Some((at, timer)) = self.world.timers.first().copied().filter(|(at, _)| *at <= self.now) else {
+            let Some((at, timer)) = self.world.timers.first().copied().filter(|(at, _)| *at <= self.now)
+            else {
                 return;
             };
             self.world.timers.remove(&(at, timer));
@@ -221,7 +223,11 @@ impl Script {
             let (one, rest) = bytes.split_at(header_len + body_len);
             let reads = |version| packet::decode(version, one, Side::FromServer);
             let is_known = [ProtocolVersion::V5, ProtocolVersion::V311].into_iter().any(|v| reads(v).is_ok());
-            assert!(is_known, "not a server's packet: {one:x?}: {:?}", reads(ProtocolVersion::V5).map(|p: Packet<'_>| p.packet_type()));
+            assert!(
+                is_known,
+                "not a server's packet: {one:x?}: {:?}",
+                reads(ProtocolVersion::V5).map(|p: Packet<'_>| p.packet_type())
+            );
             bytes = rest;
         }
     }

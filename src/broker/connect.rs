@@ -10,7 +10,9 @@ use super::receive::Flow;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::connection::Phase;
-use crate::packet::{self, ConnAck, Connect, PacketType, ProtocolVersion, QoS, ReasonCode, connect};
+use crate::packet::{
+    self, ConnAck, Connect, Disconnect, PacketType, ProtocolVersion, QoS, ReasonCode, connect,
+};
 use crate::session::{ConnectionId, Message, MessageHead, NEVER, SessionSerial, Will};
 use crate::topic;
 
@@ -135,7 +137,7 @@ impl Broker {
             self.clients.find(client_id).and_then(|index| self.clients.sessions.get(index)?.connection)
         {
             self.metrics().takeovers.inc();
-            self.send_disconnect(old, ReasonCode::SessionTakenOver, fx);
+            self.send_disconnect(old, ReasonCode::SessionTakenOver, None, fx);
             fx.close(old, Close::Flush);
             self.end_connection(now, old, End::Takeover { goes_on: !connect.clean_start }, fx);
         }
@@ -236,16 +238,24 @@ impl Broker {
         count_sent(metrics, &metrics.packets_connack, output.len() - before);
     }
 
-    /// DISCONNECT, which only 5.0 has from the server.
-    pub(super) fn send_disconnect<E: Effects>(&mut self, id: ConnectionId, reason: ReasonCode, fx: &mut E) {
-        let is_v5 =
-            self.clients.connections.get(id).is_some_and(|c| c.is_v5() && c.phase == Phase::Connected);
-        if !is_v5 {
+    /// DISCONNECT, which only 5.0 has from the server. `why` is for people: left out where the client wants none
+    /// [MQTT-3.1.2-29] or takes no packet that large [MQTT-3.14.2-3].
+    pub(super) fn send_disconnect<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        reason: ReasonCode,
+        why: Option<&str>,
+        fx: &mut E,
+    ) {
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        if !connection.is_v5() || connection.phase != Phase::Connected {
             return;
         }
+        let fits = |why: &&str| why.len() + 16 <= connection.packet_bytes_max as usize;
+        let reason_string = why.filter(|_| connection.problem_information).filter(fits);
         let output = fx.output(id);
         let before = output.len();
-        packet::encode_disconnect(ProtocolVersion::V5, reason, output);
+        Disconnect { reason_string, ..Disconnect::new(reason) }.encode(ProtocolVersion::V5, output);
         let metrics = self.metrics();
         count_sent(metrics, &metrics.packets_disconnect_sent, output.len() - before);
     }

@@ -180,7 +180,7 @@ impl Broker {
                 return;
             };
             self.draining = Some(id.index + 1);
-            self.send_disconnect(id, ReasonCode::ServerShuttingDown, fx);
+            self.send_disconnect(id, ReasonCode::ServerShuttingDown, None, fx);
             fx.close(id, Close::Flush);
             self.end_connection(now, id, End::Drain, fx);
         }

@@ -315,7 +315,7 @@ impl Broker {
         let client_id = self.clients.sessions.get(connection.session).map_or("", |s| &*s.client_id);
         let remote: std::net::SocketAddr = connection.remote.into();
         tracing::debug!(%remote, client_id, %error, "closing the connection");
-        self.send_disconnect(id, error.reason_code(), fx);
+        self.send_disconnect(id, error.reason_code(), Some(&error.to_string()), fx);
         fx.close(id, Close::Flush);
         self.end_connection(now, id, super::disconnect::End::Lost, fx);
     }

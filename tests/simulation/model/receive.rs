@@ -205,11 +205,12 @@ impl Model {
             return false;
         }
         let (mine, other) = (message.key / 2, last / 2);
+        let overtaking = self.messages.iter().find(|m| m.key == last && m.topic == message.topic);
+        let over_the_slice = overtaking.is_some_and(|m| m.retain);
         if message.will {
-            return last > message.key && !(connection.is_taken_over && other == mine + 1);
+            return last > message.key && (over_the_slice || !connection.is_taken_over || other != mine + 1);
         }
         let acknowledged = |until: u64| message.accepted.is_some_and(|at| at < until);
-        let overtaking = self.messages.iter().find(|m| m.key == last && m.topic == message.topic);
         overtaking.is_some_and(|m| {
             last > message.key && (m.retain || other > mine) && !acknowledged(m.interval().0)
         })
