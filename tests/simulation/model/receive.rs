@@ -201,12 +201,13 @@ impl Model {
         if connection.connack.is_none() || connection.is_contested {
             return true;
         }
-        if !message.topic.starts_with("w/") {
-            return false;
-        }
-        let (mine, other) = (message.key / 2, last / 2);
         let overtaking = self.messages.iter().find(|m| m.key == last && m.topic == message.topic);
         let over_the_slice = overtaking.is_some_and(|m| m.retain);
+        if !message.topic.starts_with("w/") {
+            // Nobody answers a QoS 0 message, so nobody can wait for it.
+            return message.qos == 0 && over_the_slice;
+        }
+        let (mine, other) = (message.key / 2, last / 2);
         if message.will {
             return last > message.key && (over_the_slice || !connection.is_taken_over || other != mine + 1);
         }
