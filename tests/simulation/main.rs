@@ -1,6 +1,7 @@
 //! The simulator: N brokers in one thread under a seed, random clients, virtual time, and a model that checks what
 //! MQTT promises. `SEED=n` runs one seed, `SEEDS=256 START=0` a range; a seed that fails is run again with a trace,
-//! and must fail again in the same way.
+//! and must fail again in the same way. `TRACE=n` prints more of it, `TRACE=live` all; `IGNORE=order,…` goes on past
+//! invariants that are known to be broken; `DEFECT=Overtake` tries one of the defects alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
 mod client;
