@@ -67,6 +67,11 @@ impl Clients {
         self.hasher.hash_one(topic)
     }
 
+    /// Hash of a session's Client Identifier.
+    pub(super) fn client_hash(&self, index: u32) -> Option<u64> {
+        self.sessions.get(index).map(|session| self.hasher.hash_one(&*session.client_id))
+    }
+
     /// A new session.
     pub(super) fn open_session(&mut self, client_id: &str, version: ProtocolVersion) -> u32 {
         let serial = SessionSerial(self.next_serial);

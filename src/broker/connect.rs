@@ -89,7 +89,7 @@ impl Broker {
         client_id: &str,
         fx: &mut E,
     ) {
-        let (index, is_present) = self.take_session(now, id, connect, client_id, fx);
+        let (index, is_present) = self.take_session(now, connect, client_id, fx);
         let config = std::sync::Arc::clone(&self.clients.config);
         let expiry_s = session_expiry_s(connect, &config);
         let keep_alive = granted_keep_alive(connect, &config);
@@ -129,7 +129,6 @@ impl Broker {
     fn take_session<E: Effects>(
         &mut self,
         now: Timestamp,
-        id: ConnectionId,
         connect: &Connect<'_>,
         client_id: &str,
         fx: &mut E,
@@ -140,7 +139,7 @@ impl Broker {
             self.metrics().takeovers.inc();
             self.send_disconnect(old, ReasonCode::SessionTakenOver, None, fx);
             fx.close(old, Close::Flush);
-            self.end_connection(now, old, End::Takeover { goes_on: !connect.clean_start, by: id }, fx);
+            self.end_connection(now, old, End::Takeover { goes_on: !connect.clean_start }, fx);
         }
         if let Some(index) = self.clients.find(client_id) {
             if !connect.clean_start {

@@ -21,8 +21,6 @@ pub(super) enum End {
     Takeover {
         /// The new connection did not ask for a clean start.
         goes_on: bool,
-        /// The new connection: what it publishes comes after the Will.
-        by: ConnectionId,
     },
     /// The node shuts down.
     Drain,
@@ -83,6 +81,7 @@ impl Broker {
         }
         self.metrics().clients.dec();
         let index = connection.session;
+        let client = self.clients.client_hash(index);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         session.connection = None;
         session.disconnected_at = now;
@@ -94,7 +93,7 @@ impl Broker {
             }
             End::Lost => session.will.take_if(|will| will.delay_s == 0 || !is_persistent),
             // The new connection comes before any delay is over [MQTT-3.1.3-9]: either now or never.
-            End::Takeover { goes_on, .. } => {
+            End::Takeover { goes_on } => {
                 session.will.take().filter(|will| will.delay_s == 0 || !goes_on || !is_persistent)
             }
         };
@@ -105,8 +104,7 @@ impl Broker {
             self.end_session(now, index, fx);
         }
         if let Some(will) = will {
-            let follower = if let End::Takeover { by, .. } = end { Some(by) } else { None };
-            self.publish_will(now, *will, follower, fx);
+            self.publish_will(now, *will, client, fx);
         }
     }
 
@@ -124,6 +122,7 @@ impl Broker {
 
     /// Ends a session: subscriptions, queues and cursors go, a Will that was still delayed is published.
     pub(super) fn end_session<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
+        let client = self.clients.client_hash(index);
         let Some(mut session) = self.clients.remove_session(index) else { return };
         self.count_persistent(session.is_persistent(), false);
         self.cursors.remove(&index);
@@ -131,7 +130,7 @@ impl Broker {
         self.clients.give_up(&mut session);
         self.send_shared_news(now, fx);
         if let Some(will) = session.will.take() {
-            self.publish_will(now, *will, None, fx);
+            self.publish_will(now, *will, client, fx);
         }
     }
 
@@ -155,7 +154,7 @@ impl Broker {
         &mut self,
         now: Timestamp,
         will: Will,
-        follower: Option<ConnectionId>,
+        client: Option<u64>,
         fx: &mut E,
     ) {
         let message = match will.expiry_s {
@@ -166,7 +165,7 @@ impl Broker {
                 Message::new(head, will.message.topic(), will.message.forwarded(), will.message.payload())
             }
         };
-        self.publish_own(now, message, follower, fx);
+        self.publish_own(now, message, client, fx);
     }
 
     /// Sends everyone away, within a budget a turn.

@@ -13,14 +13,12 @@ use super::effects::Effects;
 use super::message::{OperationId, ShardMessage};
 use super::operations::{Pending, Waiter};
 use super::publication::Publication;
-use super::route::Routed;
 use super::{Broker, FAN_OUT_BUDGET, WAITING_BUDGET};
 use crate::clock::Timestamp;
-use crate::connection::{OwedAck, OwedKind};
 use crate::interest::ShardId;
 use crate::packet::QoS;
 use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
-use crate::session::{ConnectionId, Message};
+use crate::session::Message;
 
 /// An unfinished fan-out.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ pub(super) enum Waiting {
     /// A message of another shard.
     FromShard(ShardId, ShardMessage),
     /// A message of the broker itself: a Will, `$SYS`.
-    Own(Arc<Message>, Option<ConnectionId>),
+    Own(Arc<Message>, Option<u64>),
 }
 
 impl Broker {
@@ -90,7 +88,7 @@ impl Broker {
             }
             match self.waiting.pop_front() {
                 Some(Waiting::FromShard(from, message)) => self.shard_message_now(now, from, message, fx),
-                Some(Waiting::Own(message, follower)) => self.publish_own_now(now, &message, follower, fx),
+                Some(Waiting::Own(message, client)) => self.publish_own_now(now, &message, client, fx),
                 None => break,
             }
         }
@@ -167,19 +165,18 @@ impl Broker {
         None
     }
 
-    /// Publishes a message of the broker itself: a Will, `$SYS`. Never refused. What the connection `follower`
-    /// publishes to the same topic comes after it.
+    /// Publishes a message of the broker itself: `$SYS`, or the Will of the client with this hash. Never refused.
     pub(super) fn publish_own<E: Effects>(
         &mut self,
         now: Timestamp,
         message: Arc<Message>,
-        follower: Option<ConnectionId>,
+        client: Option<u64>,
         fx: &mut E,
     ) {
         if self.is_busy() {
-            self.waiting.push_back(Waiting::Own(message, follower));
+            self.waiting.push_back(Waiting::Own(message, client));
         } else {
-            self.publish_own_now(now, &message, follower, fx);
+            self.publish_own_now(now, &message, client, fx);
         }
     }
 
@@ -187,19 +184,10 @@ impl Broker {
         &mut self,
         now: Timestamp,
         message: &Arc<Message>,
-        follower: Option<ConnectionId>,
+        client: Option<u64>,
         fx: &mut E,
     ) {
-        let mut publication = Publication::of(message);
-        let routed = self.route(now, &mut publication, Waiter::Nobody, false, fx);
-        if let Routed::Pending { operation, relayed: Some(topic_hash) } = routed
-            && let Some(follower) = follower
-            && let Some(connection) = self.clients.connections.get_mut(follower)
-        {
-            let ack = OwedAck { kind: OwedKind::Nothing, relayed: Some(topic_hash), reason: None };
-            let number = connection.owed.get_or_insert_default().push(ack);
-            self.set_publisher(operation, follower, number);
-        }
+        self.route(now, &mut Publication::of(message), Waiter::Nobody, client, fx);
     }
 }
 

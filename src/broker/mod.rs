@@ -34,7 +34,9 @@ pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage
 use clients::Clients;
 use cursors::SessionCursors;
 use fan_out::{FanOut, Waiting};
+use hashbrown::HashMap;
 use operations::Operation;
+use route::RelayKey;
 use shared::{Groups, Memberships};
 
 use crate::clock::Timestamp;
@@ -101,6 +103,8 @@ pub struct Broker {
     groups: Groups,
     memberships: Memberships,
     operations: ChunkedSlab<Operation>,
+    /// Messages under way over a retained slice of another shard: how many, by client and topic.
+    relaying: HashMap<RelayKey, u32, ahash::RandomState>,
     fan_out: Option<FanOut>,
     waiting: VecDeque<Waiting>,
     stalled: VecDeque<ConnectionId>,
@@ -143,6 +147,7 @@ impl Broker {
             groups: Groups::new(),
             memberships: Memberships::default(),
             operations: ChunkedSlab::new(),
+            relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
             fan_out: None,
             waiting: VecDeque::new(),
             stalled: VecDeque::new(),

@@ -3,6 +3,7 @@
 use super::Broker;
 use super::effects::Effects;
 use super::message::{OperationId, ShardMessage};
+use super::route::RelayKey;
 use crate::clock::Timestamp;
 use crate::interest::ShardId;
 use crate::packet::{PacketId, ReasonCode};
@@ -33,6 +34,8 @@ pub(super) enum Waiter {
 #[derive(Debug)]
 pub(super) struct Operation {
     waiter: Waiter,
+    /// The way over the retained slice that it keeps open.
+    relayed: Option<RelayKey>,
     answers_awaited: u32,
     matched: bool,
 }
@@ -79,8 +82,12 @@ impl Broker {
             return id;
         }
         let waiter = pending.waiter.take().unwrap_or(Waiter::Nobody);
-        let id =
-            OperationId(self.operations.insert(Operation { waiter, answers_awaited: 1, matched: false }));
+        let id = OperationId(self.operations.insert(Operation {
+            waiter,
+            relayed: None,
+            answers_awaited: 1,
+            matched: false,
+        }));
         pending.operation = Some(id);
         id
     }
@@ -137,7 +144,27 @@ impl Broker {
         if operation.answers_awaited == 0
             && let Some(operation) = self.operations.remove(id.0)
         {
+            if let Some(key) = operation.relayed {
+                self.relay_ended(key);
+            }
             self.tell(now, operation.waiter, operation.matched, fx);
+        }
+    }
+
+    /// It keeps the way over the retained slice open until it is answered.
+    pub(super) fn set_relayed(&mut self, id: OperationId, key: RelayKey) {
+        if let Some(operation) = self.operations.get_mut(id.0) {
+            operation.relayed = Some(key);
+            *self.relaying.entry(key).or_default() += 1;
+        }
+    }
+
+    fn relay_ended(&mut self, key: RelayKey) {
+        if let Some(count) = self.relaying.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.relaying.remove(&key);
+            }
         }
     }
 

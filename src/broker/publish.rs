@@ -86,6 +86,13 @@ impl Broker {
         if self.is_busy() || connection.owed.as_ref().is_some_and(|owed| owed.len() >= owed_max) {
             return Flow::Stall;
         }
+        if publish.retain
+            && connection.owed.as_ref().is_some_and(|owed| owed.has_direct())
+            && self.has_slice_elsewhere(topic)
+        {
+            // The way over the slice may be the faster one: what went directly has to be there first [MQTT-4.6.0-6].
+            return Flow::Stall;
+        }
         if let Some(packet_id) = publish.packet_id {
             match self.check_quota(id, publish, packet_id) {
                 Ok(Quota::New) => {}
@@ -124,12 +131,12 @@ impl Broker {
             expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
             publisher: session.serial,
         };
+        let client = self.client_hash(id, head.retain);
         let mut encoded = std::mem::take(&mut self.forwarded);
         encoded.clear();
         publish.forwarded.write(&mut encoded);
         let mut publication = Publication::new(head, topic, &encoded, publish.payload);
-        let is_relaying = self.is_relaying(id, topic);
-        let routed = self.route(now, &mut publication, Waiter::Publisher(id, u32::MAX), is_relaying, fx);
+        let routed = self.route(now, &mut publication, Waiter::Publisher(id, u32::MAX), client, fx);
         self.forwarded = encoded;
         if let Routed::Stalled = routed {
             return Flow::Stall;
@@ -153,9 +160,13 @@ impl Broker {
         Flow::Next
     }
 
-    fn is_relaying(&self, id: ConnectionId, topic: &str) -> bool {
-        let owed = self.clients.connections.get(id).and_then(|connection| connection.owed.as_ref());
-        owed.is_some_and(|owed| owed.is_relaying(self.topic_hash(topic)))
+    /// Hash of the connection's Client Identifier, where the order of its messages between shards asks for it.
+    fn client_hash(&self, id: ConnectionId, retain: bool) -> Option<u64> {
+        if self.shards == 1 || !retain && self.relaying.is_empty() {
+            return None;
+        }
+        let index = self.clients.connections.get(id)?.session;
+        self.clients.client_hash(index)
     }
 
     /// Receive Maximum [MQTT-3.3.4-7] and repetitions of QoS 2 [MQTT-4.3.3-10].
@@ -223,7 +234,7 @@ impl Broker {
             && !owed.is_empty()
         {
             if !owed.contains(kind) {
-                owed.push(OwedAck { kind, relayed: None, reason: Some(reason.value()) });
+                owed.push(OwedAck { kind, relayed: false, reason: Some(reason.value()) });
             }
             return;
         }

@@ -20,26 +20,37 @@ pub(super) enum Routed {
     Stalled,
     /// It is where it belongs.
     Done { matched: bool },
-    /// Other shards (or an unfinished fan-out) have to answer first. `relayed`: hash of the topic, if it takes the
-    /// way over its retained slice.
-    Pending { operation: OperationId, relayed: Option<u64> },
+    /// Other shards (or an unfinished fan-out) have to answer first. `relayed`: it takes the way over its retained
+    /// slice.
+    Pending { operation: OperationId, relayed: bool },
+}
+
+/// A client and a topic, by their hashes: what the client publishes there is in one order, also over several
+/// connections and with the Will between them [MQTT-4.6.0-6]. A collision costs a detour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RelayKey {
+    client: u64,
+    topic: u64,
 }
 
 impl Broker {
-    /// Routes a message of a publisher here or of the broker itself. `is_relaying`: an earlier message of the same
-    /// publisher to this topic is on its way over the retained slice, so this one has to follow it.
+    /// Routes a message of the client with this hash, or of the broker itself. While an earlier message of the
+    /// client to this topic is on its way over the retained slice, this one has to follow it.
     pub(super) fn route<E: Effects>(
         &mut self,
         now: Timestamp,
         publication: &mut Publication<'_>,
         waiter: Waiter,
-        is_relaying: bool,
+        client: Option<u64>,
         fx: &mut E,
     ) -> Routed {
-        if self.shards > 1 && (publication.head.retain || is_relaying) {
+        if self.shards > 1 && (publication.head.retain || !self.relaying.is_empty()) {
+            let topic = self.topic_hash(publication.topic);
+            let key = client.map(|client| RelayKey { client, topic });
+            let follows = key.is_some_and(|key| self.relaying.contains_key(&key));
             let slice = self.shared.placement.slice_of(publication.topic);
-            if slice != self.shard {
-                return self.relay(slice, publication, waiter, fx);
+            if slice != self.shard && (publication.head.retain || follows) {
+                return self.relay(slice, publication, waiter, key, fx);
             }
         }
         self.route_here(now, publication, waiter, fx)
@@ -77,7 +88,7 @@ impl Broker {
         }
         let matched = self.fan_out(now, publication, &mut pending, fx);
         match self.settle_or_pend(now, pending, matched, fx) {
-            Some(operation) => Routed::Pending { operation, relayed: None },
+            Some(operation) => Routed::Pending { operation, relayed: false },
             None => Routed::Done { matched },
         }
     }
@@ -107,6 +118,7 @@ impl Broker {
         slice: ShardId,
         publication: &mut Publication<'_>,
         waiter: Waiter,
+        key: Option<RelayKey>,
         fx: &mut E,
     ) -> Routed {
         let mut pending = Pending::new(waiter);
@@ -116,6 +128,9 @@ impl Broker {
             return Routed::Stalled;
         }
         let operation = self.expect_answer(&mut pending);
+        if let Some(key) = key {
+            self.set_relayed(operation, key);
+        }
         let message = Arc::clone(publication.message());
         self.metrics().shard_messages_sent.inc();
         let message = ShardMessage::Relay { message, operation, credit };
@@ -124,11 +139,16 @@ impl Broker {
         } else {
             fx.send_control(slice, message)
         }
-        Routed::Pending { operation, relayed: Some(self.topic_hash(publication.topic)) }
+        Routed::Pending { operation, relayed: true }
+    }
+
+    /// Whether a message to `topic` takes the way over a slice on another shard if it has RETAIN.
+    pub(super) fn has_slice_elsewhere(&self, topic: &str) -> bool {
+        self.shards > 1 && self.shared.placement.slice_of(topic) != self.shard
     }
 
     /// Hash by which messages under way to their slice are known again.
-    pub(super) fn topic_hash(&self, topic: &str) -> u64 {
+    fn topic_hash(&self, topic: &str) -> u64 {
         self.clients.topic_hash(topic)
     }
 

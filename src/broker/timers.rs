@@ -86,6 +86,7 @@ impl Broker {
     }
 
     fn session_timer<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
+        let client = self.clients.client_hash(index);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         if session.timer_at.is_some_and(|at| at <= now) {
             session.timer_at = None;
@@ -96,7 +97,7 @@ impl Broker {
         if session.will_at().is_some_and(|at| at <= now)
             && let Some(will) = session.will.take()
         {
-            self.publish_will(now, *will, None, fx);
+            self.publish_will(now, *will, client, fx);
         }
         self.want_session_end(index, fx);
     }

@@ -21,8 +21,8 @@ pub enum OwedKind {
 pub struct OwedAck {
     /// What is owed.
     pub kind: OwedKind,
-    /// Hash of the topic, while the message takes the way over its retained slice.
-    pub relayed: Option<u64>,
+    /// The message takes the way over its retained slice.
+    pub relayed: bool,
     /// Reason Code; `None`: the answer is still awaited.
     pub reason: Option<u8>,
 }
@@ -32,14 +32,14 @@ pub struct OwedAck {
 pub struct Owed {
     ring: VecDeque<OwedAck>,
     first: u32,
-    relayed: u32,
+    direct: u32,
     pubacks: u32,
 }
 
 impl Owed {
     /// Appends; the number names it to `settle`.
     pub fn push(&mut self, ack: OwedAck) -> u32 {
-        self.relayed += u32::from(ack.relayed.is_some());
+        self.direct += u32::from(!ack.relayed && ack.reason.is_none());
         self.pubacks += u32::from(matches!(ack.kind, OwedKind::PubAck(_)));
         self.ring.push_back(ack);
         self.first.wrapping_add(self.ring.len() as u32 - 1)
@@ -49,6 +49,7 @@ impl Owed {
     pub fn settle(&mut self, number: u32, reason: u8) {
         let offset = number.wrapping_sub(self.first) as usize;
         if let Some(ack) = self.ring.get_mut(offset) {
+            self.direct -= u32::from(!ack.relayed && ack.reason.is_none());
             ack.reason = Some(reason);
         }
     }
@@ -58,17 +59,15 @@ impl Owed {
         let front = self.ring.front()?;
         let reason = front.reason?;
         let kind = front.kind;
-        self.relayed -= u32::from(front.relayed.is_some());
         self.pubacks -= u32::from(matches!(kind, OwedKind::PubAck(_)));
         self.ring.pop_front();
         self.first = self.first.wrapping_add(1);
         Some((kind, reason))
     }
 
-    /// Whether a message to the topic with this hash is under way to its retained slice.
-    pub fn is_relaying(&self, topic_hash: u64) -> bool {
-        self.relayed > 0
-            && self.ring.iter().any(|ack| ack.reason.is_none() && ack.relayed == Some(topic_hash))
+    /// Whether a message is under way to other shards directly, not over its retained slice.
+    pub fn has_direct(&self) -> bool {
+        self.direct > 0
     }
 
     /// PUBACKs owed: with the unreleased QoS 2 identifiers what Receive Maximum counts.
@@ -102,17 +101,18 @@ mod tests {
         let mut owed = Owed::default();
         let id = |n| PacketId::new(n).unwrap();
         let ack = |n, relayed| OwedAck { kind: OwedKind::PubAck(id(n)), relayed, reason: None };
-        let one = owed.push(ack(1, Some(77)));
-        let two = owed.push(ack(2, None));
+        let one = owed.push(ack(1, true));
+        let two = owed.push(ack(2, false));
+        assert!(owed.has_direct());
         owed.settle(two, 0x10);
         assert!(owed.pop_settled().is_none());
-        assert!(owed.is_relaying(77) && !owed.is_relaying(78));
+        assert!(!owed.has_direct());
         owed.settle(one, 0);
         assert_eq!(owed.pop_settled(), Some((OwedKind::PubAck(id(1)), 0)));
         assert_eq!(owed.pop_settled(), Some((OwedKind::PubAck(id(2)), 0x10)));
-        assert!(owed.is_empty() && !owed.is_relaying(77));
+        assert!(owed.is_empty());
         // Numbers go on.
-        let three = owed.push(ack(3, None));
+        let three = owed.push(ack(3, false));
         owed.settle(three, 0);
         assert!(owed.pop_settled().is_some());
     }
