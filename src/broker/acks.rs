@@ -98,7 +98,8 @@ impl Broker {
             return;
         };
         if !self.cursors.is_empty() {
-            // Before the mqueue, which may never be empty.
+            // After what is older, before the mqueue, which may never be empty.
+            self.clients.resend(now, index, fx);
             self.advance_cursors(now, index, fx);
         }
         self.clients.pump(now, index, fx);

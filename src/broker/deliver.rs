@@ -326,7 +326,7 @@ impl Clients {
     }
 
     /// Sends again what a former connection did not acknowledge, in order, with DUP [MQTT-4.4.0-1, 3.3.1-1].
-    fn resend<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
+    pub(super) fn resend<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
         loop {
             let may_send = self.has_room(index, fx);
             let Self { sessions, connections, metrics, .. } = self;

@@ -415,7 +415,7 @@ impl Broker {
 
     /// Tells homes what became of their messages.
     pub(super) fn send_shared_news<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
-        while let Some(news) = self.clients.shared_news.pop() {
+        for news in std::mem::take(&mut self.clients.shared_news) {
             let (share, message) = match news {
                 SharedNews::Returned(share, message) => {
                     let returned =
