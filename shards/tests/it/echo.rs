@@ -29,7 +29,7 @@ fn echo(config: shards::Config, clients: usize) {
             assert_eq!(read(stream, text.len()), text.as_bytes());
         }
         if round % 7 == 0 {
-            // Long enough to park.
+            // Long enough to fall asleep.
             std::thread::sleep(std::time::Duration::from_millis(80));
         }
     }

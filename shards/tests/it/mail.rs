@@ -187,7 +187,7 @@ fn a_refused_reservation_is_told_when_credit_is_back() {
     shards.handle().send(ShardId(0), Word::Number(1));
     let wait = Duration::from_secs(5);
     assert_eq!(told.recv_timeout(wait).unwrap(), ("sent", 5));
-    // Both shards are parked when the credit comes back.
+    // Both shards sleep when the credit comes back.
     assert_eq!(told.recv_timeout(wait).unwrap(), ("again", 3));
     assert!(begin.elapsed() >= Duration::from_millis(300));
     stop(shards);
@@ -250,7 +250,7 @@ impl Script for Ball {
         if left == 0 {
             self.done.send(0).unwrap();
         } else if left.is_multiple_of(2000) {
-            // Long enough for both to park.
+            // Long enough for both to fall asleep.
             io.set_timer(left, io.now_ms() + 120);
         } else {
             io.send_control(ShardId(1 - io.shard().0), Word::Number(left - 1));
@@ -263,7 +263,7 @@ impl Script for Ball {
 }
 
 #[test]
-fn no_wake_up_is_lost_asleep_or_parked() {
+fn no_wake_up_is_lost() {
     for ring_slots_max in [None, Some(500)] {
         let (done, finished) = channel();
         let config = shards::Config { ring_slots_max, ..config(2) };

@@ -1,4 +1,4 @@
-//! Timers: never early, not much late, awake or parked.
+//! Timers: never early, not much late, awake or asleep.
 
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
