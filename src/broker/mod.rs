@@ -187,7 +187,7 @@ impl Broker {
             Input::Message { from, message } => self.shard_message(now, from, message, fx),
             Input::CreditsAvailable => self.resume_stalled(now, fx),
             Input::Timer(timer) => self.timer(now, timer, fx),
-            Input::Reload(config) => self.clients.config = config,
+            Input::Reload(config) => self.reload(now, config, fx),
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),
         }

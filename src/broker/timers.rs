@@ -1,9 +1,12 @@
 //! What happens when a timer fires: Keep Alive, connect timeout, retry, session expiry, Will Delay, `$SYS`.
 //! Timers are lazy: one that fires too early for what is true now is set again, none is ever cancelled.
 
+use std::sync::Arc;
+
 use super::Broker;
 use super::effects::{Effects, Timer};
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::connection::{Error, Phase};
 use crate::session::{ConnectionId, UNSENT};
 
@@ -15,6 +18,16 @@ impl Broker {
             if first_s > 0 {
                 fx.set_timer(Timer::Sys, now.plus_s(first_s));
             }
+        }
+    }
+
+    /// A new configuration is in effect; `$SYS` may begin with it.
+    pub(super) fn reload<E: Effects>(&mut self, now: Timestamp, config: Arc<Config>, fx: &mut E) {
+        let was_silent = self.config().sys.interval_s == 0;
+        self.clients.config = config;
+        let interval_s = self.config().sys.interval_s;
+        if self.shard.0 == 0 && was_silent && interval_s > 0 {
+            fx.set_timer(Timer::Sys, now.plus_s(u64::from(interval_s)));
         }
     }
 
