@@ -157,7 +157,10 @@ impl Script {
     }
 
     fn pass(&mut self, bytes: &[u8]) {
-        let ms = bytes.iter().fold(0_u64, |sum, byte| sum.saturating_mul(16) + u64::from(*byte)).min(1 << 40);
+        let ms = bytes
+            .iter()
+            .fold(0_u64, |sum, byte| sum.saturating_mul(16).saturating_add(u64::from(*byte)))
+            .min(1 << 40);
         self.now = self.now.plus_ms(ms);
         for _ in 0..64 {
             let Some((at, timer)) = self.world.timers.first().copied().filter(|(at, _)| *at <= self.now)
