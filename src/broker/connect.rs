@@ -6,13 +6,11 @@ use super::Broker;
 use super::deliver::count_sent;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
-use super::receive::Flow;
+use super::receive::{Flow, is_connect};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::connection::Phase;
-use crate::packet::{
-    self, ConnAck, Connect, Disconnect, PacketType, ProtocolVersion, QoS, ReasonCode, connect,
-};
+use crate::packet::{self, ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode, connect};
 use crate::session::{ConnectionId, Message, MessageHead, NEVER, SessionSerial, Will};
 use crate::topic;
 
@@ -25,7 +23,7 @@ impl Broker {
         bytes: &[u8],
         fx: &mut E,
     ) -> Flow {
-        if bytes.first().is_none_or(|first| first >> 4 != PacketType::Connect as u8) {
+        if !is_connect(bytes) {
             self.violation(now, id, "a packet before CONNECT [MQTT-3.1.0-1]", fx);
             return Flow::Gone;
         }

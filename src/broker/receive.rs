@@ -8,7 +8,7 @@ use super::{Broker, STALLED_BUDGET};
 use crate::clock::Timestamp;
 use crate::connection::{Connection, Error, Phase};
 use crate::interest::ShardId;
-use crate::packet::{self, Frame, Packet, Side};
+use crate::packet::{self, Frame, Packet, PacketType, Side};
 use crate::session::ConnectionId;
 
 /// What a packet did to the stream it came in.
@@ -22,6 +22,11 @@ pub(super) enum Flow {
     Gone,
     /// A CONNECT whose home is another shard.
     Leave(ShardId),
+}
+
+/// Whether a packet's first byte says that it is a CONNECT.
+pub(super) fn is_connect(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first >> 4 == PacketType::Connect as u8)
 }
 
 impl Broker {
@@ -160,6 +165,11 @@ impl Broker {
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
         let flow = match connection.phase {
             Phase::Opening => self.opening(now, id, bytes, fx),
+            Phase::Connected if is_connect(bytes) => {
+                // Not decoded: what is wrong inside has Reason Codes of CONNACK, not of DISCONNECT.
+                self.violation(now, id, "a second CONNECT [MQTT-3.1.0-2]", fx);
+                Flow::Gone
+            }
             Phase::Connected => match packet::decode(connection.version, bytes, Side::FromClient) {
                 Ok(packet) => self.dispatch(now, id, packet, fx),
                 Err(error) => {
@@ -201,11 +211,11 @@ impl Broker {
                 );
                 return Flow::Gone;
             }
-            Packet::Connect(_) => {
-                self.violation(now, id, "a second CONNECT [MQTT-3.1.0-2]", fx);
-                return Flow::Gone;
-            }
-            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+            Packet::Connect(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => {
                 self.violation(now, id, "a packet that only servers send", fx);
                 return Flow::Gone;
             }

@@ -30,6 +30,10 @@ sharded!(mqtt5_3_1_0_2_second_connect_is_a_protocol_error, |broker| {
     let mut client = broker.connect(Connect::v5("twice"));
     client.send(Connect::v5("twice"));
     client.expect_disconnect(0x82);
+    // Whatever is wrong inside: 0x84 would be no Reason Code of DISCONNECT.
+    let mut client = broker.connect(Connect::v5("twice"));
+    client.send_bytes(&raw_connect("MQTT", 253, 2, &[&[0], &string("twice")]));
+    client.expect_disconnect(0x82);
 });
 
 sharded!(mqtt5_3_1_2_1_wrong_protocol_name_is_refused, |broker| {
