@@ -15,8 +15,8 @@ pub(crate) fn simulate(root: &Path, seeds: u64, from: u64) -> Result<()> {
     succeed(cargo)
 }
 
-/// Runs every target of `fuzz/targets` for `seconds`.
-pub(crate) fn fuzz(root: &Path, seconds: u32) -> Result<()> {
+/// Runs every target of `fuzz/targets` for `seconds`. With a seed each begins with the same mutations every time.
+pub(crate) fn fuzz(root: &Path, seconds: u32, seed: Option<u32>) -> Result<()> {
     let folder = root.join("fuzz/targets");
     let mut targets = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("there is no {}", folder.display()))? {
@@ -31,6 +31,7 @@ pub(crate) fn fuzz(root: &Path, seconds: u32) -> Result<()> {
         println!("fuzz {target} for {seconds} s");
         let mut run = Command::new(root.join("fuzz/run"));
         run.arg(&target).arg(seconds.to_string()).current_dir(root);
+        run.args(seed.map(|seed| format!("-seed={seed}")));
         succeed(run).with_context(|| format!("fuzz target {target}"))?;
     }
     Ok(())

@@ -36,6 +36,9 @@ enum Chore {
         /// Seconds for each target.
         #[arg(long, default_value_t = 20)]
         seconds: u32,
+        /// Begin with the mutations of this seed, for a run that repeats; without, with others each time.
+        #[arg(long)]
+        seed: Option<u32>,
     },
 }
 
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Deny => deny::run(&root()),
         Chore::Sim { seeds, from } => chores::simulate(&root(), seeds, from),
-        Chore::Fuzz { seconds } => chores::fuzz(&root(), seconds),
+        Chore::Fuzz { seconds, seed } => chores::fuzz(&root(), seconds, seed),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
