@@ -123,14 +123,7 @@ impl Clients {
             self.deliver_qos0(now, index, publication, terms, retain, fx);
             return;
         }
-        let delivery = Delivery {
-            message: Arc::clone(publication.message()),
-            subscription_ids: ids_box(terms.ids),
-            share: terms.share.cloned(),
-            sent_s: 0,
-            qos,
-            retain,
-        };
+        let delivery = delivery_of(publication, terms, qos, retain);
         self.deliver_tracked(now, index, delivery, fx);
     }
 
@@ -167,9 +160,6 @@ impl Clients {
             count_publish(&self.metrics, QoS::AtMostOnce, bytes.len());
             return;
         }
-        if publication.payload.len() >= SHARED_PAYLOAD_MIN {
-            publication.message();
-        }
         let kept =
             (publication.payload.len() >= SHARED_PAYLOAD_MIN).then(|| Arc::clone(publication.message()));
         let outgoing = Outgoing {
@@ -191,14 +181,7 @@ impl Clients {
         if !self.config.session.queue_qos0 {
             return self.dropped(&self.metrics.dropped_offline_qos0);
         }
-        let delivery = Delivery {
-            message: Arc::clone(publication.message()),
-            subscription_ids: ids_box(terms.ids),
-            share: None,
-            sent_s: 0,
-            qos: QoS::AtMostOnce,
-            retain,
-        };
+        let delivery = delivery_of(publication, terms, QoS::AtMostOnce, retain);
         self.enqueue(index, delivery);
     }
 
@@ -233,14 +216,7 @@ impl Clients {
         if qos == QoS::AtMostOnce {
             return self.deliver_qos0(now, index, publication, terms, terms.retained, fx);
         }
-        let delivery = Delivery {
-            message: Arc::clone(publication.message()),
-            subscription_ids: ids_box(terms.ids),
-            share: None,
-            sent_s: 0,
-            qos,
-            retain: terms.retained,
-        };
+        let delivery = delivery_of(publication, terms, qos, terms.retained);
         self.send_tracked(now, index, delivery, fx);
     }
 
@@ -402,6 +378,19 @@ impl Clients {
 /// Whole seconds, as `Delivery::sent_s` has them.
 pub(super) const fn seconds(now: Timestamp) -> u32 {
     (now.0 / 1000) as u32
+}
+
+/// The message as its terms make it, to be kept for one session.
+fn delivery_of(publication: &mut Publication<'_>, terms: &Terms<'_>, qos: QoS, retain: bool) -> Delivery {
+    Delivery {
+        message: Arc::clone(publication.message()),
+        subscription_ids: ids_box(terms.ids),
+        // QoS 0 is not given back when the session ends.
+        share: terms.share.filter(|_| qos > QoS::AtMostOnce).cloned(),
+        sent_s: 0,
+        qos,
+        retain,
+    }
 }
 
 fn ids_box(ids: &[u32]) -> Option<Box<Vec<u32>>> {
