@@ -3,6 +3,7 @@
 
 mod accept;
 mod close;
+mod connect;
 mod move_away;
 mod read;
 mod write;
@@ -26,6 +27,7 @@ use crate::stats::Counts;
 use crate::sys::EventFd;
 
 pub(crate) use accept::{Acceptor, OUTSTANDING_MAX};
+use connect::Connects;
 
 /// Connections and refusals of the whole process.
 pub(crate) struct Capacity {
@@ -61,6 +63,13 @@ pub(crate) enum Event {
     HandedAway(ConnectionId),
     /// The descriptor could not leave.
     HandOverBroken(ConnectionId),
+    /// A connect has succeeded.
+    Connected(ConnectionId, u64),
+    /// A connect has failed.
+    ConnectFailed {
+        key: u64,
+        error: io::Error,
+    },
 }
 
 /// The sockets of one shard.
@@ -81,6 +90,7 @@ pub(crate) struct Net {
     vectors: Vec<Box<Vectors>>,
     sink: Vec<u8>,
     pub(crate) acceptor: Acceptor,
+    pub(crate) connects: Connects,
     /// Deadlines of flushing connections: one constant delay, so first in, first out.
     deadlines: VecDeque<(u64, ConnectionId)>,
     flush_timeout_ms: u64,
@@ -127,6 +137,7 @@ impl Net {
             vectors: Vec::new(),
             sink: Vec::new(),
             acceptor,
+            connects: Connects::default(),
             deadlines: VecDeque::new(),
             flush_timeout_ms: layout.flush_timeout_ms,
             moving: Vec::new(),
@@ -254,6 +265,7 @@ impl Net {
             Operation::Close => return self.close_done(id, result),
             Operation::HandOver => return self.hand_over_failed(id, result),
             Operation::HandedOver => return self.arrived(ring, result, entry.user_data()),
+            Operation::Connect | Operation::Install => return self.connect_done(slot, result),
             // Answers that need no reaction: nothing was there to cancel or to throw away. Sends were
             // settled before.
             Operation::Send | Operation::AcceptCancel | Operation::Discard | Operation::Cancel => {}
@@ -295,7 +307,7 @@ impl Net {
         }
     }
 
-    /// Begins a connection in a slot that the kernel has filled.
+    /// Begins a connection in a slot that the kernel has filled. It is neither polled nor read yet.
     fn begin(&mut self, index: u32, accepted: &Accepted) -> Option<ConnectionId> {
         let Some(connection) = self.table.slot_or_new(index) else {
             tracing::error!(index, "the kernel named a slot beyond the table");
@@ -305,7 +317,6 @@ impl Net {
         connection.begin(accepted);
         let id = ConnectionId { index, generation: connection.generation };
         self.live += 1;
-        self.arm(id);
         Some(id)
     }
 }

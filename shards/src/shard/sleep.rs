@@ -80,9 +80,7 @@ impl Sleeper {
     /// Waits in ring 0 until something is there or the next timer is due.
     fn wait<A: Application>(&mut self, shard: &mut Shard<A>) -> std::io::Result<()> {
         self.arm_bell(shard);
-        let now_ms = shard.now_ms();
-        let due = shard.next_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
-        let wait = due.map_or(WAIT_MAX, |due| due.min(WAIT_MAX));
+        let wait = shard.next_in().map_or(WAIT_MAX, |due| due.min(WAIT_MAX));
         let net = &mut shard.core.net;
         let door = shard.core.post.door();
         net.enter_others()?;
