@@ -251,9 +251,9 @@ fn locked_memory_counts_where_it_is_charged() {
     let limits = "Max open files  20000 20000 files\nMax locked memory  1048576 unlimited bytes\n";
     let machine = Machine::good().with("proc/self/limits", limits);
     let run = machine.tune(&[]).ends(1);
-    assert_eq!(run.row("RLIMIT_MEMLOCK"), ">= 2682880 1048576 too low", "5 shards with 11 or 12 rings each");
+    assert_eq!(run.row("RLIMIT_MEMLOCK"), ">= 2682880 1048576 too low", "5 shards of 11 rings");
     assert!(run.row("RLIMIT_NOFILE").ends_with("20000 too low, but works"));
-    assert!(run.stdout.contains("11 rings of 20,000 slots on each of 5 shards hold them"), "{}", run.stdout);
+    assert!(run.stdout.contains("they take 11 rings of 20,000 slots on each of 5 shards"), "{}", run.stdout);
     let machine = machine.with("proc/self/status", "CapEff:\t0000000000004000\nCpus_allowed_list:\t0-4\n");
     let run = machine.tune(&[]).ends(0);
     assert!(run.row("RLIMIT_MEMLOCK").contains("not applicable: CAP_IPC_LOCK"));
@@ -264,6 +264,11 @@ fn so_few_descriptors_that_rings_run_out_limit_the_connections() {
     let limits = "Max open files  256 256 files\nMax locked memory  unlimited unlimited bytes\n";
     let run = Machine::good().with("proc/self/limits", limits).tune(&[]).ends(1);
     assert!(run.stdout.contains("fit (RLIMIT_NOFILE)"), "{}", run.stdout);
+    // Two shards at 1,024 descriptors: the broker takes 899,000 connections and refuses to start for 903,000.
+    let limits = "Max open files  1024 1024 files\nMax locked memory  unlimited unlimited bytes\n";
+    let machine = Machine::good().with("proc/self/limits", limits);
+    let machine = machine.with("proc/self/status", "CapEff:\t0\nCpus_allowed_list:\t0-1\n");
+    assert!(machine.tune(&[]).ends(1).stdout.contains("899,915 fit (RLIMIT_NOFILE)"));
 }
 
 #[test]
@@ -340,11 +345,7 @@ fn what_the_kernel_refuses_is_listed_and_the_rest_applied() {
     let run = machine.tune(&["--apply"]).ends(1);
     let lines: Vec<_> = run.stderr.lines().collect();
     assert_eq!(lines.len(), 2, "{}", run.stderr);
-    assert!(
-        lines[0].starts_with("myriadctl: fs.file-max = 1065536 was refused: Permission denied"),
-        "{}",
-        lines[0]
-    );
+    assert!(lines[0].starts_with("myriadctl: fs.file-max = 1065536 was refused: "), "{}", lines[0]);
     assert!(
         lines[1].starts_with("myriadctl: net.ipv4.tcp_max_orphans = 125000 was refused: "),
         "{}",

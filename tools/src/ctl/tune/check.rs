@@ -254,7 +254,7 @@ fn by_descriptors(facts: &Facts) -> Limit {
         name: "RLIMIT_NOFILE",
         fits: (u128::from(slots) * u128::from(facts.cpus) * 16 / 17).min(u128::from(u64::MAX)) as u64,
         because: format!(
-            "no descriptor a connection: {} of {} slots on each of {} shards hold them",
+            "no descriptor a connection: they take {} of {} slots on each of {} shards",
             match rings_per_shard(facts) {
                 1 => "1 ring".into(),
                 rings => format!("{} rings", grouped(rings)),
