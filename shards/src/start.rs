@@ -374,7 +374,8 @@ fn ended(threads: Vec<ExecutorJoinHandle<Vec<IoUring>>>, error: StartError) -> S
             && matches!(error, StartError::Thread(_))
         {
             let text = failed.to_string();
-            error = if text.contains("Cannot allocate memory") {
+            let memory = ["Cannot allocate memory", "MemLockLimit"];
+            error = if memory.iter().any(|sign| text.contains(sign)) {
                 StartError::LockedMemory
             } else {
                 StartError::Thread(text)

@@ -51,7 +51,9 @@ impl Net {
     }
 
     /// The poll has something to say.
-    pub(super) fn polled(&mut self, id: ConnectionId, result: i32, flags: u32) {
+    pub(super) fn polled(&mut self, ring: u16, entry: &cqueue::Entry) {
+        let id = self.id_of(ring, entry);
+        let (result, flags) = (entry.result(), entry.flags());
         let Some(connection) = self.table.find(id) else { return };
         let (state, paused) = (connection.state, connection.has(flag::PAUSED));
         if matches!(state, State::Closing | State::HandingOver) {

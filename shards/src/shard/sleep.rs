@@ -84,7 +84,7 @@ impl Sleeper {
         let net = &mut shard.core.net;
         let door = shard.core.post.door();
         net.enter_others()?;
-        if wait.is_zero() || !net.completions.is_empty() || !door.bell.prepare() {
+        if wait.is_zero() || net.has_news() || !door.bell.prepare() {
             return net.enter(None);
         }
         // The other rings write to the eventfd that ring 0 polls: enabled first, then the fence, then the
@@ -108,7 +108,7 @@ impl Sleeper {
         if net.completions.iter().any(|(_, entry)| Operation::of(entry.user_data()) != Some(Operation::Bell))
         {
             net.counts.wakes += 1;
-        } else if net.completions.is_empty() && wait == WAIT_MAX {
+        } else if !net.has_news() && wait == WAIT_MAX {
             // Idle for long: memory of a busy time goes back.
             net.counts.idle_waits += 1;
             net.trim();
