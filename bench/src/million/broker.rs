@@ -13,8 +13,8 @@ use anyhow::{Context as _, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::options::Options;
 use super::results::BrokerExit;
+use super::target::Target;
 use crate::proc::{Process, Usage};
 
 /// Longest wait for `myriad ready`.
@@ -48,17 +48,17 @@ impl Broker {
     ///
     /// # Errors
     /// No program to start, or its own words for why it did not start.
-    pub(crate) fn start(options: &Options, sets: &[String]) -> anyhow::Result<Self> {
-        let program = program(options)?;
+    pub(crate) fn start(target: &Target, sets: &[String]) -> anyhow::Result<Self> {
+        let program = program(target)?;
         let version = version(&program)?;
         let address = free_address()?;
-        let log = options.broker_log.clone().unwrap_or_else(|| {
+        let log = target.broker_log.clone().unwrap_or_else(|| {
             std::env::temp_dir().join(format!("myriad-bench-broker-{}.log", std::process::id()))
         });
         let log_file = File::create(&log).with_context(|| format!("--broker-log {}", log.display()))?;
         let mut command = Command::new(&program);
-        command.args(["--listen", &format!("mqtt://{address}"), "--shards", &options.broker_shards]);
-        for set in sets.iter().chain(&options.set) {
+        command.args(["--listen", &format!("mqtt://{address}"), "--shards", &target.broker_shards]);
+        for set in sets.iter().chain(&target.set) {
             command.args(["--set", set]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
@@ -144,8 +144,8 @@ fn signal(child: &Child, signal: Signal) {
 
 /// The program to start: `--broker`; with `cargo run` the one that cargo builds (so it is never an old one);
 /// else `myriad` beside this program.
-fn program(options: &Options) -> anyhow::Result<PathBuf> {
-    if let Some(given) = &options.broker {
+fn program(target: &Target) -> anyhow::Result<PathBuf> {
+    if let Some(given) = &target.broker {
         return Ok(given.clone());
     }
     let own = std::env::current_exe().context("this program's own path")?;

@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 
 use super::machine::Facts;
-use super::options::per_source;
 use super::results::{CheckRow, Verdict};
 use super::size::{bytes, grouped};
+use super::target::per_source;
 
 /// Kernel memory of one end of an idle TCP connection that is in a ring (3.6 KB socket, 0.3 KB ring), bytes.
 const KERNEL_BYTES: u64 = 3_950;
@@ -38,7 +38,9 @@ pub(crate) struct Wish {
 /// All rows.
 pub(crate) fn rows(facts: &Facts, wish: &Wish) -> Vec<CheckRow> {
     let mut rows = vec![cores(facts), memory(facts, wish), open_files(facts, wish)];
-    rows.extend([file_max(facts, wish), ports(facts, wish), tcp_memory(facts), backlog(facts, wish)]);
+    rows.extend([file_max(facts, wish), ports(facts, wish)]);
+    rows.extend(tcp_memory(facts));
+    rows.push(backlog(facts, wish));
     rows.extend(conntrack(facts, wish));
     rows.push(io_uring(facts));
     rows
@@ -176,16 +178,17 @@ fn ports(facts: &Facts, wish: &Wish) -> CheckRow {
     .into()
 }
 
-fn tcp_memory(facts: &Facts) -> CheckRow {
-    Row {
+fn tcp_memory(facts: &Facts) -> Option<CheckRow> {
+    let max = facts.tcp_memory_max_bytes?;
+    let row = Row {
         name: "net.ipv4.tcp_mem",
-        has: bytes(facts.tcp_memory_max_bytes),
+        has: bytes(max),
         needs: bytes(TCP_BYTES_MIN),
         fits: None,
-        ok: facts.tcp_memory_max_bytes >= TCP_BYTES_MIN,
+        ok: max >= TCP_BYTES_MIN,
         mend: "sysctl net.ipv4.tcp_mem=\"65536 131072 262144\"".into(),
-    }
-    .into()
+    };
+    Some(row.into())
 }
 
 fn backlog(facts: &Facts, wish: &Wish) -> CheckRow {
@@ -243,7 +246,7 @@ mod tests {
             file_max: 2_400_000,
             files_open: 1_000,
             ports: (32_768, 60_999),
-            tcp_memory_max_bytes: 2 << 30,
+            tcp_memory_max_bytes: Some(2 << 30),
             somaxconn: 4096,
             conntrack: None,
             io_uring_error: None,

@@ -22,8 +22,8 @@ pub(crate) struct Facts {
     pub(crate) files_open: u64,
     /// `net.ipv4.ip_local_port_range`, both included.
     pub(crate) ports: (u16, u16),
-    /// The third number of `net.ipv4.tcp_mem`, bytes.
-    pub(crate) tcp_memory_max_bytes: u64,
+    /// The third number of `net.ipv4.tcp_mem`, bytes; a network namespace does not show it.
+    pub(crate) tcp_memory_max_bytes: Option<u64>,
     pub(crate) somaxconn: u64,
     /// Tracked connections now and at most, where connection tracking is loaded.
     pub(crate) conntrack: Option<(u64, u64)>,
@@ -56,7 +56,7 @@ impl Facts {
             ports: (port(0, 32_768), port(1, 60_999)),
             tcp_memory_max_bytes: numbers("/proc/sys/net/ipv4/tcp_mem")
                 .get(2)
-                .map_or(u64::MAX, |pages| pages.saturating_mul(PAGE_BYTES)),
+                .map(|pages| pages.saturating_mul(PAGE_BYTES)),
             somaxconn: first("/proc/sys/net/core/somaxconn").unwrap_or(4096),
             conntrack: tracked,
             io_uring_error: shards::probe::check(&shards::Config::default()).err().map(|e| e.to_string()),

@@ -1,12 +1,13 @@
 //! `myriad-bench million`: as many connections as the machine holds, real MQTT clients, measured while they are held.
 //!
-//! `options` and `check` come first, then `broker` (one of its own, or any) and `fleet` (the load shards; what one does
+//! `options` and `ground` (the machine `check`) come first, then `broker` (one of its own, or any) and `fleet` (the load shards; what one does
 //! is in `load`). `rig` brings them together, `stages` are what is measured, `results` is what the JSON says,
 //! `summary` what people read. Works with any broker: of Myriad it knows how to start it, no more.
 
 mod broker;
 mod check;
 mod fleet;
+mod ground;
 mod histogram;
 mod live;
 mod load;
@@ -19,35 +20,26 @@ mod rig;
 mod size;
 mod stages;
 mod summary;
+mod target;
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use myriad::metrics::datetime_utc;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 pub(crate) use self::options::Options;
 
-use self::broker::Broker;
 use self::check::Wish;
 use self::fleet::Fleet;
+use self::ground::{GROUP_LEN, Ground};
 use self::live::Live;
-use self::load::{Plan, Subscriptions};
-use self::machine::Facts;
+use self::load::Plan;
 use self::options::StageName;
-use self::results::{Conditions, Cost, FORMAT, Memory, Run, Stage, Step, Verdict};
+use self::results::{Conditions, Cost, FORMAT, Memory, Run, Stage, Step};
 use self::rig::Rig;
 use crate::proc::Machine;
 
-/// Start of Client Identifiers and topics: `million-000000000123`, `million/c/123`.
-const PREFIX: &str = "million";
-/// Subscribers of one group topic.
-const GROUP_LEN: u32 = 1000;
-/// Handshakes outstanding on one load shard.
-const HANDSHAKES: u32 = 512;
 /// The machine's time to come to rest before the first measurement.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -83,72 +75,27 @@ fn write_results(options: &Options, run: &Run) -> anyhow::Result<()> {
 
 /// Checks, starts, measures, ends. An error: nothing was measured; later ones are among the run's problems.
 fn measure(options: &Options) -> anyhow::Result<Run> {
-    let peer = options.peer()?;
-    if options.netns {
-        netns::enter()?;
-    }
-    let interrupt = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The second one ends the program at once.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupt))?;
-        signal_hook::flag::register(signal, Arc::clone(&interrupt))?;
-    }
-    let facts = Facts::here(options.pid);
-    let target = peer.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |to| to.ip());
-    let sources = options.sources(target, facts.ports_len());
-    let shards = options.load_shards.unwrap_or_else(|| u16::try_from(facts.cores).unwrap_or(u16::MAX));
-    let handshakes = options.handshakes.map_or(HANDSHAKES, |all| all.div_ceil(u32::from(shards)));
-    let wish = Wish {
-        connections: options.wanted().into(),
-        sources: sources.len() as u64,
-        own_broker: peer.is_none(),
-        both_ends_here: peer.is_none() || options.pid.is_some() || target.is_loopback(),
-        handshakes: u64::from(handshakes) * u64::from(shards),
-        network_namespace: options.netns,
-    };
-    let mut run = blank(options, &facts, &wish);
-    run.checks = check::rows(&facts, &wish);
-    run.connections_fit = check::fits(&run.checks);
-    println!("{}", check::table(&run.checks, wish.connections));
-    let clients = clients_that_fit(&mut run, wish.connections)?;
-
-    let broker = match peer {
-        Some(address) => Broker::running(address, options.pid)?,
-        None => Broker::start(options, &sets(clients))?,
-    };
+    let target = &options.target;
+    let ground = Ground::prepare(target, options.wanted(), true)?;
+    let (clients, wish) = (ground.clients, ground.wish);
+    let mut run = blank(options, &ground);
+    let broker = ground.broker(target, &ground::sets(clients))?;
     run.conditions.broker_address = broker.address.to_string();
     run.conditions.broker_version = broker.version.clone();
-    run.conditions.load_shards = shards;
     if let Some(process) = broker.process() {
         run.conditions.broker_threads = Some(process.threads);
         run.conditions.broker_command = process.command;
     }
-    if let Some(log) = &broker.log {
-        println!(
-            "broker   {} at {}, log {}",
-            broker.version.as_deref().unwrap_or(""),
-            broker.address,
-            log.display()
-        );
-    }
     let plan = Plan {
-        to: broker.address,
-        sources,
-        version: options.protocol(),
-        prefix: PREFIX.into(),
         keep_alive_s: options.keep_alive,
-        clean: true,
-        subscriptions: Subscriptions::OwnAndGroup,
-        clients_max: clients,
-        group_len: GROUP_LEN,
-        handshakes: handshakes as usize,
         payload_len: options.payload as usize,
+        ..ground.plan(target, &broker)
     };
-    let fleet = Fleet::start(plan, shards, room(clients))?;
+    let fleet = Fleet::start(plan, ground.shards, ground::room(clients))?;
     std::thread::sleep(SETTLE);
     let empty = broker.usage().map(|usage| usage.rss_bytes);
-    let live = Live::new(options.quiet, clients.into(), empty);
-    let mut rig = Rig::new(fleet, broker, live, run, interrupt);
+    let live = Live::new(target.quiet, clients.into(), empty);
+    let mut rig = Rig::new(fleet, broker, live, run, ground.interrupt);
     if let Err(why) = stages(&mut rig, options, clients, &wish) {
         rig.run.problems.push(format!("{why:#}"));
     }
@@ -179,44 +126,10 @@ fn finish(rig: Rig, wish: &Wish) -> Run {
     run
 }
 
-/// How many clients to connect: what is wanted, or what fits.
-fn clients_that_fit(run: &mut Run, wanted: u64) -> anyhow::Result<u32> {
-    if let Some(row) = run.checks.iter().find(|row| row.verdict == Verdict::Fatal) {
-        bail!("{}: {}", row.name, row.mend.as_deref().unwrap_or("not there"));
-    }
-    let clients = run.connections_fit.map_or(wanted, |fit| fit.min(wanted));
-    if clients == 0 {
-        bail!("not one connection fits; the rows above that fall short say why");
-    }
-    if clients < wanted {
-        let note = format!("going on with the {} connections that fit", size::grouped(clients));
-        println!("{note}");
-        run.notes.push(note);
-    }
-    Ok(clients as u32)
-}
-
-/// What a broker must be told for `clients` clients, a few of which connect twice.
-fn sets(clients: u32) -> Vec<String> {
-    let room = room(clients);
-    // Their own topics and the groups'.
-    let filters = (clients + clients / GROUP_LEN + 1).max(131_072);
-    vec![
-        format!("limits.max_connections={room}"),
-        format!("listener.max_connections={room}"),
-        format!("limits.subscriptions_expected={filters}"),
-        "storage.durability=memory".into(),
-    ]
-}
-
-/// Connections that there are at most: some clients have two for a moment.
-fn room(clients: u32) -> u32 {
-    clients + clients / 50 + 1024
-}
-
-fn blank(options: &Options, facts: &Facts, wish: &Wish) -> Run {
+fn blank(options: &Options, ground: &Ground) -> Run {
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let machine = Machine::here();
+    let (facts, wish) = (&ground.facts, &ground.wish);
     let conditions = Conditions {
         command: std::env::args().collect(),
         started_unix_s: started,
@@ -227,9 +140,10 @@ fn blank(options: &Options, facts: &Facts, wish: &Wish) -> Run {
         memory_total_bytes: facts.memory_total_bytes,
         memory_available_bytes: facts.memory_available_bytes,
         open_files_max: facts.open_files_max,
+        load_shards: ground.shards,
         source_addresses: wish.sources,
-        network_namespace: options.netns,
-        mqtt_version: options.version,
+        network_namespace: wish.network_namespace,
+        mqtt_version: options.target.version,
         keep_alive_s: options.keep_alive,
         message_rate: options.message_rate,
         connect_rate: options.rate,
@@ -238,14 +152,20 @@ fn blank(options: &Options, facts: &Facts, wish: &Wish) -> Run {
         group_len: GROUP_LEN.into(),
         ..Conditions::default()
     };
-    Run {
+    let mut run = Run {
         format: FORMAT,
         tool: "myriad-bench million".into(),
         tool_version: env!("CARGO_PKG_VERSION").into(),
         conditions,
+        checks: ground.checks.clone(),
+        connections_fit: check::fits(&ground.checks),
         connections_wanted: wish.connections,
         ..Run::default()
+    };
+    if u64::from(ground.clients) < wish.connections {
+        run.notes.push(format!("only {} connections fit", size::grouped(ground.clients.into())));
     }
+    run
 }
 
 /// All steps, then what is done once, with all clients.
@@ -363,23 +283,6 @@ fn cost(stage: &Stage) -> Cost {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_broker_is_told_of_its_clients() {
-        let sets = sets(1_000_000);
-        assert_eq!(sets.first().unwrap(), "limits.max_connections=1021024");
-        assert!(sets.contains(&"limits.subscriptions_expected=1001001".to_owned()));
-    }
-
-    #[test]
-    fn more_than_fits_is_cut_and_said() {
-        let mut run = Run { connections_fit: Some(300), ..Run::default() };
-        assert_eq!(clients_that_fit(&mut run, 1_000).unwrap(), 300);
-        assert!(run.notes.first().unwrap().contains("300"));
-        assert_eq!(clients_that_fit(&mut run, 200).unwrap(), 200);
-        run.connections_fit = Some(0);
-        assert!(clients_that_fit(&mut run, 200).is_err());
-    }
 
     #[test]
     fn the_json_has_all_parts_and_nulls_where_nothing_was_measured() {

@@ -20,7 +20,7 @@ const AGAIN_MS: u64 = 1_000;
 /// No answer for so long ends a try; also how long the broker has to close a connection that was taken over.
 pub(super) const ANSWER_MAX_US: u64 = 30_000_000;
 /// Closes (or DISCONNECTs) a turn, so that pings go on between them.
-const CLOSES_PER_TURN: u32 = 256;
+const CLOSES_PER_TURN: u32 = 64;
 /// Bit of a connect's key: the client's second connection.
 pub(super) const SECOND_KEY: u64 = 1 << 32;
 
