@@ -75,6 +75,8 @@ pub(crate) enum Kind {
     Ping,
     /// PUBLISH at this QoS (0 or 1) from a random client to a random client's own topic.
     Publish(u8),
+    /// PUBLISH at QoS 1 from a random client to a topic that nobody has subscribed to, to PUBACK.
+    Nowhere,
 }
 
 /// An open loop: message `k` of a shard is due at `first_us + k * interval_us`.
@@ -89,13 +91,24 @@ pub(crate) struct Flow {
     pub(crate) clients: u32,
     /// Clients that send nothing.
     pub(crate) spare: Option<Part>,
+    /// Clients that send: all numbers below.
+    pub(crate) senders: u32,
 }
 
 /// From the leader to a shard. Each is followed by [`Board::handled`].
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
     /// Connect all clients below this number; `interval_us` between two of this shard, 0: as fast as answers come.
-    Fill { clients: u32, interval_us: f64 },
+    /// With `leave` each sends DISCONNECT as soon as it is subscribed.
+    Fill { clients: u32, interval_us: f64, leave: bool },
+    /// Connect and disconnect those from `from` on, which are connected, again and again, one each `interval_us`.
+    Churn { from: u32, interval_us: f64 },
+    /// Stop that; those that are connected disconnect.
+    StopChurn,
+    /// Publish retained messages to the topics `0..topics` (this shard's share), each held client one at a time.
+    Retain { topics: u32 },
+    /// Subscribe `client` to all retained topics at this QoS.
+    SubscribeRetained { client: u32, qos: u8 },
     /// Begin no more of them; those under way are completed.
     StopFill,
     /// A new stage with this number begins: latencies and counts start afresh.
@@ -232,6 +245,9 @@ board! {
     messages,
     /// Sockets open.
     sockets,
+    /// Retained messages that have been acknowledged, and that have been delivered.
+    retained,
+    retained_delivered,
 }
 
 #[cfg(test)]
