@@ -35,6 +35,12 @@ pub(crate) enum Command {
     Load(LoadCommand),
     /// A million connections: fill, hold, measure, cut, take over, end; with a broker of its own or against any
     Million(Box<million::Options>),
+    /// Connect and disconnect at a fixed rate: memory, connections and descriptors must return to what they were
+    Churn(Box<million::Churn>),
+    /// Persistent sessions that are offline: bytes each, and what a publish that matches none costs
+    Sessions(Box<million::Sessions>),
+    /// Retained messages: bytes each, and a wildcard subscription to all of them
+    Retained(Box<million::Retained>),
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Load(load) => run_load(load),
         Command::Million(options) => million::run(*options),
+        Command::Churn(options) => million::run_churn(&options),
+        Command::Sessions(options) => million::run_sessions(&options),
+        Command::Retained(options) => million::run_retained(&options),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `myriad-bench million` with the real broker, small: every stage runs, nothing is lost, and the exit status and the
 //! JSON say so. The broker is the one that cargo builds for this test.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -85,6 +85,12 @@ impl Broker {
         self.pid.and_then(BrokerUsage::of)
     }
 
+    /// Descriptors that it has open, where that may be seen.
+    pub(crate) fn descriptors(&self) -> Option<u64> {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.pid?)).ok()?;
+        Some(folder.count() as u64)
+    }
+
     /// Its process, as a condition of the results.
     pub(crate) fn process(&self) -> Option<Process> {
         self.pid.and_then(|pid| Process::of(pid).ok())

@@ -37,11 +37,12 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Looks at the machine for `wanted` connections; prints what was found, shortly unless `table`.
+    /// Looks at the machine for `wanted` connections at a time, and ports for `closed` more that were closed lately;
+    /// prints what was found, only what falls short unless `table`.
     ///
     /// # Errors
     /// What makes it impossible.
-    pub(crate) fn prepare(target: &Target, wanted: u32, table: bool) -> anyhow::Result<Self> {
+    pub(crate) fn prepare(target: &Target, wanted: u32, closed: u32, table: bool) -> anyhow::Result<Self> {
         let peer = target.peer()?;
         if target.netns {
             netns::enter()?;
@@ -54,7 +55,7 @@ impl Ground {
         }
         let facts = Facts::here(target.pid);
         let host = peer.map_or(IpAddr::from(Ipv4Addr::LOCALHOST), |to| to.ip());
-        let sources = target.sources(wanted, host, facts.ports_len());
+        let sources = target.sources(wanted.saturating_add(closed), host, facts.ports_len());
         let shards = target.load_shards.unwrap_or_else(|| u16::try_from(facts.cores).unwrap_or(u16::MAX));
         let handshakes = target.handshakes.map_or(HANDSHAKES, |all| all.div_ceil(u32::from(shards)));
         let wish = Wish {

@@ -2,10 +2,11 @@
 //!
 //! `options` and `ground` (the machine `check`) come first, then `broker` (one of its own, or any) and `fleet` (the load shards; what one does
 //! is in `load`). `rig` brings them together, `stages` are what is measured, `results` is what the JSON says,
-//! `summary` what people read. Works with any broker: of Myriad it knows how to start it, no more.
+//! `summary` what people read. `churn`, `sessions` and `retained` are smaller runs of the same parts. Works with any broker: of Myriad it knows how to start it, no more.
 
 mod broker;
 mod check;
+mod churn;
 mod fleet;
 mod ground;
 mod histogram;
@@ -16,20 +17,27 @@ mod meter;
 mod netns;
 mod options;
 mod results;
+mod retained;
 mod rig;
+mod sessions;
 mod size;
 mod stages;
 mod summary;
 mod target;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use myriad::metrics::datetime_utc;
 
+pub(crate) use self::churn::{Churn, run as run_churn};
 pub(crate) use self::options::Options;
+pub(crate) use self::retained::{Retained, run as run_retained};
+pub(crate) use self::sessions::{Sessions, run as run_sessions};
 
+use self::broker::Broker;
 use self::check::Wish;
 use self::fleet::Fleet;
 use self::ground::{GROUP_LEN, Ground};
@@ -38,6 +46,7 @@ use self::load::Plan;
 use self::options::StageName;
 use self::results::{Conditions, Cost, FORMAT, Memory, Run, Stage, Step};
 use self::rig::Rig;
+use self::target::Target;
 use crate::proc::Machine;
 
 /// The machine's time to come to rest before the first measurement.
@@ -76,35 +85,70 @@ fn write_results(options: &Options, run: &Run) -> anyhow::Result<()> {
 /// Checks, starts, measures, ends. An error: nothing was measured; later ones are among the run's problems.
 fn measure(options: &Options) -> anyhow::Result<Run> {
     let target = &options.target;
-    let ground = Ground::prepare(target, options.wanted(), true)?;
+    let ground = Ground::prepare(target, options.wanted(), 0, true)?;
     let (clients, wish) = (ground.clients, ground.wish);
-    let mut run = blank(options, &ground);
     let broker = ground.broker(target, &ground::sets(clients))?;
+    let plan = Plan {
+        keep_alive_s: options.keep_alive,
+        payload_len: options.payload as usize,
+        ..ground.plan(target, &broker)
+    };
+    let mut rig = rig("myriad-bench million", target, ground, broker, plan)?;
+    let conditions = &mut rig.run.conditions;
+    (conditions.message_rate, conditions.connect_rate) = (options.message_rate, options.rate);
+    if let Err(why) = stages(&mut rig, options, clients, &wish) {
+        rig.run.problems.push(format!("{why:#}"));
+    }
+    let mut run = finish(rig);
+    if run.connections_reached < wish.connections {
+        let (reached, wanted) = (size::grouped(run.connections_reached), size::grouped(wish.connections));
+        run.problems.push(format!("{reached} of {wanted} connections held"));
+    }
+    Ok(run)
+}
+
+/// Starts the load shards and brings all parts together.
+fn rig(tool: &str, target: &Target, ground: Ground, broker: Broker, plan: Plan) -> anyhow::Result<Rig> {
+    let mut run = blank(tool, target, &ground, &plan);
     run.conditions.broker_address = broker.address.to_string();
     run.conditions.broker_version = broker.version.clone();
     if let Some(process) = broker.process() {
         run.conditions.broker_threads = Some(process.threads);
         run.conditions.broker_command = process.command;
     }
-    let plan = Plan {
-        keep_alive_s: options.keep_alive,
-        payload_len: options.payload as usize,
-        ..ground.plan(target, &broker)
-    };
-    let fleet = Fleet::start(plan, ground.shards, ground::room(clients))?;
+    let fleet = Fleet::start(plan, ground.shards, ground::room(ground.clients))?;
     std::thread::sleep(SETTLE);
     let empty = broker.usage().map(|usage| usage.rss_bytes);
-    let live = Live::new(target.quiet, clients.into(), empty);
-    let mut rig = Rig::new(fleet, broker, live, run, ground.interrupt);
-    if let Err(why) = stages(&mut rig, options, clients, &wish) {
-        rig.run.problems.push(format!("{why:#}"));
+    let live = Live::new(target.quiet, ground.clients.into(), empty);
+    Ok(Rig::new(fleet, broker, live, run, ground.interrupt))
+}
+
+/// What the smaller subcommands end with: the last lines, the JSON, the exit status.
+fn conclude(json: Option<&Path>, measure: impl FnOnce() -> anyhow::Result<Run>) -> ExitCode {
+    if let Err(why) = crate::check_writable(json) {
+        return crate::fail(2, &format!("{why:#}"));
     }
-    rig.live.clear();
-    Ok(finish(rig, &wish))
+    let start = Instant::now();
+    let mut run = match measure() {
+        Ok(run) => run,
+        Err(why) => return crate::fail(1, &format!("{why:#}")),
+    };
+    run.seconds = start.elapsed().as_secs_f64();
+    print!("{}", summary::last_lines(&run));
+    let written = json.map_or(Ok(()), |path| {
+        let text = serde_json::to_string_pretty(&run)? + "\n";
+        std::fs::write(path, text).with_context(|| format!("--json {}", path.display()))
+    });
+    match written {
+        Err(why) => crate::fail(1, &format!("{why:#}")),
+        Ok(()) if run.problems.is_empty() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+    }
 }
 
 /// Ends load and broker, and what the run says of itself.
-fn finish(rig: Rig, wish: &Wish) -> Run {
+fn finish(rig: Rig) -> Run {
+    rig.live.clear();
     let is_interrupted = rig.is_interrupted();
     let Rig { fleet, broker, meter, mut run, .. } = rig;
     run.samples = meter.samples;
@@ -119,14 +163,10 @@ fn finish(rig: Rig, wish: &Wish) -> Run {
     if run.interrupted {
         run.problems.push("interrupted before all stages were run".into());
     }
-    if run.connections_reached < wish.connections {
-        let (reached, wanted) = (size::grouped(run.connections_reached), size::grouped(wish.connections));
-        run.problems.push(format!("{reached} of {wanted} connections held"));
-    }
     run
 }
 
-fn blank(options: &Options, ground: &Ground) -> Run {
+fn blank(tool: &str, target: &Target, ground: &Ground, plan: &Plan) -> Run {
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let machine = Machine::here();
     let (facts, wish) = (&ground.facts, &ground.wish);
@@ -143,18 +183,16 @@ fn blank(options: &Options, ground: &Ground) -> Run {
         load_shards: ground.shards,
         source_addresses: wish.sources,
         network_namespace: wish.network_namespace,
-        mqtt_version: options.target.version,
-        keep_alive_s: options.keep_alive,
-        message_rate: options.message_rate,
-        connect_rate: options.rate,
+        mqtt_version: target.version,
+        keep_alive_s: plan.keep_alive_s,
         handshakes_max: wish.handshakes,
-        payload_bytes: options.payload.into(),
+        payload_bytes: plan.payload_len as u64,
         group_len: GROUP_LEN.into(),
         ..Conditions::default()
     };
     let mut run = Run {
         format: FORMAT,
-        tool: "myriad-bench million".into(),
+        tool: tool.into(),
         tool_version: env!("CARGO_PKG_VERSION").into(),
         conditions,
         checks: ground.checks.clone(),

@@ -16,7 +16,7 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) struct Run {
     /// [`FORMAT`].
     pub(crate) format: u32,
-    /// `myriad-bench million`.
+    /// `myriad-bench million`, or `churn`, `sessions`, `retained`.
     pub(crate) tool: String,
     pub(crate) tool_version: String,
     pub(crate) conditions: Conditions,
@@ -36,6 +36,8 @@ pub(crate) struct Run {
     pub(crate) steps: Vec<Step>,
     /// Memory of the held connections against before the first one.
     pub(crate) memory: Option<Memory>,
+    /// Other figures of `churn`, `sessions` and `retained`, by name with its unit: `"bytes_per_session" → 412.0`.
+    pub(crate) figures: BTreeMap<&'static str, f64>,
     /// Failures over the whole run by reason, most of them tried again: `"closed before CONNACK" → 3`.
     pub(crate) failures: BTreeMap<String, u64>,
     /// How the broker that this run started ended; null with `--host`.
@@ -158,7 +160,7 @@ pub(crate) struct Sample {
 /// One stage.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Stage {
-    /// `fill`, `hold`, `ping`, `p2p0`, `p2p1`, `fanout`, `storm`, `takeover` or `end`.
+    /// `fill`, `hold`, `ping`, `p2p0`, `p2p1`, `fanout`, `storm`, `takeover` or `end`; others in other subcommands.
     pub(crate) name: &'static str,
     /// One sentence on what it does, for a heading.
     pub(crate) title: String,

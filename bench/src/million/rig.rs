@@ -88,6 +88,14 @@ impl Rig {
         self.interrupt.load(Ordering::Relaxed)
     }
 
+    /// Waits without doing anything.
+    ///
+    /// # Errors
+    /// The broker is gone.
+    pub(crate) fn rest(&mut self, rest: Duration) -> anyhow::Result<()> {
+        self.watch("", rest, Duration::from_millis(20), |_| false).map(drop)
+    }
+
     /// Begins a stage.
     ///
     /// # Errors
@@ -215,6 +223,11 @@ pub(crate) fn what(stage: &str) -> &'static str {
         "p2p0" | "p2p1" | "fanout" => "deliveries",
         "storm" => "returns",
         "takeover" => "takeovers",
+        "churn" => "connects and disconnects",
+        "sessions" => "sessions",
+        "retain" => "retained messages",
+        "deliver" => "retained deliveries",
+        "nowhere" => "PUBACKs",
         _ => "disconnects",
     }
 }

@@ -8,10 +8,10 @@ use super::results::Stage;
 use super::rig::{Rig, Watched};
 
 /// How often a stage looks whether it is over: long, and short for what is over in a moment.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 const LOOK_CLOSELY: Duration = Duration::from_micros(500);
 /// Longer than any stage.
-const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+pub(super) const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 /// From a command to the first message of a flow, so that all shards have it.
 const LEAD_US: f64 = 50_000.0;
 /// What has not come so long after the last that did is lost.
@@ -36,7 +36,7 @@ impl Rig {
         let begun =
             self.begin("fill", "Every client connects and subscribes to its own topic and its group's")?;
         let interval_us = if rate > 0.0 { f64::from(self.fleet.shards()) * 1e6 / rate } else { 0.0 };
-        self.fleet.command(|_| Command::Fill { clients, interval_us })?;
+        self.fleet.command(|_| Command::Fill { clients, interval_us, leave: false })?;
         let mut watched = self.watch("fill", FOR_EVER, LOOK, |t| t.task_left == 0)?;
         if watched != Watched::Done {
             self.fleet.command(|_| Command::StopFill)?;
@@ -115,7 +115,7 @@ impl Rig {
     }
 
     /// A stage of one flow over all shards, until everything is answered or nothing comes any more.
-    fn flow(
+    pub(super) fn flow(
         &mut self,
         name: &'static str,
         title: &'static str,
@@ -154,7 +154,7 @@ impl Rig {
     }
 
     /// Starts a flow on all shards; how many messages it has in all, 0 without an end.
-    fn start_flow(
+    pub(super) fn start_flow(
         &mut self,
         kind: Kind,
         rate: f64,
@@ -174,6 +174,7 @@ impl Rig {
             until_us,
             clients,
             spare,
+            senders: clients,
         };
         self.fleet.command(|shard| Command::Flow(flow(shard)))?;
         let count = |f: Flow| if seconds.is_some() { f.len() } else { 0 };
@@ -316,7 +317,7 @@ impl Rig {
 /// Longest wait for all to leave: a few microseconds each are the rule.
 const PATIENCE_AT_THE_END: Duration = Duration::from_secs(300);
 
-fn note_flow(stage: &mut Stage, figures: &Figures) {
+pub(super) fn note_flow(stage: &mut Stage, figures: &Figures) {
     if figures.skipped > 0 {
         stage.notes.push(format!("{} due messages had no free client to send them", figures.skipped));
     }
@@ -325,7 +326,7 @@ fn note_flow(stage: &mut Stage, figures: &Figures) {
     }
 }
 
-fn each(cpu_s: Option<f64>, n: u64) -> Option<f64> {
+pub(super) fn each(cpu_s: Option<f64>, n: u64) -> Option<f64> {
     cpu_s.filter(|_| n > 0).map(|s| s * 1e6 / n as f64)
 }
 
@@ -349,6 +350,7 @@ mod tests {
             until_us: 11e6,
             clients: 1,
             spare: None,
+            senders: 1,
         };
         assert_eq!(flow(0.0).len() + flow(1.0).len() + flow(2.0).len(), 20_000);
     }

@@ -13,7 +13,7 @@ pub(crate) fn line(stage: &Stage) -> String {
     // Writing to a String can't fail, here and below.
     let _ = match stage.name {
         "hold" => write!(line, "{} connections for {:.1} s", grouped(stage.connections_after), stage.seconds),
-        "fill" | "storm" | "takeover" | "end" => {
+        "fill" | "storm" | "takeover" | "end" | "churn" | "sessions" | "retain" | "deliver" => {
             let (done, asked) = (grouped(stage.done), grouped(stage.asked));
             let per_s = grouped(stage.per_s as u64);
             write!(line, "{done} of {asked} {} in {:.2} s: {per_s}/s", what(stage.name), stage.seconds)
@@ -114,6 +114,9 @@ pub(crate) fn last_lines(run: &Run) -> String {
         }
         let _ = writeln!(text, "{line}");
     }
+    for (name, figure) in &run.figures {
+        let _ = writeln!(text, "figure   {name} {figure:.1}");
+    }
     if let Some(exit) = &run.broker_exit {
         let status = exit.status.map_or("a signal".to_owned(), |s| format!("exit status {s}"));
         let _ = writeln!(text, "broker   ended with {status} in {:.2} s after SIGTERM", exit.seconds);
@@ -128,8 +131,11 @@ pub(crate) fn last_lines(run: &Run) -> String {
         let _ = writeln!(text, "PROBLEM  {problem}");
     }
     if run.problems.is_empty() {
-        let (n, s) = (grouped(run.connections_reached), run.seconds);
-        let _ = writeln!(text, "ok       {n} connections, nothing lost, {s:.1} s");
+        let n = match run.connections_reached {
+            0 => String::new(),
+            n => format!("{} connections, ", grouped(n)),
+        };
+        let _ = writeln!(text, "ok       {n}nothing lost, {:.1} s", run.seconds);
     }
     text
 }

@@ -44,6 +44,14 @@ enum Task {
     Takeover,
 }
 
+/// Clients that connect and disconnect again and again.
+#[derive(Debug)]
+struct Churn {
+    free: Vec<u32>,
+    interval_us: f64,
+    due_us: f64,
+}
+
 /// All that is under way.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
@@ -63,6 +71,9 @@ pub(super) struct Handshakes {
     pass: Option<(Pass, u32)>,
     /// Closed by us; `closed` has not come yet.
     closing: u32,
+    /// Clients from this local number on disconnect as soon as they are subscribed.
+    passing_from: Option<u32>,
+    churn: Option<Churn>,
     task: Task,
 }
 
@@ -92,6 +103,11 @@ impl Handshakes {
         self.pass = Some((Pass::Leave, 0));
     }
 
+    /// Begins no more of the churn.
+    pub(super) fn stop_churn(&mut self) {
+        self.churn = None;
+    }
+
     /// Clients of the fill that were begun with.
     pub(super) fn begun(&self) -> u32 {
         self.next
@@ -108,9 +124,19 @@ impl Handshakes {
 }
 
 impl Load {
+    /// Lets the clients from number `from` on connect and disconnect, one each `interval_us`.
+    pub(super) fn churn(&mut self, io: &Io<'_, Self>, from: u32, interval_us: f64) {
+        let first = share(from, self.shard, self.shards);
+        self.handshakes.passing_from = Some(first);
+        self.handshakes.task = Task::Fill;
+        let free = (first..self.clients.len()).collect();
+        self.handshakes.churn = Some(Churn { free, interval_us, due_us: io.now_us() as f64 });
+    }
+
     /// Connects all clients below `clients`.
-    pub(super) fn fill(&mut self, io: &Io<'_, Self>, clients: u32, interval_us: f64) {
+    pub(super) fn fill(&mut self, io: &Io<'_, Self>, clients: u32, interval_us: f64, leave: bool) {
         let h = &mut self.handshakes;
+        h.passing_from = leave.then_some(h.next);
         h.task = Task::Fill;
         h.end = share(clients, self.shard, self.shards).min(self.clients.len()).max(h.next);
         h.interval_us = interval_us;
@@ -119,7 +145,7 @@ impl Load {
 
     /// Goes on with what is under way; `true`: more could be done at once.
     pub(super) fn go_on(&mut self, io: &mut Io<'_, Self>) -> bool {
-        let more = self.go_on_passing(io);
+        let more = self.go_on_passing(io) | self.go_on_churning(io);
         let now_us = io.now_us();
         while self.handshakes.under_way.len() < self.plan.handshakes {
             let h = &mut self.handshakes;
@@ -139,9 +165,30 @@ impl Load {
         more
     }
 
-    /// When the next connect of a fill at a fixed rate is due.
+    fn go_on_churning(&mut self, io: &mut Io<'_, Self>) -> bool {
+        let now_us = io.now_us();
+        for _ in 0..CLOSES_PER_TURN {
+            let Some(churn) = &mut self.handshakes.churn else { return false };
+            if churn.due_us > now_us as f64 {
+                return false;
+            }
+            let since_us = churn.due_us as u64;
+            churn.due_us += churn.interval_us;
+            match churn.free.pop() {
+                Some(local) => self.dial(io, local, since_us),
+                // All are under way: the broker is behind.
+                None => self.figures.skipped += 1,
+            }
+        }
+        true
+    }
+
+    /// When the next connect at a fixed rate is due.
     pub(super) fn next_connect_us(&self) -> Option<u64> {
         let h = &self.handshakes;
+        if let Some(churn) = &h.churn {
+            return Some(churn.due_us as u64);
+        }
         let open = h.next < h.end && h.interval_us > 0.0 && h.under_way.len() < self.plan.handshakes;
         open.then_some(h.due_us as u64)
     }
@@ -224,6 +271,9 @@ impl Load {
         let mut connect = Connect::new(plan.version, self.traffic.text());
         connect.clean_start = plan.clean;
         connect.keep_alive = plan.keep_alive_s;
+        if plan.version.is_v5() && !plan.clean {
+            connect.session_expiry_s = Some(u32::MAX);
+        }
         connect.encode(io.output(connection));
     }
 
@@ -319,7 +369,7 @@ impl Load {
         }
     }
 
-    fn complete(&mut self, io: &Io<'_, Self>, local: u32) {
+    fn complete(&mut self, io: &mut Io<'_, Self>, local: u32) {
         let client = &mut self.clients[local];
         client.phase = Phase::Held;
         client.tries = 0;
@@ -332,6 +382,9 @@ impl Load {
             Task::Fill => self.figures.latency.record(latency_us),
             Task::Storm => self.figures.second.record(latency_us),
             Task::Takeover => {}
+        }
+        if self.handshakes.passing_from.is_some_and(|from| local >= from) {
+            self.cut(io, local, Phase::Leaving);
         }
     }
 
@@ -371,6 +424,9 @@ impl Load {
             Phase::Leaving => {
                 self.handshakes.closing -= 1;
                 client.phase = Phase::Away;
+                if let Some(churn) = &mut self.handshakes.churn {
+                    churn.free.push(local);
+                }
             }
             Phase::Connack => self.handshake_ended(io, local, "CONNACK", cause),
             Phase::Suback => self.handshake_ended(io, local, "SUBACK", cause),

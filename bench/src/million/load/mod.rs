@@ -7,6 +7,7 @@
 mod clients;
 mod command;
 mod handshake;
+mod retained;
 mod takeover;
 mod traffic;
 
@@ -21,6 +22,7 @@ pub(crate) use self::clients::share;
 use self::clients::{Clients, Role};
 pub(crate) use self::command::{Board, Command, Figures, Flow, Kind, Part, Plan, Subscriptions, Totals};
 use self::handshake::Handshakes;
+use self::retained::Retain;
 use self::takeover::Takeovers;
 use self::traffic::Traffic;
 use super::histogram::Latencies;
@@ -49,6 +51,7 @@ pub(crate) struct Load {
     handshakes: Handshakes,
     takeovers: Takeovers,
     traffic: Traffic,
+    retain: Retain,
     figures: Figures,
     totals: Totals,
     /// Commands handled.
@@ -74,6 +77,7 @@ impl Load {
             handshakes: Handshakes::default(),
             takeovers: Takeovers::default(),
             traffic: Traffic::new(shard, shards),
+            retain: Retain::default(),
             figures: Figures::default(),
             totals: Totals::default(),
             handled: 0,
@@ -164,7 +168,11 @@ impl Load {
 
     fn command(&mut self, io: &mut Io<'_, Self>, command: Command) {
         match command {
-            Command::Fill { clients, interval_us } => self.fill(io, clients, interval_us),
+            Command::Fill { clients, interval_us, leave } => self.fill(io, clients, interval_us, leave),
+            Command::Churn { from, interval_us } => self.churn(io, from, interval_us),
+            Command::StopChurn => self.handshakes.stop_churn(),
+            Command::Retain { topics } => self.retain(io, topics),
+            Command::SubscribeRetained { client, qos } => self.subscribe_retained(io, client, qos),
             Command::StopFill => self.handshakes.stop_fill(),
             Command::Stage(number) => self.stage(number),
             Command::Flow(flow) => self.flow(flow),

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use myriad::packet::{PINGREQ, PacketId, PacketType, PublishHead, QoS, encode_publish_head};
 use shards::{ConnectionId, Io};
 
-use super::clients::{Client, Phase};
+use super::clients::{Client, Phase, share};
+use super::retained::RETAINED;
 use super::{Flow, Kind, Load};
 use crate::scanner::{self, Frame, PayloadHeader};
 use crate::wire;
@@ -38,7 +39,7 @@ pub(super) struct Traffic {
     pinging: bool,
     /// Which numbers have been delivered here, by the shard that sent them.
     seen: Vec<Vec<u64>>,
-    /// The fan-out's repetition and its largest latency.
+    /// The fan-out's repetition.
     repetition: u32,
     /// The next client of the Keep Alive's pass.
     cursor: u32,
@@ -90,6 +91,18 @@ impl Traffic {
         let _ = write!(self.text, "{prefix}-{number:012}");
     }
 
+    /// Writes the topic of a retained message.
+    pub(super) fn write_retained(&mut self, prefix: &str, number: u32) {
+        self.text.clear();
+        let _ = write!(self.text, "{prefix}/r/{number}");
+    }
+
+    /// Writes a topic that nobody has subscribed to.
+    fn write_nowhere(&mut self, prefix: &str, number: u32) {
+        self.text.clear();
+        let _ = write!(self.text, "{prefix}/none/{number}");
+    }
+
     /// Writes a client's own topic (`which` 0) or its group's (1).
     pub(super) fn write_topic(&mut self, prefix: &str, which: u8, number: u32, group_len: u32) {
         self.text.clear();
@@ -108,6 +121,11 @@ impl Traffic {
         ((high * u64::from(n)) >> 32) as u32
     }
 
+    /// Of which stage and shard a message is, for its header.
+    fn mark(&self) -> u32 {
+        u32::from(self.stage) << 16 | u32::from(self.shard)
+    }
+
     /// When the next message is due.
     fn due_us(&self) -> Option<(Flow, f64)> {
         let flow = self.flow?;
@@ -116,7 +134,7 @@ impl Traffic {
     }
 
     /// Notes a number; `false`: it was there before.
-    fn first_time(&mut self, shard: usize, sequence: u32) -> bool {
+    pub(super) fn first_time(&mut self, shard: usize, sequence: u32) -> bool {
         let Some(bits) = self.seen.get_mut(shard) else { return true };
         let (word, bit) = (sequence as usize / 64, 1 << (sequence % 64));
         if bits.len() <= word {
@@ -176,7 +194,7 @@ impl Load {
 
     /// A random client that is held, has nothing under way and is to send.
     fn free_client(&mut self, flow: &Flow) -> Option<u32> {
-        let len = self.handshakes.begun();
+        let len = self.handshakes.begun().min(share(flow.senders, self.shard, self.shards));
         let free = |c: &Client| c.phase == Phase::Held && !c.pinged;
         (0..LOOKS_MAX).find_map(|_| {
             let local = self.traffic.below(len);
@@ -198,11 +216,24 @@ impl Load {
             Kind::Publish(qos) => {
                 let to = self.traffic.below(flow.clients);
                 self.traffic.write_topic(&self.plan.prefix, 0, to, self.plan.group_len);
-                let sequence = self.traffic.sequence;
-                self.traffic.sequence += 1;
-                self.publish(io, local, qos, due_us, sequence);
+                self.publish_next(io, local, qos, due_us);
+            }
+            Kind::Nowhere => {
+                let number = self.traffic.below(flow.clients);
+                self.traffic.write_nowhere(&self.plan.prefix, number);
+                self.publish_next(io, local, 1, due_us);
             }
         }
+    }
+
+    fn publish_next(&mut self, io: &mut Io<'_, Self>, local: u32, qos: u8, due_us: u64) {
+        let header = PayloadHeader {
+            stamp_ns: due_us,
+            publisher: self.traffic.mark(),
+            sequence: self.traffic.sequence,
+        };
+        self.traffic.sequence += 1;
+        self.publish(io, local, qos, false, header);
     }
 
     /// The fan-out's message, due now, if the publisher is one of this shard's.
@@ -222,17 +253,20 @@ impl Load {
         let number = group.saturating_mul(self.plan.group_len);
         self.traffic.write_topic(&self.plan.prefix, 1, number, self.plan.group_len);
         let now_us = io.now_us();
-        self.publish(io, local, 1, now_us, sequence);
+        let header = PayloadHeader { stamp_ns: now_us, publisher: self.traffic.mark(), sequence };
+        self.publish(io, local, 1, false, header);
     }
 
     /// PUBLISH to the topic written last.
-    fn publish(&mut self, io: &mut Io<'_, Self>, local: u32, qos: u8, due_us: u64, sequence: u32) {
+    pub(super) fn publish(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        local: u32,
+        qos: u8,
+        retain: bool,
+        header: PayloadHeader,
+    ) {
         let t = &mut self.traffic;
-        let header = PayloadHeader {
-            stamp_ns: due_us,
-            publisher: u32::from(t.stage) << 16 | u32::from(t.shard),
-            sequence,
-        };
         t.payload.clear();
         t.payload.extend_from_slice(&header.to_bytes());
         t.payload.resize(self.plan.payload_len, b'x');
@@ -240,7 +274,7 @@ impl Load {
             version: self.plan.version,
             dup: false,
             qos: if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
-            retain: false,
+            retain,
             topic: &t.text,
             packet_id: (qos > 0).then_some(PACKET_ID),
             expiry_s: None,
@@ -256,8 +290,8 @@ impl Load {
         }
         out.extend_from_slice(&t.payload);
         self.totals.sent += 1;
-        if qos > 0 {
-            t.pending.insert(local, due_us);
+        if qos > 0 && !retain {
+            t.pending.insert(local, header.stamp_ns);
         }
     }
 
@@ -274,15 +308,23 @@ impl Load {
     }
 
     /// PUBACK.
-    pub(super) fn acknowledged(&mut self, io: &Io<'_, Self>, local: u32, frame: &Frame<'_>) {
+    pub(super) fn acknowledged(&mut self, io: &mut Io<'_, Self>, local: u32, frame: &Frame<'_>) {
         if frame.packet_id() != PACKET_ID.value() {
             return;
         }
-        if frame.reason_code() != 0 {
+        // 0x10 is success too: nobody has subscribed to it.
+        if frame.reason_code() >= 0x80 {
             self.failed(format!("PUBACK with reason 0x{:02X}", frame.reason_code()));
         }
-        if let Some(due_us) = self.traffic.pending.remove(&local) {
-            self.figures.second.record(io.now_us().saturating_sub(due_us));
+        let Some(due_us) = self.traffic.pending.remove(&local) else {
+            return self.retained(io, local);
+        };
+        let latency_us = io.now_us().saturating_sub(due_us);
+        if self.traffic.flow.is_some_and(|flow| flow.kind == Kind::Nowhere) {
+            self.figures.latency.record(latency_us);
+            self.totals.done += 1;
+        } else {
+            self.figures.second.record(latency_us);
         }
     }
 
@@ -295,6 +337,9 @@ impl Load {
         if publish.qos > 0 {
             let out = io.output(connection);
             wire::acknowledge(out, self.plan.version, PacketType::PubAck, publish.packet_id);
+        }
+        if let Some(header) = publish.header.filter(|h| h.publisher == RETAINED) {
+            return self.retained_delivered(&header);
         }
         let of_stage = |h: &PayloadHeader| h.publisher >> 16 == u32::from(self.traffic.stage);
         let Some(header) = publish.header.filter(of_stage) else {
@@ -405,6 +450,7 @@ mod tests {
             until_us: 2_000.0,
             clients: 1,
             spare: None,
+            senders: 1,
         });
         let mut due = Vec::new();
         while let Some((_, at)) = t.due_us() {
