@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use crate::net::{Acceptor, OUTSTANDING_MAX};
 use crate::ring::RingSize;
 
-/// Most slots that a ring may have, by the kernel.
-const RING_SLOTS_MAX: u32 = 1 << 20;
+/// Most slots that a ring may have: closing a connection costs the kernel a walk through a 256th of its ring's.
+const RING_SLOTS_MAX: u32 = 16 * 1024;
 /// Receive buffers of a shard: 1 MiB in all.
 const RECEIVE_BUFFERS: u16 = 64;
 /// Bytes of idle output buffers that a shard keeps while it is busy.
@@ -93,11 +93,14 @@ impl Layout {
         let rings = slots.div_ceil(ring_max).min(u32::from(u16::MAX));
         let slots = slots.div_ceil(rings);
         // Where there are many rings each sees less traffic, and their memory is charged to RLIMIT_MEMLOCK.
-        let (submissions, completions) = match rings * shards {
-            0..=8 => (512, 4096),
-            9..=16 => (256, 2048),
-            _ => (128, 1024),
+        let submissions = match rings * shards {
+            0..=8 => 512,
+            9..=16 => 256,
+            _ => 128,
         };
+        // The kernel finds a poll to cancel in a table of as many buckets as a 32nd of the completion queue, 256 at
+        // most, and its 16 bytes an entry are charged to RLIMIT_MEMLOCK: large where a ring has many slots.
+        let completions = if slots > 4096 { 8192 } else { 2048 };
         Self {
             rings: rings as u16,
             ring: RingSize { submissions, completions, slots },

@@ -53,6 +53,8 @@ use crate::slab::ChunkedSlab;
 pub struct Shared {
     /// Which shards may want a topic.
     pub interest: Arc<InterestTable>,
+    /// Which shards may hold the retained message of a topic, so that a SUBSCRIBE to a topic that has none asks nobody.
+    pub retained_marks: Arc<InterestTable>,
     /// Which shard is whose home.
     pub placement: Placement,
     /// Numbers of every shard.
@@ -69,6 +71,7 @@ impl Shared {
     pub fn new(config: &Config, shards: u16, seed: u64, started_unix_ms: u64) -> Arc<Self> {
         Arc::new(Self {
             interest: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, seed)),
+            retained_marks: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, !seed)),
             placement: Placement::new(seed, shards),
             metrics: (0..shards).map(|_| Arc::default()).collect(),
             retained_count: AtomicU32::new(0),
@@ -99,6 +102,7 @@ pub struct Broker {
     router: Router,
     interest: LocalInterest,
     retained: RetainedStore<Arc<Message>>,
+    retained_marks: LocalInterest,
     retained_swept: Option<Box<str>>,
     groups: Groups,
     memberships: Memberships,
@@ -143,6 +147,7 @@ impl Broker {
             router: Router::new(seed.rotate_left(17)),
             interest: LocalInterest::new(shard, Arc::clone(&shared.interest)),
             retained: RetainedStore::new(),
+            retained_marks: LocalInterest::new(shard, Arc::clone(&shared.retained_marks)),
             retained_swept: None,
             groups: Groups::new(),
             memberships: Memberships::default(),

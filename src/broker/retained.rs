@@ -1,7 +1,8 @@
 //! This shard's slice of the retained messages: one a topic, the last one, within the node's limits.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::fence;
 
 use super::Broker;
 use super::effects::{Effects, Timer};
@@ -11,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::interest::ShardId;
 use crate::retained::Stored;
 use crate::session::{Message, MessageHead};
+use crate::topic;
 
 /// Keys looked at for one pull of a cursor.
 pub(super) const SCAN_BUDGET: usize = 1024;
@@ -35,9 +37,11 @@ impl Stored for Message {
 impl Broker {
     /// A message with RETAIN: replaces the one of its topic, or deletes it if its payload is empty
     /// [MQTT-3.3.1-5 to 3.3.1-7].
-    pub(super) fn retain(&mut self, now: Timestamp, publication: &mut Publication<'_>) {
+    /// `is_marked`: by [`Broker::mark_retained`].
+    pub(super) fn retain(&mut self, now: Timestamp, publication: &mut Publication<'_>, is_marked: bool) {
         if publication.payload.is_empty() {
             if self.retained.remove(publication.topic).is_some() {
+                self.unmark_retained(publication.topic);
                 self.count_retained_gone(1);
             }
             return;
@@ -49,6 +53,9 @@ impl Broker {
         if is_too_large || (is_new && count >= config.retained.count_max) {
             self.metrics().retained_refused.inc();
             tracing::debug!(topic = publication.topic, is_too_large, count, "retained message refused");
+            if is_marked {
+                self.unmark_retained(publication.topic);
+            }
             return;
         }
         let message = match (publication.head.expires_at, config.retained.expiry_s) {
@@ -64,6 +71,48 @@ impl Broker {
             self.shared.retained_count.fetch_add(1, Relaxed);
             self.metrics().retained.inc();
         }
+    }
+
+    /// Marks the topic of a message that may become a new retained one, so that every shard sees it; `true` if that is
+    /// to be undone should it not be stored.
+    ///
+    /// To be called before the interest table is read: a subscriber on another shard sets its bit there before it looks
+    /// for the mark. So it finds the mark and asks for the message, or its bit is found and it gets the message live.
+    pub(super) fn mark_retained(&mut self, publication: &Publication<'_>) -> bool {
+        let may_be_new = self.shards > 1
+            && publication.head.retain
+            && !publication.payload.is_empty()
+            && self.retained.get(publication.topic).is_none();
+        if may_be_new {
+            self.retained_marks.add(publication.topic, false);
+        }
+        may_be_new
+    }
+
+    /// The topic has no retained message (any more).
+    pub(super) fn unmark_retained(&mut self, topic: &str) {
+        if self.shards > 1 {
+            self.retained_marks.remove(topic, false);
+        }
+    }
+
+    /// Whether there may be retained messages for a new subscription, whose interest is announced already.
+    pub(super) fn may_have_retained(&self, filter: &str) -> bool {
+        if topic::has_wildcard(filter) {
+            return true;
+        }
+        let slice = self.shared.placement.slice_of(filter);
+        if slice == self.shard {
+            return self.retained.get(filter).is_some();
+        }
+        // What a client of this shard has sent on its way to a slice, perhaps this one, may be older than its SUBSCRIBE.
+        if !self.relaying.is_empty() {
+            return true;
+        }
+        // The other half of the order that `mark_retained` describes: the bit may have been set long ago, for another
+        // filter, and then nothing else stands between it and this load.
+        fence(SeqCst);
+        self.retained_marks.interested(filter).contains(slice)
     }
 
     /// The next messages for a cursor of a session here.
@@ -98,6 +147,9 @@ impl Broker {
         let mut dead = Vec::new();
         let live = |message: &Arc<Message>| !message.is_expired(now);
         let scan = self.retained.sweep(self.retained_swept.as_deref(), SWEEP_BUDGET, live, &mut dead);
+        for message in &dead {
+            self.unmark_retained(message.topic());
+        }
         self.count_retained_gone(dead.len());
         let pause_ms = if scan.is_done() { SWEEP_PAUSE_MS } else { SWEEP_STEP_MS };
         self.retained_swept = scan.next;

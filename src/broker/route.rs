@@ -66,16 +66,20 @@ impl Broker {
     ) -> Routed {
         let mut pending = Pending::new(waiter);
         let mut targets = ShardSet::default();
+        let is_marked = self.mark_retained(publication);
         if self.shards > 1 {
             targets = self.shared.interest.interested(publication.topic);
             targets.remove(self.shard);
             if pending.is_publisher() && !self.reserve(&mut targets, publication.head.qos, fx) {
                 self.metrics().credit_waits.inc();
+                if is_marked {
+                    self.unmark_retained(publication.topic);
+                }
                 return Routed::Stalled;
             }
         }
         if publication.head.retain {
-            self.retain(now, publication);
+            self.retain(now, publication, is_marked);
         }
         let credit = pending.is_publisher();
         let must_answer = publication.head.qos > QoS::AtMostOnce || !credit;

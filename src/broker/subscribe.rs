@@ -105,7 +105,7 @@ impl Broker {
                 RetainHandling::SendIfNew => !is_known,
                 RetainHandling::DoNotSend => false,
             };
-            if wants_retained && self.config().mqtt.retain_available {
+            if wants_retained && self.config().mqtt.retain_available && self.may_have_retained(text) {
                 wanted.push(Wanted { filter: text.to_owned(), options, id: subscription_id });
             }
         }

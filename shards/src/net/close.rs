@@ -1,6 +1,6 @@
 //! Closing: a closing state, then cancel and close, unlinked; the completion of Close frees the slot.
 
-use io_uring::types::{CancelBuilder, Fixed};
+use io_uring::types::Fixed;
 use io_uring::{opcode, squeue};
 
 use super::read::cause;
@@ -12,6 +12,16 @@ use crate::ring::Operation;
 
 /// Unread bytes that are thrown away before a close.
 const DISCARD_MAX: u32 = 1 << 24;
+
+/// Ends a poll, which would hold the socket open. Not PollRemove: it may find the poll busy (EALREADY). And by its
+/// `user_data`, for which the kernel looks into one bucket of its table: for all requests of a descriptor it would walk
+/// through those of all connections.
+pub(super) fn cancel_poll(poll: Operation, id: ConnectionId, slot: u32) -> squeue::Entry {
+    opcode::AsyncCancel::new(poll.on(id.generation, slot))
+        .build()
+        .flags(squeue::Flags::SKIP_SUCCESS)
+        .user_data(Operation::Cancel.on(id.generation, slot))
+}
 
 impl Net {
     /// The application closes.
@@ -81,12 +91,20 @@ impl Net {
         if stashed {
             self.stash.remove(&id);
         }
+        let mut blocked = false;
         if output != NONE {
+            blocked = self.outbounds[output].progress == Progress::Blocked;
             match self.outbounds[output].progress {
                 // Listed elsewhere: freed where the list is worked off.
                 Progress::Sending | Progress::Dirty => self.outbounds[output].orphan = true,
                 Progress::Idle | Progress::Blocked => self.free_output(output),
             }
+        }
+        if blocked {
+            let cancel = cancel_poll(Operation::PollOut, id, id.index % self.slots);
+            let (ring, _) = self.place(id.index);
+            // SAFETY: names no memory.
+            unsafe { self.push(ring, &cancel) };
         }
         self.push_close(id, discard);
         self.events.push_back(Event::Closed(id, why));
@@ -103,12 +121,8 @@ impl Net {
             // SAFETY: MSG_TRUNC on TCP drops the bytes and writes to no memory.
             unsafe { self.push(ring, &entry) };
         }
-        // Not PollRemove: it may find the poll busy (EALREADY), which then holds the socket open. Unlinked,
-        // so that the slot is free at once; late completions are told apart by their generation.
-        let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(slot)).all())
-            .build()
-            .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(Operation::Cancel.on(id.generation, slot));
+        // Unlinked, so that the slot is free at once; late completions are told apart by their generation.
+        let cancel = cancel_poll(Operation::Poll, id, slot);
         let close = opcode::Close::new(Fixed(slot)).build();
         // SAFETY: neither names memory.
         unsafe {

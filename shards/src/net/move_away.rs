@@ -1,8 +1,9 @@
 //! Hand-over: a descriptor leaves for another ring (IORING_MSG_SEND_FD) or comes from one.
 
-use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed};
+use io_uring::types::{DestinationSlot, Fd, Fixed};
 use io_uring::{opcode, squeue};
 
+use super::close::cancel_poll;
 use super::{Event, Net};
 use crate::application::{Accepted, Closed, ConnectionId};
 use crate::connection::{NONE, State, flag};
@@ -49,10 +50,8 @@ impl Net {
         let armed = !self.table.find(id).is_some_and(|c| c.has(flag::UNARMED));
         // The cancel may find nothing, hence the hard link. Without the close here the peer would never see
         // a FIN from the target.
-        let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(slot)).all())
-            .build()
-            .flags(squeue::Flags::IO_HARDLINK | squeue::Flags::SKIP_SUCCESS)
-            .user_data(Operation::Cancel.on(id.generation, slot));
+        let flags = squeue::Flags::IO_HARDLINK | squeue::Flags::SKIP_SUCCESS;
+        let cancel = cancel_poll(Operation::Poll, id, slot).flags(flags);
         let target = Operation::HandedOver.with_token(token);
         let send = opcode::MsgRingSendFd::new(Fd(fd), Fixed(slot), DestinationSlot::auto_target(), target)
             .build()
