@@ -42,6 +42,13 @@ impl Reading {
         }
     }
 
+    /// CPUs that others than broker and load kept busy since `before`.
+    pub(crate) fn other_cpus_since(&self, before: &Self) -> Option<f64> {
+        let seconds = self.at.duration_since(before.at).as_secs_f64().max(1e-3);
+        let ours_s = self.broker_cpu_since(before)? + self.load_cpu_s - before.load_cpu_s;
+        Some(((self.machine_cpu_s - before.machine_cpu_s - ours_s) / seconds).max(0.0))
+    }
+
     /// CPU seconds of the broker since `before`.
     pub(crate) fn broker_cpu_since(&self, before: &Self) -> Option<f64> {
         Some((self.broker_cpu_s? - before.broker_cpu_s?).max(0.0))

@@ -196,6 +196,9 @@ pub(crate) struct Stage {
     /// CPU seconds of the broker and of this program during the stage.
     pub(crate) broker_cpu_s: Option<f64>,
     pub(crate) load_cpu_s: f64,
+    /// CPUs that others than these two kept busy: other programs, and the kernel on behalf of nobody. Much of it
+    /// spoils latencies; null where the broker's share is not known.
+    pub(crate) other_cpus: Option<f64>,
     /// The broker's CPU per thing done (`done`), the due keep-alive PINGREQs taken out at the cost of stage `ping`
     /// where that ran. `storm`: per returning client, all else included.
     pub(crate) broker_cpu_us_each: Option<f64>,

@@ -23,6 +23,9 @@ const SPARE_PART: u64 = 10;
 /// Without any progress for so long a stage ends with what it has: longer than the kernel tries to connect.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
+/// More CPUs than this busy with other work spoil latencies.
+const OTHER_CPUS_MAX: f64 = 0.3;
+
 /// How watching ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Watched {
@@ -184,6 +187,7 @@ impl Rig {
             latency: figures.latency.result(),
             broker_cpu_s: reading.broker_cpu_since(&begun.reading),
             load_cpu_s: reading.load_cpu_s - begun.reading.load_cpu_s,
+            other_cpus: reading.other_cpus_since(&begun.reading),
             keep_alive_pings: figures.keep_alive_pings,
             before,
             after,
@@ -205,6 +209,13 @@ impl Rig {
             self.run
                 .problems
                 .push(format!("{}: {} of {} {what} missing", stage.name, stage.lost, stage.asked));
+        }
+        if let Some(other) = stage.other_cpus.filter(|other| *other > OTHER_CPUS_MAX) {
+            let note = format!("other work kept {other:.1} CPUs busy: trust CPU figures more than latencies");
+            if !self.run.notes.iter().any(|n| n.starts_with(stage.name)) {
+                self.run.notes.push(format!("{}: {note}", stage.name));
+            }
+            stage.notes.push(note);
         }
         if stage.connections_lost > 0 {
             let lost = stage.connections_lost;
