@@ -9,6 +9,7 @@ use myriad::topic::{TopicLimits, check_name};
 use serde::Serialize;
 
 use crate::addresses::SourceAddresses;
+use crate::million;
 use crate::topology::{Scenario, Topology};
 use crate::wire::{PAYLOAD_HEADER_LEN, ProtocolVersion};
 
@@ -26,9 +27,36 @@ show the capacity. With --rate it is an open loop, and latency counts from the s
 
 Exit status: 0 measured; 1 failed, or messages of QoS 1 or 2 were lost; 2 bad arguments.";
 
-/// The scenarios.
+/// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Load(LoadCommand),
+    /// A million connections: fill, hold, measure, cut, take over, end; with a broker of its own or against any
+    Million(Box<million::Options>),
+    /// Connect and disconnect at a fixed rate: memory, connections and descriptors must return to what they were
+    Churn(Box<million::Churn>),
+    /// Persistent sessions that are offline: bytes each, and what a publish that matches none costs
+    Sessions(Box<million::Sessions>),
+    /// Retained messages: bytes each, and a wildcard subscription to all of them
+    Retained(Box<million::Retained>),
+}
+
+#[cfg(test)]
+impl Command {
+    /// The scenario and its options, of a command line that names one.
+    pub(crate) fn parts(self) -> (Scenario, Options) {
+        match self {
+            Self::Load(load) => load.parts(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The scenarios of the epoll load generator.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LoadCommand {
     /// Connect clients and hold them: connections a second, CPU and memory of the broker a connection
     Connect(Options),
     /// Publish only: nobody of this program subscribes
@@ -45,7 +73,7 @@ pub(crate) enum Command {
     Shared(Options),
 }
 
-impl Command {
+impl LoadCommand {
     /// The scenario and its options.
     pub(crate) fn parts(self) -> (Scenario, Options) {
         match self {
