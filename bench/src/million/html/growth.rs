@@ -101,12 +101,12 @@ impl Panel {
             return None;
         }
         let key = |(series, _): &(&Series, _)| Key { colour: series.colour, name: series.name };
-        let legend: Vec<Key<'_>> = found.iter().map(key).collect();
+        let legend: Vec<Key<'_>> = found.iter().map(key).filter(|_| self.series.len() > 1).collect();
         let plan = Plan {
             label: self.title,
             legend: &legend,
             x: Axis { scale: Scale::log_around(low, high), labels: Labels::Values(format::short) },
-            y: Axis { scale: Scale::from_zero(most, 4), labels: Labels::Values(self.write) },
+            y: Axis { scale: Scale::from_zero(most, canvas.y_ticks()), labels: Labels::Values(self.write) },
             bands: &[],
             rows_above: 0,
         };

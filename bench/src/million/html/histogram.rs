@@ -23,11 +23,16 @@ pub(super) fn histogram(latency: &Latency, canvas: Canvas<'_>, label: &str) -> R
     let tallest = bars.iter().map(|(_, _, count)| share(*count)).fold(0.0, f64::max);
     let low = bars.iter().map(|(from, _, _)| *from).fold(f64::INFINITY, f64::min);
     let high = bars.iter().map(|(_, to, _)| *to).fold(latency.max_us as f64, f64::max);
+    // Room on the right for the name of the maximum.
+    let scale = Scale::Log(low / 1.1, high * (high / low).powf(0.28));
     let plan = Plan {
         label,
         legend: &[],
-        x: Axis { scale: Scale::log_around(low, high), labels: Labels::Values(format::micros) },
-        y: Axis { scale: Scale::from_zero(tallest, 4), labels: Labels::Values(format::percent) },
+        x: Axis { scale, labels: Labels::Values(format::micros) },
+        y: Axis {
+            scale: Scale::from_zero(tallest, canvas.y_ticks()),
+            labels: Labels::Values(format::percent),
+        },
         bands: &[],
         rows_above: marks(latency).len(),
     };

@@ -3,7 +3,8 @@
 //! [`page`] is the report, [`images`] its main plots as SVG files. There is no script and no request of any kind. Below:
 //! `markup` and `svg` write elements, `palette` has the colours, `scale`, `plot`, `line`, `area` and `histogram` draw,
 //! `timeline`, `latency` and `growth` say what is drawn, `summary`, `table`, `conditions` and `page` what is written.
-//! No chart library: those that draw SVG bring a font stack or a script with them, for what is 400 lines here.
+//! No chart library: of those that draw SVG none takes its colours from a style sheet (light, dark, print) or shows
+//! figures under the pointer without a script.
 
 mod area;
 mod conditions;

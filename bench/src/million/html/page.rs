@@ -20,7 +20,7 @@ const OVER_TIME: [Plot; 6] = [
     ),
     (
         "Memory per connection",
-        "The same as growth since the first sample, divided by the connections held at that moment (from 5 % of the most on).",
+        "The same as growth since the first sample, divided by the connections held at that moment, from 5 % of the most on.",
         timeline::memory_each,
     ),
     ("CPU", "Cores kept busy.", timeline::cpu),
@@ -122,7 +122,11 @@ fn over_time(run: &Run) -> String {
     if run.samples.len() < 2 {
         return missing("Fewer than two samples were taken, so nothing is drawn over time.");
     }
-    OVER_TIME.iter().map(|(title, about, draw)| figure(title, about, both_widths(run, *draw))).collect()
+    let figures = OVER_TIME.iter().map(|(title, about, draw)| figure(title, about, both_widths(run, *draw)));
+    let unknown = run.samples.iter().all(|sample| sample.broker_rss_bytes.is_none());
+    let unknown = unknown
+        .then(|| missing("The broker's process was not known (--pid), so its memory and CPU are not drawn."));
+    unknown.into_iter().chain(figures).collect()
 }
 
 fn memory(run: &Run) -> String {

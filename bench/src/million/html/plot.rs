@@ -23,13 +23,20 @@ pub(super) struct Canvas<'a> {
 
 /// On the page, full width of a screen.
 pub(super) const WIDE: Canvas<'static> =
-    Canvas { width: 960.0, height: 230.0, font: 12.0, points: 320, columns: 100, heading: None };
+    Canvas { width: 960.0, height: 215.0, font: 12.0, points: 320, columns: 100, heading: None };
 /// On the page, a telephone.
 pub(super) const NARROW: Canvas<'static> =
-    Canvas { width: 420.0, height: 200.0, font: 12.0, points: 160, columns: 0, heading: None };
+    Canvas { width: 380.0, height: 180.0, font: 12.0, points: 160, columns: 0, heading: None };
 /// On the page, half the width of a screen or all of a telephone.
 pub(super) const SMALL: Canvas<'static> =
-    Canvas { width: 480.0, height: 150.0, font: 12.5, points: 120, columns: 40, heading: None };
+    Canvas { width: 480.0, height: 150.0, font: 13.0, points: 120, columns: 40, heading: None };
+
+impl Canvas<'_> {
+    /// Ticks that the y axis has at most; its scale is made for as many.
+    pub(super) fn y_ticks(&self) -> usize {
+        (self.height / 36.0) as usize
+    }
+}
 
 /// An axis: its scale and how its ticks are labelled.
 #[derive(Debug, Clone, Copy)]
@@ -109,10 +116,13 @@ impl<'a> Frame<'a> {
         frame.heading();
         frame.legend(plan.legend);
         let y_ticks = frame.y_ticks(plan.y);
-        let label_width = y_ticks.iter().map(|(_, text)| text_width(text, canvas.font)).fold(0.0, f64::max);
+        // Plots over time begin at the same place, so that they can be read against each other.
+        let least =
+            if matches!(plan.x.labels, Labels::Time) { text_width("12.5 kB", canvas.font) } else { 0.0 };
+        let label_width = y_ticks.iter().map(|(_, text)| text_width(text, canvas.font)).fold(least, f64::max);
         frame.left += label_width + 0.8 * canvas.font;
         let strip = frame.strip_height(plan.bands);
-        frame.top += strip + plan.rows_above as f64 * canvas.font * 1.25 + 0.4 * canvas.font;
+        frame.top += strip + plan.rows_above as f64 * canvas.font * 1.25 + 0.7 * canvas.font;
         frame.bottom = frame.top + canvas.height;
         frame.bands(plan.bands, strip);
         frame.y_axis(&y_ticks, matches!(plan.y.labels, Labels::Rows(_)));
@@ -190,10 +200,7 @@ impl<'a> Frame<'a> {
                 let middle = |n: usize| (names.len() - n) as f64 - 0.5;
                 names.iter().enumerate().map(|(n, name)| (middle(n), name.clone())).collect()
             }
-            labels => {
-                let most = (self.canvas.height / (2.9 * self.canvas.font)) as usize;
-                labelled(axis.scale, labels, most)
-            }
+            labels => labelled(axis.scale, labels, self.canvas.y_ticks()),
         }
     }
 
@@ -220,24 +227,25 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Names of bands stand above the plot: in a line if each fits over its band, else upwards.
+    /// Names of bands stand above the plot: along it where they fit over their band, else upwards, or not at all.
     fn strip_height(&self, bands: &[Band]) -> f64 {
         let font = self.canvas.font;
-        let longest = bands.iter().map(|band| text_width(&band.name, font)).fold(0.0, f64::max);
-        match bands {
-            [] => 0.0,
-            bands if bands.iter().all(|band| self.fits(band)) => 1.5 * font,
-            _ => longest + 0.5 * font,
-        }
+        let upwards = bands.iter().filter(|band| !self.fits(band) && self.width_of(band) >= font);
+        let longest =
+            upwards.map(|band| text_width(&band.name, font) + 0.5 * font).fold(1.5 * font, f64::max);
+        if bands.is_empty() { 0.0 } else { longest }
+    }
+
+    fn width_of(&self, band: &Band) -> f64 {
+        self.x(band.to) - self.x(band.from)
     }
 
     fn fits(&self, band: &Band) -> bool {
-        text_width(&band.name, self.canvas.font) <= self.x(band.to) - self.x(band.from)
+        text_width(&band.name, self.canvas.font) <= self.width_of(band)
     }
 
     fn bands(&mut self, bands: &[Band], strip: f64) {
         let font = self.canvas.font;
-        let upwards = strip > 1.6 * font;
         for (n, band) in bands.iter().enumerate() {
             let (from, to) = (self.x(band.from), self.x(band.to));
             if n % 2 == 0 {
@@ -245,7 +253,7 @@ impl<'a> Frame<'a> {
                 self.svg.rect((from, self.top - strip), (to - from, height), "band", Some(&band.name));
             }
             let middle = f64::midpoint(from, to);
-            if !upwards {
+            if self.fits(band) {
                 self.svg.text((middle, self.top - 0.45 * font), "middle", &band.name);
             } else if to - from >= font {
                 self.svg.text_upwards((middle + 0.35 * font, self.top - 0.4 * font), "", &band.name);
@@ -267,11 +275,11 @@ fn labelled(scale: Scale, labels: Labels<'_>, most: usize) -> Vec<(f64, String)>
 /// Several drawings of the same size in `columns` columns under one heading.
 pub(super) fn grid(drawings: &[Drawing], columns: usize, heading: (&str, &str)) -> Option<Drawing> {
     let first = drawings.first()?;
-    let (columns, gap, font) = (columns.clamp(1, drawings.len()), 18.0, first.font);
+    let (columns, gap, font) = (columns.clamp(1, drawings.len()), 14.0, first.font);
     let width = columns as f64 * (first.width + gap) + gap;
     let mut svg = Svg::default();
-    svg.text((gap, gap + font), "title", heading.0);
-    svg.text((gap, gap + 2.8 * font), "", heading.1);
+    svg.text((2.0 * gap, gap + font), "title", heading.0);
+    svg.text((2.0 * gap, gap + 2.8 * font), "", heading.1);
     let mut y = gap + 3.6 * font;
     for row in drawings.chunks(columns) {
         for (n, drawing) in row.iter().enumerate() {

@@ -84,7 +84,10 @@ fn log_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
             .collect()
     };
     let ticks = [of(&[1.0, 2.0, 5.0]), of(&[1.0, 3.0]), of(&[1.0])];
-    let [_, _, whole] = &ticks;
+    let [dense, _, whole] = &ticks;
+    if dense.len() > most && whole.len() >= 3 && whole.len() <= most {
+        return whole.clone();
+    }
     let thinned = whole.iter().copied().step_by(whole.len().div_ceil(most.max(1)).max(1)).collect();
     ticks.into_iter().find(|ticks| ticks.len() <= most).unwrap_or(thinned)
 }

@@ -32,10 +32,16 @@ pub(super) fn figures(run: &Run) -> Vec<String> {
 
 /// Whether the run succeeded: class and word.
 pub(super) fn verdict(run: &Run) -> (&'static str, &'static str) {
-    match (run.problems.is_empty(), run.interrupted) {
-        (false, _) => ("bad", "failed"),
-        (true, true) => ("warn", "interrupted"),
-        (true, false) => ("good", "passed"),
+    if !run.problems.is_empty() {
+        ("bad", "failed")
+    } else if run.interrupted {
+        ("warn", "interrupted")
+    } else if run.stages.is_empty() {
+        ("warn", "nothing measured")
+    } else if run.connections_reached < run.connections_wanted {
+        ("warn", "fell short")
+    } else {
+        ("good", "passed")
     }
 }
 
@@ -219,8 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn problems_outweigh_the_interruption() {
-        let mut run = Run { interrupted: true, ..Run::default() };
+    fn only_a_run_that_reached_all_has_passed() {
+        let mut run = Run { connections_wanted: 5, ..Run::default() };
+        assert_eq!(verdict(&run).1, "nothing measured");
+        run.stages = vec![fill_of(5, None)];
+        assert_eq!(verdict(&run).1, "fell short");
+        run.connections_reached = 5;
+        assert_eq!(verdict(&run).1, "passed");
+        run.interrupted = true;
         assert_eq!(verdict(&run).1, "interrupted");
         run.problems.push("lost".into());
         assert_eq!(verdict(&run).1, "failed");

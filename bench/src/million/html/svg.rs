@@ -132,7 +132,12 @@ impl Drawing {
 
 /// Width of `text` at font size `font`, estimated high: fonts differ from viewer to viewer.
 pub(super) fn text_width(text: &str, font: f64) -> f64 {
-    text.chars().count() as f64 * font * 0.6
+    let width = |c: char| match c {
+        ' ' | '.' | ',' | ':' | '(' | ')' | 'f' | 'i' | 'j' | 'l' | 'r' | 't' => 0.4,
+        c if c.is_uppercase() => 0.7,
+        _ => 0.62,
+    };
+    text.chars().map(width).sum::<f64>() * font
 }
 
 /// A coordinate to a tenth of a unit.
@@ -155,6 +160,12 @@ mod tests {
             [1.0, 0.25, -0.01, 99.96, f64::NAN, f64::INFINITY].map(place),
             ["1", "0.3", "0", "100", "0", "0"]
         );
+    }
+
+    #[test]
+    fn wide_letters_take_more_room() {
+        assert!((text_width("MM", 10.0) - 14.0).abs() < 1e-9);
+        assert!(text_width("illi", 10.0) < text_width("PING", 10.0));
     }
 
     #[test]

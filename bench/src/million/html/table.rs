@@ -13,12 +13,15 @@ enum Cell {
     Number(String),
     /// As a number, with a class that says what to think of it: `good`, `bad`.
     Judged(&'static str, String),
+    /// As text, with such a class.
+    Verdict(&'static str, &'static str),
 }
 
 /// A table that scrolls sideways where the screen is narrower, its first column always in view.
 fn table(head: &[&str], rows: &[Vec<Cell>]) -> String {
-    let numeric =
-        |column: usize| rows.first().is_some_and(|row| !matches!(row.get(column), Some(Cell::Text(_))));
+    let numeric = |column: usize| {
+        rows.first().is_some_and(|row| matches!(row.get(column), Some(Cell::Number(_) | Cell::Judged(..))))
+    };
     let title = |(n, name): (usize, &&str)| text("th", if numeric(n) { "number" } else { "" }, name);
     let head: String = head.iter().enumerate().map(title).collect();
     let rows: String =
@@ -32,6 +35,7 @@ impl Cell {
         match self {
             Self::Text(words) => text("td", "", words),
             Self::Number(figure) => text("td", "number", figure),
+            Self::Verdict(class, word) => element("td", "", &text("span", class, word)),
             Self::Judged(class, figure) => element("td", "number", &text("span", class, figure)),
         }
     }
@@ -100,20 +104,8 @@ pub(super) fn stages(stages: &[Stage]) -> String {
 
 /// Percentiles of every latency.
 pub(super) fn percentiles(run: &Run) -> String {
-    const HEAD: [&str; 12] = [
-        "stage",
-        "connections",
-        "count",
-        "mean",
-        "min",
-        "p50",
-        "p90",
-        "p99",
-        "p99.9",
-        "p99.99",
-        "max",
-        "what was timed",
-    ];
+    const HEAD: [&str; 11] =
+        ["stage", "connections", "count", "mean", "min", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
     let row = |row: &latency::Measured<'_>| {
         let found = row.latency;
         vec![
@@ -128,7 +120,6 @@ pub(super) fn percentiles(run: &Run) -> String {
             micros(found.p999_us),
             micros(found.p9999_us),
             micros(found.max_us),
-            Cell::Text(row.title.clone()),
         ]
     };
     table(&HEAD, &latency::all(run).iter().map(row).collect::<Vec<_>>())
@@ -181,7 +172,7 @@ pub(super) fn checks(run: &Run) -> String {
         };
         vec![
             Cell::Text(check.name.clone()),
-            Cell::Judged(class, verdict.into()),
+            Cell::Verdict(class, verdict),
             Cell::Number(check.fits.map_or("any number".into(), format::integer)),
             Cell::Text(check.has.clone()),
             Cell::Text(check.needs.clone()),

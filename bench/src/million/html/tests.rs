@@ -93,7 +93,7 @@ fn a_run_with_nothing_says_so() {
 fn a_run_that_fell_short_says_it_first() {
     let page = page(&fell_short());
     check("fell-short.html", &page);
-    assert!(page.contains("412,000 of 1,000,000 connections held") && page.contains(">failed<"));
+    assert!(page.contains("1,000,000 of 2,000,000 connections held") && page.contains(">failed<"));
     for part in ["1,314 failures", "12 messages lost", "3 connections lost", "closed before CONNACK"] {
         assert!(page.contains(part), "{part}");
     }

@@ -10,9 +10,6 @@ use super::svg::Drawing;
 use super::thin;
 use crate::million::results::{Run, Sample};
 
-/// Ticks that a y axis aims at.
-const Y_TICKS: usize = 5;
-
 /// A drawing, or the sentence that stands in its place.
 pub(super) type Drawn = Result<Drawing, String>;
 
@@ -61,13 +58,14 @@ pub(super) fn memory(run: &Run, canvas: Canvas<'_>) -> Drawn {
     Ok(frame.finish())
 }
 
-/// The growth of each part since the first sample, divided by the connections held at that moment. Moments with few of
-/// them (under 5 % of the most) are left out: they would show the size of the empty programs.
+/// The growth of each part since the first sample, divided by the connections held at that moment. Left out are moments
+/// with few of them (under 5 % of the most), which would show the size of the empty programs, and the end of the run.
 pub(super) fn memory_each(run: &Run, canvas: Canvas<'_>) -> Drawn {
     let least = (run.connections_reached as f64 * 0.05).max(1.0);
     let mut layers = memory_layers(run);
-    let holds: Vec<Option<f64>> =
-        each(run, |sample| Some(sample.connections as f64).filter(|held| *held >= least));
+    let holds = each(run, |sample| {
+        Some(sample.connections as f64).filter(|held| *held >= least && sample.stage != "end")
+    });
     if holds.iter().all(Option::is_none) {
         return Err("Memory per connection: no connection was held when a sample was taken.".into());
     }
@@ -102,11 +100,18 @@ pub(super) fn cpu(run: &Run, canvas: Canvas<'_>) -> Drawn {
     ];
     legend.retain(|key| known || key.colour != Colour::Blue);
     let most = [&machine, &load, &broker].into_iter().map(|values| largest(values)).fold(0.0, f64::max);
+    let all = run.conditions.cores as f64;
+    // On a large machine that the run did not fill, the line would press the others to the ground.
+    let near = all <= most * 4.0;
+    let most = if near { most.max(all) } else { most };
     let mut frame = frame(run, canvas, "Cores kept busy over time", &legend, (most, format::plain))?;
     let xs = times(run);
     line(&mut frame, &xs, &machine, Colour::Grey, true);
     line(&mut frame, &xs, &load, Colour::Green, false);
     line(&mut frame, &xs, &broker, Colour::Blue, false);
+    if near {
+        frame.reference(all, "all cores");
+    }
     hover(&mut frame, run, |sample| {
         let broker = sample.broker_cpus.map_or(format::NONE.into(), cores);
         let (load, machine) = (cores(sample.load_cpus), cores(sample.machine_cpus));
@@ -166,7 +171,7 @@ fn frame<'a>(
         label,
         legend,
         x: Axis { scale: Scale::Linear(0.0, end(run)), labels: Labels::Time },
-        y: Axis { scale: Scale::from_zero(y.0, Y_TICKS), labels: Labels::Values(y.1) },
+        y: Axis { scale: Scale::from_zero(y.0, canvas.y_ticks()), labels: Labels::Values(y.1) },
         bands: &bands(run),
         rows_above: 0,
     };
@@ -242,6 +247,14 @@ mod tests {
             connections: 10,
             ..Sample::default()
         }
+    }
+
+    #[test]
+    fn the_end_has_no_memory_per_connection() {
+        let mut run = Run { samples: vec![sample(0.0, None, 9), sample(1.0, None, 2)], ..Run::default() };
+        assert!(memory_each(&run, WIDE).is_ok());
+        (run.samples[0].stage, run.samples[1].stage) = ("end", "end");
+        assert!(memory_each(&run, WIDE).unwrap_err().contains("no connection was held"));
     }
 
     #[test]
