@@ -29,6 +29,11 @@ impl SourceAddresses {
     pub(crate) fn nth(&self, number: usize) -> Option<IpAddr> {
         number.checked_rem(self.addresses.len()).and_then(|i| self.addresses.get(i)).copied()
     }
+
+    /// All of them, in their order.
+    pub(crate) fn all(&self) -> &[IpAddr] {
+        &self.addresses
+    }
 }
 
 impl FromStr for SourceAddresses {

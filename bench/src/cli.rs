@@ -9,6 +9,7 @@ use myriad::topic::{TopicLimits, check_name};
 use serde::Serialize;
 
 use crate::addresses::SourceAddresses;
+use crate::million;
 use crate::topology::{Scenario, Topology};
 use crate::wire::{PAYLOAD_HEADER_LEN, ProtocolVersion};
 
@@ -26,9 +27,18 @@ show the capacity. With --rate it is an open loop, and latency counts from the s
 
 Exit status: 0 measured; 1 failed, or messages of QoS 1 or 2 were lost; 2 bad arguments.";
 
-/// The scenarios.
+/// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Load(LoadCommand),
+    /// A million connections: fill, hold, measure, cut, take over, end; with a broker of its own or against any
+    Million(Box<million::Options>),
+}
+
+/// The scenarios of the epoll load generator.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LoadCommand {
     /// Connect clients and hold them: connections a second, CPU and memory of the broker a connection
     Connect(Options),
     /// Publish only: nobody of this program subscribes
@@ -45,7 +55,7 @@ pub(crate) enum Command {
     Shared(Options),
 }
 
-impl Command {
+impl LoadCommand {
     /// The scenario and its options.
     pub(crate) fn parts(self) -> (Scenario, Options) {
         match self {
@@ -258,7 +268,8 @@ mod tests {
 
     fn settings(line: &str) -> anyhow::Result<Settings> {
         let cli = Cli::try_parse_from(line.split(' '))?;
-        let (scenario, options) = cli.command.parts();
+        let Command::Load(load) = cli.command else { bail!("another command") };
+        let (scenario, options) = load.parts();
         Settings::new(scenario, options)
     }
 

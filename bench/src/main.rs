@@ -1,7 +1,8 @@
 //! `myriad-bench`: load generator and measurements for MQTT brokers.
 //!
-//! `run` leads a scenario through its steps; each thread (`worker`) has an epoll set of connections (`engine`) and
-//! what they do (`setup`, `load`); `report` says what was found. It measures any broker; of `myriad` it uses only the
+//! Two generators. `million`, over package `shards`, holds as many connections as the machine does. For all other
+//! scenarios `run` leads through the steps; each thread (`worker`) has an epoll set of connections (`engine`) and what
+//! they do (`setup`, `load`); `report` says what was found. Both measure any broker; of `myriad` they use only the
 //! wire format.
 
 mod addresses;
@@ -12,6 +13,7 @@ mod connection;
 mod engine;
 mod keep_alive;
 mod load;
+mod million;
 mod proc;
 mod progress;
 mod publisher;
@@ -32,11 +34,18 @@ use std::{fs, io};
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::cli::{Cli, Settings};
+use crate::cli::{Cli, Command, LoadCommand, Settings};
 use crate::report::Report;
 
 fn main() -> ExitCode {
-    let (scenario, options) = Cli::parse().command.parts();
+    match Cli::parse().command {
+        Command::Load(load) => run_load(load),
+        Command::Million(options) => million::run(*options),
+    }
+}
+
+fn run_load(load: LoadCommand) -> ExitCode {
+    let (scenario, options) = load.parts();
     let json = options.json.clone();
     let settings = match Settings::new(scenario, options) {
         Ok(settings) => settings,

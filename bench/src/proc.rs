@@ -14,6 +14,8 @@ pub(crate) struct Usage {
     /// User and system time of all threads, seconds.
     pub(crate) cpu_s: f64,
     pub(crate) rss_bytes: u64,
+    /// The anonymous part of it: heap and stacks.
+    pub(crate) anon_bytes: u64,
     pub(crate) threads: u64,
 }
 
@@ -34,6 +36,7 @@ impl Usage {
         Ok(Self {
             cpu_s: cpu_seconds(&stat).context("unknown form of /proc/PID/stat")?,
             rss_bytes: status_field(&status, "VmRSS").and_then(kib).unwrap_or(0),
+            anon_bytes: status_field(&status, "RssAnon").and_then(kib).unwrap_or(0),
             threads: status_field(&status, "Threads").and_then(|v| v.parse().ok()).unwrap_or(0),
         })
     }

@@ -300,7 +300,7 @@ fn latency(f: &mut fmt::Formatter<'_>, name: &str, summary: Option<&LatencySumma
 }
 
 /// Microseconds with three significant digits and a unit.
-fn duration(us: f64) -> String {
+pub(crate) fn duration(us: f64) -> String {
     let (value, unit) = match us {
         us if us < 1e3 => (us, "us"),
         us if us < 1e6 => (us / 1e3, "ms"),

@@ -45,7 +45,7 @@ impl ConnectionId {
 /// Where a connection came from.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Accepted {
-    /// Index of the listener in `Config::listeners`.
+    /// Index of the listener in `Config::listeners`; `u16::MAX` where the connection was opened from here.
     pub listener: u16,
     /// The other end. An IPv4 address that came through an IPv6 socket is given as IPv4; scope and flow of
     /// an IPv6 address are not kept.
@@ -93,6 +93,13 @@ pub trait Application: Sized + 'static {
     /// A connection has been accepted on this shard.
     fn accepted(&mut self, io: &mut Io<'_, Self>, connection: ConnectionId, accepted: Accepted);
 
+    /// A connection that [`Io::connect`] asked for is open; from here on it is as one that was accepted.
+    fn connected(&mut self, _io: &mut Io<'_, Self>, _connection: ConnectionId, _key: u64) {}
+
+    /// A connection that [`Io::connect`] asked for could not be opened. `StorageFull`: the shard or the process holds
+    /// its maximum of connections.
+    fn connect_failed(&mut self, _io: &mut Io<'_, Self>, _key: u64, _error: io::Error) {}
+
     /// Bytes came in. `bytes` is never empty and lives only for this call.
     fn received(&mut self, io: &mut Io<'_, Self>, connection: ConnectionId, bytes: &[u8]);
 
@@ -100,8 +107,8 @@ pub trait Application: Sized + 'static {
     /// Output that the socket takes at once is not told otherwise.
     fn drained(&mut self, io: &mut Io<'_, Self>, connection: ConnectionId);
 
-    /// The connection is gone. Called exactly once for each connection that was accepted here or handed over
-    /// to here, unless it was handed over elsewhere; no callback names it afterwards.
+    /// The connection is gone. Called exactly once for each connection that was accepted here, connected from here or
+    /// handed over to here, unless it was handed over elsewhere; no callback names it afterwards.
     fn closed(&mut self, io: &mut Io<'_, Self>, connection: ConnectionId, cause: Closed);
 
     /// A connection has come from another shard, under a new identifier. Bytes that it brought follow in

@@ -45,6 +45,8 @@ pub(crate) mod flag {
     pub(crate) const V6: u16 = 1 << 6;
     /// The peer has closed: flush once, then close with `Closed::Peer`.
     pub(crate) const PEER_CLOSED: u16 = 1 << 7;
+    /// No poll is armed yet: the first RECV comes before it.
+    pub(crate) const UNARMED: u16 = 1 << 8;
 }
 
 /// One slot of a ring's descriptor table.

@@ -1,5 +1,7 @@
 //! What an application can ask of its shard, during a callback.
 
+use std::net::{IpAddr, SocketAddr};
+
 use bytes::Bytes;
 
 use crate::application::{Application, Close, ConnectionId, ShardId};
@@ -16,6 +18,18 @@ impl<A: Application> Io<'_, A> {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.core.net.now_ms
+    }
+
+    /// Microseconds since the shards were started, monotonic; read now, the same epoch on all.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        self.core.now_us()
+    }
+
+    /// Ends the shard's next wait at this moment of [`Io::now_us`] at the latest; a turn follows, with
+    /// `turn_end` in it. For a schedule that is finer than [`Io::set_timer`]. The last call before the wait counts.
+    pub fn wake_at_us(&mut self, at_us: u64) {
+        self.core.wake_at_us(at_us);
     }
 
     /// This shard.
@@ -76,6 +90,13 @@ impl<A: Application> Io<'_, A> {
         self.core.net.close(connection, how);
     }
 
+    /// Opens a TCP connection to `to`, from the address `from` (its port is chosen while connecting). `connected` or
+    /// `connect_failed` follows with `key`, never from within this call. Counts as one of
+    /// `Config::connections_max`.
+    pub fn connect(&mut self, to: SocketAddr, from: Option<IpAddr>, key: u64) {
+        self.core.net.connect(to, from, key);
+    }
+
     /// Gives the connection to shard `to`, where `handed_over` is called with `hand_over` and a new
     /// identifier; here the old one is stale from now on. Bytes not yet received are received there.
     ///
@@ -128,6 +149,12 @@ impl<A: Application> Io<'_, A> {
     #[must_use]
     pub fn thread_cpu_us(&self) -> u64 {
         self.core.net.counts.thread_cpu_us
+    }
+
+    /// Turns that took longer than 5 ms, the time in which the thread was not on a CPU included.
+    #[must_use]
+    pub fn slow_turns(&self) -> u64 {
+        self.core.net.counts.slow_turns
     }
 
     /// Messages of other shards that wait for a later turn.

@@ -33,10 +33,12 @@ pub(crate) enum Operation {
     Close,
     HandOver,
     HandedOver,
+    Connect,
+    Install,
 }
 
 impl Operation {
-    const ALL: [Operation; 12] = [
+    const ALL: [Operation; 14] = [
         Self::Bell,
         Self::Accept,
         Self::AcceptCancel,
@@ -49,6 +51,8 @@ impl Operation {
         Self::Close,
         Self::HandOver,
         Self::HandedOver,
+        Self::Connect,
+        Self::Install,
     ];
 
     /// `user_data`: operation (8 bits), generation (24), slot (32). The generation tells a late completion of

@@ -182,13 +182,12 @@ struct Seed<A: Application> {
 }
 
 impl<A: Application> Seed<A> {
-    fn core(self) -> io::Result<(Core<A>, Instant, Arc<ShardStats>)> {
+    fn core(self) -> io::Result<(Core<A>, Arc<ShardStats>)> {
         let ports = &self.ports[usize::from(self.number)];
         let acceptor = self.layout.acceptor(self.sockets);
         let eventfd = self.post.door().eventfd.clone();
         let net = Net::new(&self.layout, ports, self.capacity, acceptor, &eventfd)?;
-        let now_ms = self.start.elapsed().as_millis() as u64;
-        Ok((Core::new(self.number, net, self.post, self.ports, now_ms), self.start, self.stats))
+        Ok((Core::new(self.number, net, self.post, self.ports, self.start), self.stats))
     }
 }
 
@@ -322,7 +321,7 @@ where
             .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
             .spawn(move || async move {
                 match seed.core() {
-                    Ok((mut core, start, stats)) => {
+                    Ok((mut core, stats)) => {
                         let _ = ready.send(Ok(()));
                         drop(ready);
                         // Blocks this thread, on which nothing else runs yet. An error: another shard could
@@ -331,7 +330,7 @@ where
                             return Vec::new();
                         }
                         let application = make(ShardId(number), &mut Io { core: &mut core });
-                        run(Shard::new(core, application, start, stats))
+                        run(Shard::new(core, application, stats))
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error));
@@ -375,7 +374,8 @@ fn ended(threads: Vec<ExecutorJoinHandle<Vec<IoUring>>>, error: StartError) -> S
             && matches!(error, StartError::Thread(_))
         {
             let text = failed.to_string();
-            error = if text.contains("Cannot allocate memory") {
+            let memory = ["Cannot allocate memory", "MemLockLimit"];
+            error = if memory.iter().any(|sign| text.contains(sign)) {
                 StartError::LockedMemory
             } else {
                 StartError::Thread(text)

@@ -30,6 +30,8 @@ stats! {
     connections,
     /// Connections accepted.
     accepted,
+    /// Connections that this shard has opened.
+    connected,
     /// Connections handed over to this shard.
     handed_over,
     /// Connections closed here.
@@ -40,6 +42,8 @@ stats! {
     bytes_out,
     /// Turns of the loop.
     turns,
+    /// Turns that took longer than 5 ms, the time in which the thread was not on a CPU included.
+    slow_turns,
     /// Waits in the data ring that ended with something to do.
     wakes,
     /// Waits of full length that ended with nothing to do.

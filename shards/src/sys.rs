@@ -40,6 +40,18 @@ impl EventFd {
     }
 }
 
+/// Lets a socket be bound to an address while its port is chosen at connect time, when it has to be unique with the
+/// target's address and port only: many times 64,512 connections from one address.
+pub(crate) fn bind_address_no_port(socket: i32) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: reads the local only.
+    let result = unsafe {
+        libc::setsockopt(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, (&raw const on).cast(), len)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// CPU time of the calling thread, microseconds.
 pub(crate) fn thread_cpu_us() -> u64 {
     let mut time = MaybeUninit::<libc::timespec>::uninit();

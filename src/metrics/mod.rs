@@ -249,6 +249,8 @@ metrics! {
     credit_waits => Counter "metrics/shards/credit_waits",
     /// Messages of other shards that wait for a later turn.
     mailbox_depth => Gauge "stats/shards/mailbox",
+    /// Turns of a shard's loop that took longer than 5 ms.
+    slow_turns => Counter "metrics/shards/slow_turns",
     /// Microseconds of CPU that the shard's thread used.
     cpu_us => Counter "metrics/shards/cpu_us",
 }

@@ -31,7 +31,7 @@ const SYSDESCR: &str = "Myriad MQTT Broker";
 type Share = (&'static str, fn(&Metrics) -> &Counter);
 
 /// What of a shard is shown by itself: what tells whether it carries more than its share.
-const SHARES: [Share; 13] = [
+const SHARES: [Share; 14] = [
     ("clients", |m| &m.clients),
     ("sessions", |m| &m.sessions),
     ("subscriptions", |m| &m.subscriptions),
@@ -44,6 +44,7 @@ const SHARES: [Share; 13] = [
     ("mailbox", |m| &m.mailbox_depth),
     ("needless_hops", |m| &m.needless_hops),
     ("credit_waits", |m| &m.credit_waits),
+    ("slow_turns", |m| &m.slow_turns),
     ("cpu_us", |m| &m.cpu_us),
 ];
 

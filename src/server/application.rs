@@ -120,6 +120,7 @@ impl shards::Application for Application {
         self.input(io, Input::TurnEnd);
         self.metrics.cpu_us.set(io.thread_cpu_us());
         self.metrics.mailbox_depth.set(io.mailbox_depth());
+        self.metrics.slow_turns.set(io.slow_turns());
         if self.broker.is_drained() && !self.is_exiting {
             self.is_exiting = true;
             io.exit();

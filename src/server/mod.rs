@@ -1,9 +1,10 @@
-//! The broker on the real machine: the only caller of `shards`. Start, listeners, signals, reload, drain.
+//! The broker on the real machine: the only caller of `shards`. Start, listeners, signals, reload, drain, systemd.
 //! What a shard does with its broker is in `application`; everything else here happens once, on the main thread.
 
 mod application;
 mod cpus;
 mod log;
+mod notify;
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use signal_hook::iterator::Signals;
 use crate::broker::Shared;
 use crate::config::{Config, ListenerUrl, ShardCount};
 use application::{Application, ServerMessage};
+use notify::ServiceManager;
 
 pub use log::{LogHandle, start_log};
 
@@ -61,14 +63,23 @@ pub fn run(
             Application::new(shard, Arc::clone(&config), Arc::clone(&shared), io)
         })?
     };
-    announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
+    let manager = ServiceManager::from_environment();
+    let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
+    manager.ready(&status);
     let handle = shards.handle();
     for signal in signals.forever() {
         if signal == SIGHUP {
-            reload_config(&mut config, log, &handle, &reload);
+            manager.reloading();
+            let is_new = reload_config(&mut config, log, &handle, &reload);
+            manager.ready(if is_new {
+                &status
+            } else {
+                "the configuration was not reloaded; the log says why"
+            });
             continue;
         }
         tracing::info!(signal, "shutting down: clients are sent away");
+        manager.stopping();
         send_all(&handle, || ServerMessage::Drain);
         break;
     }
@@ -110,8 +121,14 @@ fn address_of(url: &ListenerUrl) -> SocketAddr {
     url.address()
 }
 
-/// One line a listener, then `myriad ready`: whoever started the broker waits for it.
-fn announce(config: &Config, addresses: &[SocketAddr], shards: u16, capacity: &shards::probe::Capacity) {
+/// One line a listener, then `myriad ready`: whoever started the broker waits for it. The same in short for a service
+/// manager.
+fn announce(
+    config: &Config,
+    addresses: &[SocketAddr],
+    shards: u16,
+    capacity: &shards::probe::Capacity,
+) -> String {
     let fit = (u64::from(shards) * capacity.connections_per_shard)
         .min(u64::from(config.limits.max_connections))
         .min(capacity.files_max);
@@ -126,19 +143,21 @@ fn announce(config: &Config, addresses: &[SocketAddr], shards: u16, capacity: &s
         println!("listening on mqtt://{address}");
     }
     println!("myriad ready");
+    format!("{shards} shards, {fit} connections fit")
 }
 
+/// Whether the configuration was read and is in effect.
 fn reload_config(
     config: &mut Arc<Config>,
     log: &LogHandle,
     handle: &Handle<Application>,
     reload: &impl Fn() -> Result<Config, crate::config::Error>,
-) {
+) -> bool {
     let new = match reload() {
         Ok(new) => new,
         Err(error) => {
             tracing::error!(%error, "the configuration was not reloaded, the old one stays in effect");
-            return;
+            return false;
         }
     };
     let changes = config.diff_live(&new);
@@ -151,6 +170,7 @@ fn reload_config(
     *config = Arc::new(changes.config);
     send_all(handle, || ServerMessage::Reload(Arc::clone(config)));
     tracing::info!(changed = changes.changed.join(", "), "configuration reloaded");
+    true
 }
 
 fn send_all(handle: &Handle<Application>, message: impl Fn() -> ServerMessage) {

@@ -115,7 +115,7 @@ impl Net {
     }
 
     /// Reserves a slot of the first ring that has one: the fewer rings are in use, the fewer are entered a turn.
-    fn ring_with_room(&self) -> Option<usize> {
+    pub(super) fn ring_with_room(&self) -> Option<usize> {
         self.rings.iter().position(|ring| ring.port.reserve(self.acceptor.leave))
     }
 
@@ -159,6 +159,7 @@ impl Net {
         let over_capacity = !self.count_in(listener);
         let accepted = Accepted { listener, remote, over_capacity };
         let id: ConnectionId = self.begin(self.index(ring, result as u32), &accepted)?;
+        self.read_first(id);
         if over_capacity {
             self.acceptor.refused += 1;
         }
@@ -180,7 +181,7 @@ impl Net {
     }
 
     /// Counts a connection in the process and its listener, unless one of them is full.
-    fn count_in(&mut self, listener: u16) -> bool {
+    pub(super) fn count_in(&mut self, listener: u16) -> bool {
         let below = |count: &std::sync::atomic::AtomicU32, max: u32| {
             if count.fetch_add(1, Ordering::Relaxed) < max {
                 return true;
@@ -197,6 +198,14 @@ impl Net {
             self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
         }
         fits
+    }
+
+    /// Counts a connection out of the process and its listener.
+    pub(super) fn count_out(&mut self, listener: u16) {
+        self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some((count, _)) = self.capacity.listeners.get(usize::from(listener)) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Stops accepting: outstanding ACCEPTs are cancelled, then the listeners are closed.

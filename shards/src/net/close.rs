@@ -1,7 +1,5 @@
 //! Closing: a closing state, then cancel and close, unlinked; the completion of Close frees the slot.
 
-use std::sync::atomic::Ordering;
-
 use io_uring::types::{CancelBuilder, Fixed};
 use io_uring::{opcode, squeue};
 
@@ -143,10 +141,7 @@ impl Net {
             return Some(Event::HandedAway(id));
         }
         if !over_capacity {
-            self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
-            if let Some((count, _)) = self.capacity.listeners.get(usize::from(listener)) {
-                count.fetch_sub(1, Ordering::Relaxed);
-            }
+            self.count_out(listener);
         }
         self.counts.closed += 1;
         None

@@ -3,6 +3,7 @@
 
 mod accept;
 mod close;
+mod connect;
 mod move_away;
 mod read;
 mod write;
@@ -26,6 +27,7 @@ use crate::stats::Counts;
 use crate::sys::EventFd;
 
 pub(crate) use accept::{Acceptor, OUTSTANDING_MAX};
+use connect::Connects;
 
 /// Connections and refusals of the whole process.
 pub(crate) struct Capacity {
@@ -61,6 +63,13 @@ pub(crate) enum Event {
     HandedAway(ConnectionId),
     /// The descriptor could not leave.
     HandOverBroken(ConnectionId),
+    /// A connect has succeeded.
+    Connected(ConnectionId, u64),
+    /// A connect has failed.
+    ConnectFailed {
+        key: u64,
+        error: io::Error,
+    },
 }
 
 /// The sockets of one shard.
@@ -81,6 +90,7 @@ pub(crate) struct Net {
     vectors: Vec<Box<Vectors>>,
     sink: Vec<u8>,
     pub(crate) acceptor: Acceptor,
+    pub(crate) connects: Connects,
     /// Deadlines of flushing connections: one constant delay, so first in, first out.
     deadlines: VecDeque<(u64, ConnectionId)>,
     flush_timeout_ms: u64,
@@ -127,6 +137,7 @@ impl Net {
             vectors: Vec::new(),
             sink: Vec::new(),
             acceptor,
+            connects: Connects::default(),
             deadlines: VecDeque::new(),
             flush_timeout_ms: layout.flush_timeout_ms,
             moving: Vec::new(),
@@ -160,14 +171,18 @@ impl Net {
 
     /// Submits and takes what has arrived: rings 1 and up without waiting, ring 0 for up to `timeout`.
     /// Sends are settled before anything else is looked at, so no callback ever sees one under way that the
-    /// kernel has consumed.
+    /// kernel has consumed. What the polls say is readable is read at once: a message that comes alone costs one turn.
     pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.prompt = false;
         self.enter_others()?;
         // What they brought must not wait for ring 0.
-        let timeout = timeout.filter(|_| self.completions.is_empty());
+        let timeout = timeout.filter(|_| !self.has_news());
         self.rings[0].enter(timeout)?;
         self.sort(0);
+        if !self.readable.is_empty() {
+            self.push_receives();
+            self.submit();
+        }
         Ok(())
     }
 
@@ -205,14 +220,14 @@ impl Net {
         }
     }
 
-    /// Takes the sends out of what has arrived, queues the rest for [`Net::complete`].
+    /// Takes sends and polls out of what has arrived, queues the rest for [`Net::complete`].
     fn sort(&mut self, ring: usize) {
         let mut arrived = std::mem::take(&mut self.rings[ring].arrived);
         for entry in arrived.drain(..) {
-            if Operation::of(entry.user_data()) == Some(Operation::Send) {
-                self.sent(ring as u16, &entry);
-            } else {
-                self.completions.push_back((ring as u16, entry));
+            match Operation::of(entry.user_data()) {
+                Some(Operation::Send) => self.sent(ring as u16, &entry),
+                Some(Operation::Poll) => self.polled(ring as u16, &entry),
+                _ => self.completions.push_back((ring as u16, entry)),
             }
         }
         self.rings[ring].arrived = arrived;
@@ -224,14 +239,14 @@ impl Net {
         self.rings.iter_mut().take(self.active).skip(1).any(Ring::has_work)
     }
 
+    /// Whether something has come that no turn has looked at.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.completions.is_empty() || !self.events.is_empty() || !self.readable.is_empty()
+    }
+
     /// Whether the next turn has something to do without any completion.
     pub(crate) fn has_leftovers(&self) -> bool {
-        !self.completions.is_empty()
-            || !self.events.is_empty()
-            || !self.dirty.is_empty()
-            || !self.readable.is_empty()
-            || !self.moving.is_empty()
-            || self.prompt
+        self.has_news() || !self.dirty.is_empty() || !self.moving.is_empty() || self.prompt
     }
 
     /// When the sockets want to be looked at without any completion.
@@ -240,23 +255,32 @@ impl Net {
         [deadline, self.acceptor.retry_ms()].into_iter().flatten().min()
     }
 
+    /// The connection that a completion belongs to.
+    fn id_of(&self, ring: u16, entry: &cqueue::Entry) -> ConnectionId {
+        let (slot, generation) = (entry.user_data() as u32, (entry.user_data() >> 32) as u32 & 0x00FF_FFFF);
+        ConnectionId { index: self.index(ring, slot), generation }
+    }
+
     /// Handles one completion; what the application has to be told comes back, or is appended to `events`.
     pub(crate) fn complete(&mut self, ring: u16, entry: &cqueue::Entry) -> Option<Event> {
-        let (slot, generation) = (entry.user_data() as u32, (entry.user_data() >> 32) as u32 & 0x00FF_FFFF);
-        let result = entry.result();
-        let id = ConnectionId { index: self.index(ring, slot), generation };
+        let id = self.id_of(ring, entry);
+        let (slot, result) = (entry.user_data() as u32, entry.result());
         match Operation::of(entry.user_data())? {
             Operation::Bell => self.bell_rang = true,
             Operation::Accept => return self.accept_done(ring, slot, result),
-            Operation::Poll => self.polled(id, result, entry.flags()),
             Operation::PollOut => self.writable(id, result),
             Operation::Receive => return self.receive_completed(id, result, entry.flags()),
             Operation::Close => return self.close_done(id, result),
             Operation::HandOver => return self.hand_over_failed(id, result),
             Operation::HandedOver => return self.arrived(ring, result, entry.user_data()),
-            // Answers that need no reaction: nothing was there to cancel or to throw away. Sends were
-            // settled before.
-            Operation::Send | Operation::AcceptCancel | Operation::Discard | Operation::Cancel => {}
+            Operation::Connect | Operation::Install => return self.connect_done(slot, result),
+            // Answers that need no reaction: nothing was there to cancel or to throw away. Sends and polls were
+            // dealt with before.
+            Operation::Send
+            | Operation::Poll
+            | Operation::AcceptCancel
+            | Operation::Discard
+            | Operation::Cancel => {}
         }
         None
     }
@@ -295,7 +319,7 @@ impl Net {
         }
     }
 
-    /// Begins a connection in a slot that the kernel has filled.
+    /// Begins a connection in a slot that the kernel has filled. It is neither polled nor read yet.
     fn begin(&mut self, index: u32, accepted: &Accepted) -> Option<ConnectionId> {
         let Some(connection) = self.table.slot_or_new(index) else {
             tracing::error!(index, "the kernel named a slot beyond the table");
@@ -305,7 +329,6 @@ impl Net {
         connection.begin(accepted);
         let id = ConnectionId { index, generation: connection.generation };
         self.live += 1;
-        self.arm(id);
         Some(id)
     }
 }

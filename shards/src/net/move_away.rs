@@ -46,6 +46,7 @@ impl Net {
 
     fn push_chain(&mut self, id: ConnectionId, fd: i32, token: u64) {
         let (ring, slot) = self.place(id.index);
+        let armed = !self.table.find(id).is_some_and(|c| c.has(flag::UNARMED));
         // The cancel may find nothing, hence the hard link. Without the close here the peer would never see
         // a FIN from the target.
         let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(slot)).all())
@@ -60,7 +61,13 @@ impl Net {
         let close =
             opcode::Close::new(Fixed(slot)).build().user_data(Operation::Close.on(id.generation, slot));
         // SAFETY: none names memory.
-        unsafe { self.rings[ring].push_chain(&[cancel, send, close]) };
+        unsafe {
+            match armed {
+                true => self.rings[ring].push_chain(&[cancel, send, close]),
+                // Straight from its first RECV: nothing is there to cancel.
+                false => self.rings[ring].push_chain(&[send, close]),
+            }
+        }
     }
 
     /// The descriptor did not leave: it stays, without a poll, until its parcel has come back.
@@ -104,6 +111,7 @@ impl Net {
     /// Descriptor and parcel have met: the connection lives here now.
     pub(crate) fn settle_in(&mut self, index: u32, accepted: &Accepted) -> Option<ConnectionId> {
         let id = self.begin(index, accepted)?;
+        self.arm(id);
         if accepted.over_capacity {
             self.acceptor.refused += 1;
         }

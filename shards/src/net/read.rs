@@ -26,12 +26,34 @@ impl Net {
         let (ring, slot) = self.place(id.index);
         let events = libc::POLLIN as u32 | libc::POLLRDHUP as u32;
         let entry = opcode::PollAdd::new(Fixed(slot), events).multi(true).build();
+        if let Some(connection) = self.table.find(id) {
+            connection.clear(flag::UNARMED);
+        }
         // SAFETY: names no memory.
         unsafe { self.push(ring, &entry.user_data(Operation::Poll.on(id.generation, slot))) };
     }
 
+    /// Reads a new connection before its poll is armed: a client's first bytes are often there when it is accepted,
+    /// and what they say may send the connection to another shard, which arms a poll of its own.
+    pub(super) fn read_first(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.table.open(id) {
+            connection.set(flag::UNARMED);
+        }
+        self.want_receive(id);
+    }
+
+    /// Arms the poll of a connection whose first RECV is over and that is not read on at once.
+    fn arm_first(&mut self, id: ConnectionId) {
+        if self.table.open(id).is_some_and(|c| c.has(flag::UNARMED) && !c.has(flag::QUEUED | flag::RECEIVING))
+        {
+            self.arm(id);
+        }
+    }
+
     /// The poll has something to say.
-    pub(super) fn polled(&mut self, id: ConnectionId, result: i32, flags: u32) {
+    pub(super) fn polled(&mut self, ring: u16, entry: &cqueue::Entry) {
+        let id = self.id_of(ring, entry);
+        let (result, flags) = (entry.result(), entry.flags());
         let Some(connection) = self.table.find(id) else { return };
         let (state, paused) = (connection.state, connection.has(flag::PAUSED));
         if matches!(state, State::Closing | State::HandingOver) {
@@ -83,6 +105,7 @@ impl Net {
             }
             if connection.has(flag::PAUSED | flag::RECEIVING) {
                 connection.set(flag::READABLE);
+                self.arm_first(id);
                 continue;
             }
             let Some((buffer, address)) = self.receive.take() else { return };
@@ -110,6 +133,7 @@ impl Net {
         if state == State::Open && result == 0 && connection.has(flag::STASHED) {
             connection.set(flag::READABLE);
             self.receive.give(buffer);
+            self.arm_first(id);
             return None;
         }
         if state == State::Open && result > 0 && !aside {
@@ -130,9 +154,13 @@ impl Net {
                 self.counts.bytes_in += bytes.len() as u64;
                 self.mark_readable(id);
                 self.put_aside(id, &bytes);
+                self.arm_first(id);
             }
             State::Open if result == 0 => self.peer_closed(id),
-            State::Open if result == -libc::EAGAIN => self.receive_again(id),
+            State::Open if result == -libc::EAGAIN => {
+                self.receive_again(id);
+                self.arm_first(id);
+            }
             State::Open if result == -libc::EINTR => self.want_receive(id),
             State::Open => self.begin_close(id, cause(result), false),
             State::HandingOver if result > 0 => {
@@ -168,6 +196,7 @@ impl Net {
         } else {
             self.receive_again(id);
         }
+        self.arm_first(id);
     }
 
     /// Stops reading.

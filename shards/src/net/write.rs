@@ -124,8 +124,7 @@ impl Net {
 
     /// A send was short or refused.
     pub(super) fn sent(&mut self, ring: u16, entry: &cqueue::Entry) {
-        let (slot, generation) = (entry.user_data() as u32, (entry.user_data() >> 32) as u32 & 0x00FF_FFFF);
-        let id = ConnectionId { index: self.index(ring, slot), generation };
+        let id = self.id_of(ring, entry);
         // A closing connection has let go of its output: nothing to note.
         if let Some(index) = self.table.find(id).map(|c| c.output).filter(|&index| index != NONE) {
             self.outbounds[index].result = entry.result();

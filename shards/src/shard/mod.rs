@@ -6,7 +6,7 @@ mod sleep;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::application::{Application, Closed, ConnectionId, ShardId};
 use crate::io::Io;
@@ -25,6 +25,8 @@ const TIMERS_PER_TURN: u32 = 4096;
 const MESSAGES_PER_TURN: u32 = 8192;
 /// Slots looked at per turn while the shard ends.
 const EXIT_SLOTS_PER_TURN: u32 = 16 * 1024;
+/// A turn that takes longer is counted: nothing that a peer does should make one.
+const SLOW_TURN: Duration = Duration::from_millis(5);
 /// How often the thread's CPU time is read.
 const CPU_TIME_MS: u64 = 100;
 
@@ -47,6 +49,9 @@ pub(crate) struct Core<A: Application> {
     failed: VecDeque<(ConnectionId, A::HandOver)>,
     credit_back: bool,
     outside_more: bool,
+    start: Instant,
+    /// When the application wants a turn, microseconds since the start.
+    wake_at_us: Option<u64>,
     exit: Option<Exit>,
 }
 
@@ -74,7 +79,6 @@ pub(crate) enum Turn {
 pub(crate) struct Shard<A: Application> {
     pub(crate) core: Core<A>,
     pub(crate) application: A,
-    start: Instant,
     stats: Arc<ShardStats>,
     cpu_time_at_ms: u64,
 }
@@ -86,8 +90,9 @@ impl<A: Application> Core<A> {
         net: Net,
         post: Post<A::Message, A::HandOver>,
         ports: Arc<Vec<Vec<Arc<Port>>>>,
-        now_ms: u64,
+        start: Instant,
     ) -> Self {
+        let now_ms = start.elapsed().as_millis() as u64;
         Self {
             shard: ShardId(shard),
             shards: ports.len() as u16,
@@ -102,14 +107,27 @@ impl<A: Application> Core<A> {
             failed: VecDeque::new(),
             credit_back: false,
             outside_more: false,
+            start,
+            wake_at_us: None,
             exit: None,
         }
+    }
+
+    /// Microseconds since the start of all shards.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+
+    /// Ends the next wait at `at_us` at the latest.
+    pub(crate) fn wake_at_us(&mut self, at_us: u64) {
+        self.wake_at_us = Some(at_us);
     }
 
     /// Begins the end.
     pub(crate) fn exit(&mut self) {
         if self.exit.is_none() {
             self.net.stop_accepting();
+            self.net.stop_connecting();
             let deadline_ms = self.net.now_ms + self.net.flush_timeout_ms();
             self.exit = Some(Exit { deadline_ms, next: 0, aborting: false });
         }
@@ -137,7 +155,10 @@ impl<A: Application> Core<A> {
     /// Whether the ending shard has ended.
     fn ended(&self) -> bool {
         self.exit.as_ref().is_some_and(|exit| {
-            (self.net.live == 0 && self.net.events.is_empty() && self.net.acceptor.ended())
+            (self.net.live == 0
+                && self.net.events.is_empty()
+                && self.net.acceptor.ended()
+                && self.net.connects.ended())
                 || (exit.aborting && self.net.now_ms > exit.deadline_ms + 1000)
         })
     }
@@ -145,17 +166,14 @@ impl<A: Application> Core<A> {
 
 impl<A: Application> Shard<A> {
     /// The shard of `application`.
-    pub(crate) fn new(core: Core<A>, application: A, start: Instant, stats: Arc<ShardStats>) -> Self {
-        Self { core, application, start, stats, cpu_time_at_ms: 0 }
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
+    pub(crate) fn new(core: Core<A>, application: A, stats: Arc<ShardStats>) -> Self {
+        Self { core, application, stats, cpu_time_at_ms: 0 }
     }
 
     /// One turn, after what has arrived was taken from the rings.
     pub(crate) fn turn(&mut self) -> Turn {
-        self.core.net.now_ms = self.now_ms();
+        let begin = Instant::now();
+        self.core.net.now_ms = begin.duration_since(self.core.start).as_millis() as u64;
         self.core.net.counts.turns += 1;
         self.dispatch();
         let mut more = self.take_mail();
@@ -170,6 +188,7 @@ impl<A: Application> Shard<A> {
         self.core.exit_step();
         self.core.net.flush();
         more |= !self.core.post.flush();
+        self.time(begin);
         self.publish();
         if self.core.ended() {
             return Turn::Ended;
@@ -235,6 +254,10 @@ impl<A: Application> Shard<A> {
                 core.departures.remove(&id.index());
             }
             Event::HandOverBroken(id) => core.hand_over_broken(id),
+            Event::Connected(id, key) => self.application.connected(&mut Io { core }, id, key),
+            Event::ConnectFailed { key, error } => {
+                self.application.connect_failed(&mut Io { core }, key, error);
+            }
         }
     }
 
@@ -252,6 +275,14 @@ impl<A: Application> Shard<A> {
         budget == 0
     }
 
+    fn time(&mut self, begin: Instant) {
+        let took = begin.elapsed();
+        if took > SLOW_TURN {
+            tracing::debug!(shard = self.core.shard.0, took_us = took.as_micros() as u64, "slow turn");
+            self.core.net.counts.slow_turns += 1;
+        }
+    }
+
     fn publish(&mut self) {
         let core = &mut self.core;
         core.net.counts.connections = u64::from(core.net.live);
@@ -264,10 +295,12 @@ impl<A: Application> Shard<A> {
         core.net.counts.publish(&self.stats);
     }
 
-    /// When the next thing is due that no completion tells, milliseconds.
-    pub(crate) fn next_ms(&self) -> Option<u64> {
-        let core = &self.core;
+    /// How long it is until the next thing is due that no completion tells.
+    pub(crate) fn next_in(&mut self) -> Option<Duration> {
+        let core = &mut self.core;
         let exit = core.exit.as_ref().map(|exit| exit.deadline_ms.max(core.net.now_ms + 10));
-        [core.wheel.next_ms(), core.net.next_ms(), exit].into_iter().flatten().min()
+        let at_ms = [core.wheel.next_ms(), core.net.next_ms(), exit].into_iter().flatten().min();
+        let at = [at_ms.map(|ms| ms * 1000), core.wake_at_us.take()].into_iter().flatten().min();
+        at.map(|at| Duration::from_micros(at.saturating_sub(core.now_us())))
     }
 }

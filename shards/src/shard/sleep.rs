@@ -80,13 +80,11 @@ impl Sleeper {
     /// Waits in ring 0 until something is there or the next timer is due.
     fn wait<A: Application>(&mut self, shard: &mut Shard<A>) -> std::io::Result<()> {
         self.arm_bell(shard);
-        let now_ms = shard.now_ms();
-        let due = shard.next_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
-        let wait = due.map_or(WAIT_MAX, |due| due.min(WAIT_MAX));
+        let wait = shard.next_in().map_or(WAIT_MAX, |due| due.min(WAIT_MAX));
         let net = &mut shard.core.net;
         let door = shard.core.post.door();
         net.enter_others()?;
-        if wait.is_zero() || !net.completions.is_empty() || !door.bell.prepare() {
+        if wait.is_zero() || net.has_news() || !door.bell.prepare() {
             return net.enter(None);
         }
         // The other rings write to the eventfd that ring 0 polls: enabled first, then the fence, then the
@@ -110,7 +108,7 @@ impl Sleeper {
         if net.completions.iter().any(|(_, entry)| Operation::of(entry.user_data()) != Some(Operation::Bell))
         {
             net.counts.wakes += 1;
-        } else if net.completions.is_empty() && wait == WAIT_MAX {
+        } else if !net.has_news() && wait == WAIT_MAX {
             // Idle for long: memory of a busy time goes back.
             net.counts.idle_waits += 1;
             net.trim();

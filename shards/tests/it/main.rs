@@ -4,6 +4,7 @@
 mod script;
 
 mod capacity;
+mod connect;
 mod echo;
 mod ending;
 mod hand_over;

@@ -20,6 +20,8 @@ pub(crate) type Port<'a, S> = Io<'a, Run<S>>;
 #[allow(unused_variables)]
 pub(crate) trait Script: Sized + 'static {
     fn accepted(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, accepted: Accepted) {}
+    fn connected(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, key: u64) {}
+    fn connect_failed(&mut self, io: &mut Port<'_, Self>, key: u64, error: std::io::Error) {}
     fn received(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, bytes: &[u8]) {}
     fn drained(&mut self, io: &mut Port<'_, Self>, id: ConnectionId) {}
     fn closed(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, cause: Closed) {}
@@ -42,6 +44,12 @@ impl<S: Script> Application for Run<S> {
 
     fn accepted(&mut self, io: &mut Io<'_, Self>, id: ConnectionId, accepted: Accepted) {
         self.0.accepted(io, id, accepted);
+    }
+    fn connected(&mut self, io: &mut Io<'_, Self>, id: ConnectionId, key: u64) {
+        self.0.connected(io, id, key);
+    }
+    fn connect_failed(&mut self, io: &mut Io<'_, Self>, key: u64, error: std::io::Error) {
+        self.0.connect_failed(io, key, error);
     }
     fn received(&mut self, io: &mut Io<'_, Self>, id: ConnectionId, bytes: &[u8]) {
         self.0.received(io, id, bytes);

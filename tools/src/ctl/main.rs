@@ -1,0 +1,33 @@
+//! `myriadctl`, the operator's command line. Each subcommand is a module; this file only says which there are.
+//! Exit status 0: all is well; 1: something falls short or failed; 2: the arguments are wrong.
+
+mod count;
+mod tune;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs and looks after Myriad, the MQTT broker.
+#[derive(Debug, Parser)]
+#[command(name = "myriadctl", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The settings of the kernel and of systemd that so many connections need: compare, print or apply them.
+    Tune(tune::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Tune(arguments) => tune::run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("myriadctl: {error:#}");
+        ExitCode::FAILURE
+    })
+}
