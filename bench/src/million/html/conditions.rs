@@ -11,7 +11,7 @@ pub(super) fn sentence(run: &Run) -> String {
         format::counted(conditions.cores, "core", "cores"),
         conditions.cpu_model.clone(),
         format::bytes(conditions.memory_total_bytes as f64),
-        conditions.kernel.clone(),
+        kernel(run),
     ];
     parts.extend(conditions.broker_version.clone());
     parts.extend(
@@ -20,6 +20,12 @@ pub(super) fn sentence(run: &Run) -> String {
     parts.push(format::counted(conditions.load_shards.into(), "load thread", "load threads"));
     parts.retain(|part| !part.is_empty());
     parts.join(" · ")
+}
+
+/// `uname -r` alone does not say of what.
+fn kernel(run: &Run) -> String {
+    let kernel = &run.conditions.kernel;
+    if kernel.starts_with(|c: char| c.is_ascii_digit()) { format!("Linux {kernel}") } else { kernel.clone() }
 }
 
 /// All conditions, name and value.
@@ -54,7 +60,7 @@ fn machine(run: &Run) -> Vec<(&'static str, String)> {
     vec![
         ("Begin (UTC)", conditions.started.clone()),
         ("Length of the run", format::seconds(run.seconds)),
-        ("Kernel", conditions.kernel.clone()),
+        ("Kernel", kernel(run)),
         ("CPU", conditions.cpu_model.clone()),
         ("CPUs that may be used", format::integer(conditions.cores)),
         ("Memory", bytes(conditions.memory_total_bytes)),

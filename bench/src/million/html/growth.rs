@@ -8,6 +8,9 @@ use super::scale::Scale;
 use super::svg::Drawing;
 use crate::million::results::{Cost, Run, Step};
 
+/// The largest value over the smallest from which on the y axis is logarithmic.
+const SPREAD: f64 = 30.0;
+
 /// One quantity at each step that measured it.
 struct Series {
     colour: Colour,
@@ -100,13 +103,19 @@ impl Panel {
         if most <= 0.0 {
             return None;
         }
+        let least = points().map(|(_, y)| *y).fold(most, f64::min);
+        // Where one value dwarfs the others, from zero on these would lie on the axis.
+        let scale = match least {
+            least if least > 0.0 && most / least > SPREAD => Scale::log_around(least, most),
+            _ => Scale::from_zero(most, canvas.y_ticks()),
+        };
         let key = |(series, _): &(&Series, _)| Key { colour: series.colour, name: series.name };
         let legend: Vec<Key<'_>> = found.iter().map(key).filter(|_| self.series.len() > 1).collect();
         let plan = Plan {
             label: self.title,
             legend: &legend,
             x: Axis { scale: Scale::log_around(low, high), labels: Labels::Values(format::short) },
-            y: Axis { scale: Scale::from_zero(most, canvas.y_ticks()), labels: Labels::Values(self.write) },
+            y: Axis { scale, labels: Labels::Values(self.write) },
             bands: &[],
             rows_above: 0,
         };
@@ -134,6 +143,21 @@ impl Series {
 mod tests {
     use super::super::plot::SMALL;
     use super::*;
+
+    #[test]
+    fn values_far_apart_have_a_logarithmic_axis() {
+        let step = |connections, p99_us| Step {
+            connections,
+            connect: Cost { p99_us, ..Cost::default() },
+            ..Step::default()
+        };
+        let labels = |last| {
+            let run = Run { steps: vec![step(1000, 400), step(10_000, last)], ..Run::default() };
+            drawn(&run, SMALL, false).remove(0).1.body
+        };
+        assert!(labels(800).contains(">0 µs<"), "from zero: {}", labels(800));
+        assert!(!labels(800_000).contains(">0 µs<"), "{}", labels(800_000));
+    }
 
     #[test]
     fn panels_without_data_are_left_out() {

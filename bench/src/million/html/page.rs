@@ -135,11 +135,14 @@ fn memory(run: &Run) -> String {
             "The memory of the held connections was not measured: the run ended before they were held.",
         );
     };
-    let about = format!(
-        "{} held connections against before the first one. Together {} less of MemAvailable for each.",
-        format::integer(memory.connections),
-        table::bytes_each(memory.available_bytes_per_connection)
-    );
+    let lost = memory.available_bytes_per_connection;
+    let together = if lost > 0.0 {
+        format!("Together they took {} of MemAvailable for each.", table::bytes_each(lost))
+    } else {
+        "MemAvailable did not shrink: something else on the machine gave memory back meanwhile.".into()
+    };
+    let held = format::counted(memory.connections, "held connection", "held connections");
+    let about = format!("{held} against before the first one. {together}");
     let unknown = match memory.broker_bytes_per_connection {
         Some(_) => String::new(),
         None => missing("The broker's process was not known (--pid), so its memory was not measured."),

@@ -103,7 +103,11 @@ pub(super) fn cpu(run: &Run, canvas: Canvas<'_>) -> Drawn {
     let all = run.conditions.cores as f64;
     // On a large machine that the run did not fill, the line would press the others to the ground.
     let near = all <= most * 4.0;
-    let most = if near { most.max(all) } else { most };
+    let most = match most {
+        // Sampling is not exact: a little more than all is all.
+        most if near && most < all * 1.05 => all,
+        most => most,
+    };
     let mut frame = frame(run, canvas, "Cores kept busy over time", &legend, (most, format::plain))?;
     let xs = times(run);
     line(&mut frame, &xs, &machine, Colour::Grey, true);
