@@ -131,9 +131,7 @@ fn over_time(run: &Run) -> String {
 
 fn memory(run: &Run) -> String {
     let Some(memory) = run.memory else {
-        return missing(
-            "The memory of the held connections was not measured: the run ended before they were held.",
-        );
+        return missing("This run did not measure the memory of held connections.");
     };
     let lost = memory.available_bytes_per_connection;
     let together = if lost > 0.0 {

@@ -17,12 +17,19 @@ pub(super) fn headline(run: &Run) -> String {
 /// The figures that follow the headline, those that were measured: `0 failures`, `612 bytes each`.
 pub(super) fn figures(run: &Run) -> Vec<String> {
     let mut figures = vec![format::counted(run.failures.values().sum(), "failure", "failures")];
-    let (messages, connections) = lost(run);
+    let Losses { messages, connections, clients } = losses(run);
     if messages > 0 {
         figures.push(format::counted(messages, "message lost", "messages lost"));
     }
     if connections > 0 {
         figures.push(format::counted(connections, "connection lost", "connections lost"));
+    }
+    if clients > 0 {
+        figures.push(format::counted(
+            clients,
+            "client not back or not ended",
+            "clients not back or not ended",
+        ));
     }
     let bytes = run.memory.and_then(|memory| memory.broker_bytes_per_connection);
     figures.extend(bytes.map(|bytes| format!("{} bytes each", format::rounded(bytes))));
@@ -45,10 +52,28 @@ pub(super) fn verdict(run: &Run) -> (&'static str, &'static str) {
     }
 }
 
-/// Messages (and other things asked for) and connections that were lost in all stages.
-fn lost(run: &Run) -> (u64, u64) {
-    let sum = |of: fn(&Stage) -> u64| run.stages.iter().map(of).fold(0, u64::saturating_add);
-    (sum(|stage| if stage.name == "fill" { 0 } else { stage.lost }), sum(|stage| stage.connections_lost))
+/// What was lost in all stages.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Losses {
+    /// Deliveries and PINGRESPs.
+    messages: u64,
+    connections: u64,
+    /// Clients that did not do what the stage asked of them: come back, take over, end.
+    clients: u64,
+}
+
+/// Connections that `fill` did not make are not lost: the headline and the failures have them.
+fn losses(run: &Run) -> Losses {
+    let mut losses = Losses::default();
+    for stage in &run.stages {
+        losses.connections = losses.connections.saturating_add(stage.connections_lost);
+        match stage.name {
+            "fill" => {}
+            "storm" | "takeover" | "end" => losses.clients = losses.clients.saturating_add(stage.lost),
+            _ => losses.messages = losses.messages.saturating_add(stage.lost),
+        }
+    }
+    losses
 }
 
 /// The last stage of that name.
@@ -100,7 +125,7 @@ pub(super) fn cards(run: &Run) -> String {
     cards.extend(fanout(run));
     cards.extend(storm(run));
     cards.extend(latency(run, "takeover", "Takeover, p99"));
-    cards.push(losses(run));
+    cards.push(lost(run));
     let card = |card: &Card| {
         let inner = text("div", "name", card.name)
             + &text("div", &format!("value {}", card.class), &card.value)
@@ -187,12 +212,13 @@ fn storm(run: &Run) -> Option<Card> {
     Some(Card::new("Reconnect storm", format::seconds(stage.seconds), detail))
 }
 
-fn losses(run: &Run) -> Card {
-    let (messages, connections) = lost(run);
-    let class = if messages == 0 && connections == 0 { "good" } else { "bad" };
-    let messages = format::counted(messages, "message", "messages");
-    let detail = format!("and {}", format::counted(connections, "connection", "connections"));
-    Card { class, ..Card::new("Lost", messages, detail) }
+fn lost(run: &Run) -> Card {
+    let losses = losses(run);
+    let class = if losses == Losses::default() { "good" } else { "bad" };
+    let connections = format::counted(losses.connections, "connection", "connections");
+    let clients = format::counted(losses.clients, "client", "clients");
+    let detail = format!("and {connections}; {clients} not back or not ended");
+    Card { class, ..Card::new("Lost", format::counted(losses.messages, "message", "messages"), detail) }
 }
 
 #[cfg(test)]
@@ -209,8 +235,11 @@ mod tests {
         assert_eq!(headline(&run), "999,000 of 1,000,000 connections held");
         assert_eq!(figures(&run), ["0 failures"]);
         run.failures.insert("closed".into(), 1);
-        run.stages = vec![Stage { connections_lost: 3, lost: 2, name: "storm", ..Stage::default() }];
-        assert_eq!(figures(&run), ["1 failure", "2 messages lost", "3 connections lost"]);
+        let of = |name, lost, connections_lost| Stage { name, lost, connections_lost, ..Stage::default() };
+        run.stages = vec![of("fill", 1000, 0), of("p2p1", 2, 0), of("storm", 1, 3)];
+        let lost = ["2 messages lost", "3 connections lost", "1 client not back or not ended"];
+        assert_eq!(figures(&run)[1..], lost, "what fill did not reach is in the headline");
+        assert_eq!(figures(&run)[0], "1 failure");
     }
 
     #[test]

@@ -94,7 +94,13 @@ fn a_run_that_fell_short_says_it_first() {
     let page = page(&fell_short());
     check("fell-short.html", &page);
     assert!(page.contains("1,000,000 of 2,000,000 connections held") && page.contains(">failed<"));
-    for part in ["1,314 failures", "12 messages lost", "3 connections lost", "closed before CONNACK"] {
+    for part in [
+        "1,314 failures",
+        "12 messages lost",
+        "3 connections lost",
+        "5 clients not back",
+        "closed before CONNACK",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     let (problems, cards) = (page.find("Problems:"), page.find("class=\"cards\""));
