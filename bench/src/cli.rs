@@ -29,11 +29,23 @@ Exit status: 0 measured; 1 failed, or messages of QoS 1 or 2 were lost; 2 bad ar
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub(crate) enum Command {
     #[command(flatten)]
     Load(LoadCommand),
     /// A million connections: fill, hold, measure, cut, take over, end; with a broker of its own or against any
     Million(Box<million::Options>),
+}
+
+#[cfg(test)]
+impl Command {
+    /// The scenario and its options, of a command line that names one.
+    pub(crate) fn parts(self) -> (Scenario, Options) {
+        match self {
+            Self::Load(load) => load.parts(),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// The scenarios of the epoll load generator.
@@ -268,8 +280,7 @@ mod tests {
 
     fn settings(line: &str) -> anyhow::Result<Settings> {
         let cli = Cli::try_parse_from(line.split(' '))?;
-        let Command::Load(load) = cli.command else { bail!("another command") };
-        let (scenario, options) = load.parts();
+        let (scenario, options) = cli.command.parts();
         Settings::new(scenario, options)
     }
 

@@ -305,7 +305,7 @@ mod tests {
     fn conntrack_limits_unless_in_a_namespace() {
         let f = Facts { conntrack: Some((1_000, 263_144)), ..facts() };
         let tracked = row(&f, &wish(1_000_000), "conntrack");
-        assert_eq!((tracked.verdict, tracked.fits), (Verdict::FallsShort, Some(257_004)));
+        assert_eq!((tracked.verdict, tracked.fits), (Verdict::FallsShort, Some(257_003)));
         assert!(tracked.mend.unwrap().contains("--netns"));
         let apart = Wish { network_namespace: true, ..wish(1_000_000) };
         assert_eq!(row(&f, &apart, "conntrack").verdict, Verdict::Ok);

@@ -14,7 +14,7 @@ pub(crate) fn count(text: &str) -> Result<u32, String> {
         None => (None, 1.0),
     };
     let digits = digits.unwrap_or_default().replace('_', "");
-    if !digits.starts_with(|c: char| c.is_ascii_digit())
+    if !trimmed.starts_with(|c: char| c.is_ascii_digit())
         || !digits.chars().all(|c| c.is_ascii_digit() || c == '.')
     {
         return Err(wrong());

@@ -1,5 +1,6 @@
 //! Clients come in, come back and go: connect, CONNECT, SUBSCRIBEs, with a window of handshakes outstanding; tries
-//! that failed are repeated; a storm cuts and reconnects; a takeover connects a second time; at the end all leave.
+//! that failed are repeated; a storm cuts and reconnects; at the end all leave. What is special to a client's second
+//! connection is in `takeover`.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -17,23 +18,11 @@ const TRIES_MAX: u8 = 4;
 /// Pause before another try, milliseconds.
 const AGAIN_MS: u64 = 1_000;
 /// No answer for so long ends a try; also how long the broker has to close a connection that was taken over.
-const ANSWER_MAX_US: u64 = 30_000_000;
+pub(super) const ANSWER_MAX_US: u64 = 30_000_000;
 /// Closes (or DISCONNECTs) a turn, so that pings go on between them.
 const CLOSES_PER_TURN: u32 = 256;
 /// Bit of a connect's key: the client's second connection.
-const SECOND_KEY: u64 = 1 << 32;
-
-/// A second connection under way.
-#[derive(Debug)]
-struct Takeover {
-    since_us: u64,
-    /// The second connection, as bits; 0: not connected yet.
-    second: u64,
-    /// CONNACK on the second one has come.
-    accepted: bool,
-    /// The broker has closed the first one.
-    first_closed: bool,
-}
+pub(super) const SECOND_KEY: u64 = 1 << 32;
 
 /// What passes over the table once, some clients a turn.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +48,7 @@ enum Task {
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
     /// Begin of each handshake, by client.
-    under_way: HashMap<u32, u64>,
+    pub(super) under_way: HashMap<u32, u64>,
     /// The fill: next client and the end, local numbers.
     next: u32,
     end: u32,
@@ -74,7 +63,6 @@ pub(super) struct Handshakes {
     pass: Option<(Pass, u32)>,
     /// Closed by us; `closed` has not come yet.
     closing: u32,
-    takeovers: HashMap<u32, Takeover>,
     task: Task,
 }
 
@@ -111,7 +99,7 @@ impl Handshakes {
 
     /// How much there is still to do; a pass counts as one until it is through.
     pub(super) fn task_left(&self) -> u64 {
-        let lens = self.under_way.len() + self.again.len() + self.later.len() + self.takeovers.len();
+        let lens = self.under_way.len() + self.again.len() + self.later.len();
         lens as u64
             + u64::from(self.end - self.next)
             + u64::from(self.closing)
@@ -127,11 +115,6 @@ impl Load {
         h.end = share(clients, self.shard, self.shards).min(self.clients.len()).max(h.next);
         h.interval_us = interval_us;
         h.due_us = io.now_us() as f64;
-    }
-
-    /// Whether the client's first connection is to be ended by the broker now.
-    pub(super) fn is_taken_over(&self, local: u32) -> bool {
-        self.handshakes.takeovers.contains_key(&local)
     }
 
     /// Goes on with what is under way; `true`: more could be done at once.
@@ -170,7 +153,7 @@ impl Load {
         self.connect(io, local, u64::from(local));
     }
 
-    fn connect(&self, io: &mut Io<'_, Self>, local: u32, key: u64) {
+    pub(super) fn connect(&self, io: &mut Io<'_, Self>, local: u32, key: u64) {
         let sources = &self.plan.sources;
         let number = self.number(local) as usize;
         let from = number.checked_rem(sources.len()).and_then(|i| sources.get(i)).copied();
@@ -220,23 +203,13 @@ impl Load {
         }
     }
 
-    fn dial_again(&mut self, io: &mut Io<'_, Self>, local: u32) {
-        let since_us = io.now_us();
-        self.handshakes.under_way.insert(local, since_us);
-        let takeover = Takeover { since_us, second: 0, accepted: false, first_closed: false };
-        self.handshakes.takeovers.insert(local, takeover);
-        self.connect(io, local, u64::from(local) | SECOND_KEY);
-    }
-
     /// TCP is there: CONNECT.
     pub(super) fn dialled(&mut self, io: &mut Io<'_, Self>, connection: ConnectionId, key: u64) {
         let local = key as u32;
         if key & SECOND_KEY != 0 {
-            let Some(takeover) = self.handshakes.takeovers.get_mut(&local) else {
+            if !self.dialled_again(connection, local) {
                 return io.close(connection, Close::Abort);
-            };
-            takeover.second = connection.to_bits();
-            self.clients.own(connection, local, Role::Second);
+            }
         } else {
             self.clients.own(connection, local, Role::First);
             let client = &mut self.clients[local];
@@ -288,15 +261,6 @@ impl Load {
         }
     }
 
-    fn takeover_failed(&mut self, local: u32, reason: String) {
-        self.failed(reason);
-        self.handshakes.under_way.remove(&local);
-        self.totals.given_up += 1;
-        if self.handshakes.takeovers.remove(&local).is_some_and(|t| t.first_closed) {
-            self.clients[local].phase = Phase::Lost;
-        }
-    }
-
     /// CONNACK: SUBSCRIBEs follow.
     pub(super) fn connack(
         &mut self,
@@ -332,31 +296,6 @@ impl Load {
         if count == 0 {
             self.complete(io, local);
         }
-    }
-
-    fn accepted_second(&mut self, io: &Io<'_, Self>, connection: ConnectionId, local: u32) {
-        let Some(takeover) = self.handshakes.takeovers.get_mut(&local) else { return };
-        takeover.accepted = true;
-        if !takeover.first_closed {
-            let first = ConnectionId::from_bits(self.clients[local].connection);
-            self.clients.own(first, local, Role::Old);
-            self.totals.held -= 1;
-        }
-        self.clients.own(connection, local, Role::First);
-        self.clients[local].connection = connection.to_bits();
-        self.clients[local].pinged = false;
-        self.check_taken_over(io, local);
-    }
-
-    /// Both ends of a takeover are there: it is done.
-    fn check_taken_over(&mut self, io: &Io<'_, Self>, local: u32) {
-        let done = |t: &&Takeover| t.accepted && t.first_closed;
-        let Some(since_us) = self.handshakes.takeovers.get(&local).filter(done).map(|t| t.since_us) else {
-            return;
-        };
-        self.handshakes.takeovers.remove(&local);
-        self.figures.latency.record(io.now_us().saturating_sub(since_us));
-        self.totals.done += 1;
     }
 
     /// SUBACK: after the last one the client is held.
@@ -401,12 +340,7 @@ impl Load {
         let Some((local, role)) = self.clients.owner(connection) else { return };
         self.clients.disown(connection);
         match role {
-            Role::Old => {
-                if let Some(takeover) = self.handshakes.takeovers.get_mut(&local) {
-                    takeover.first_closed = true;
-                    self.check_taken_over(io, local);
-                }
-            }
+            Role::Old => self.old_ended(io, local),
             Role::Second => {
                 self.takeover_failed(local, format!("takeover: second connection ended: {}", words(cause)));
             }
@@ -422,8 +356,7 @@ impl Load {
         match client.phase {
             Phase::Held => {
                 self.totals.held -= 1;
-                if let Some(takeover) = self.handshakes.takeovers.get_mut(&local) {
-                    takeover.first_closed = true;
+                if self.takeovers.first_closed(local) {
                     return;
                 }
                 client.phase = Phase::Lost;
@@ -462,23 +395,12 @@ impl Load {
         for local in silent {
             self.give_up_waiting(io, local);
         }
-        let clinging: Vec<u32> = self
-            .handshakes
-            .takeovers
-            .iter()
-            .filter(|(_, t)| t.accepted && late(&t.since_us))
-            .map(|(l, _)| *l)
-            .collect();
-        for local in clinging {
-            self.handshakes.takeovers.remove(&local);
-            self.totals.given_up += 1;
-            self.failed("takeover: the first connection was not closed within 30 s".into());
-        }
+        self.look_after_takeovers(now_us);
     }
 
     /// A handshake got no answer. While TCP itself is still under way the kernel's own patience counts.
     fn give_up_waiting(&mut self, io: &mut Io<'_, Self>, local: u32) {
-        let second = self.handshakes.takeovers.get(&local).map(|t| t.second);
+        let second = self.takeovers.second(local);
         let bits = match (second, self.clients[local].phase) {
             (Some(bits), _) => bits,
             (None, Phase::Connack | Phase::Suback) => self.clients[local].connection,

@@ -7,6 +7,7 @@
 mod clients;
 mod command;
 mod handshake;
+mod takeover;
 mod traffic;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ pub(crate) use self::clients::share;
 use self::clients::{Clients, Role};
 pub(crate) use self::command::{Board, Command, Figures, Flow, Kind, Part, Plan, Subscriptions, Totals};
 use self::handshake::Handshakes;
+use self::takeover::Takeovers;
 use self::traffic::Traffic;
 use super::histogram::Latencies;
 use crate::scanner::{self, Frame, Split};
@@ -45,6 +47,7 @@ pub(crate) struct Load {
     /// Starts of packets whose rest has not come, by index of the connection.
     partial: HashMap<u32, Vec<u8>>,
     handshakes: Handshakes,
+    takeovers: Takeovers,
     traffic: Traffic,
     figures: Figures,
     totals: Totals,
@@ -69,6 +72,7 @@ impl Load {
             clients: Clients::new(len, io.connection_indices() as usize),
             partial: HashMap::new(),
             handshakes: Handshakes::default(),
+            takeovers: Takeovers::default(),
             traffic: Traffic::new(shard, shards),
             figures: Figures::default(),
             totals: Totals::default(),
@@ -151,10 +155,8 @@ impl Load {
             scanner::SUBACK => self.suback(io, connection, local, frame),
             // The broker closes next, and that is counted; what it said is worth knowing only where that is a
             // failure: an old connection of a takeover is told so.
-            scanner::DISCONNECT if role != Role::Old => {
-                if !self.is_taken_over(local) {
-                    self.failed(crate::wire::disconnect(self.plan.version, frame));
-                }
+            scanner::DISCONNECT if role != Role::Old && !self.is_taken_over(local) => {
+                self.failed(crate::wire::disconnect(self.plan.version, frame));
             }
             _ => {}
         }
@@ -211,7 +213,7 @@ impl Load {
     }
 
     fn show(&mut self, io: &Io<'_, Self>) {
-        self.totals.task_left = self.handshakes.task_left();
+        self.totals.task_left = self.handshakes.task_left() + self.takeovers.len() as u64;
         self.totals.begun = u64::from(self.handshakes.begun());
         (self.totals.due, self.totals.pending) = (self.traffic.slots(), self.traffic.pending_len());
         self.totals.sockets = u64::from(io.connections());
