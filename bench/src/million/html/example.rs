@@ -77,6 +77,7 @@ pub(super) fn everything() -> Run {
             both_ends_here: true,
             available_bytes_per_connection: 2.0 * KERNEL + BROKER + LOAD + 260.0,
         }),
+        figures: BTreeMap::new(),
         failures: BTreeMap::new(),
         broker_exit: Some(BrokerExit { status: Some(0), seconds: 1.34, killed: false }),
         notes: vec![
