@@ -13,8 +13,12 @@ fn file(name: &str) -> PathBuf {
 }
 
 fn million(arguments: &[&str]) -> Output {
+    bench("million", arguments)
+}
+
+fn bench(subcommand: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_myriad-bench"));
-    command.args(["million", "--quiet"]).args(arguments);
+    command.args([subcommand, "--quiet"]).args(arguments);
     // Other tests run beside it: no figure is looked at, only that all of it happened.
     command.output().unwrap()
 }
@@ -95,4 +99,40 @@ fn a_broker_that_does_not_start_is_told_in_its_words() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("limits.max_connections"), "{}", text(&output));
     std::fs::remove_file(log).unwrap();
+}
+
+/// Runs a smaller subcommand; the figures of its JSON.
+fn figures(subcommand: &str, arguments: &[&str]) -> Value {
+    let (json, log) = (file(&format!("{subcommand}.json")), file(&format!("{subcommand}.log")));
+    let files = ["--json", json.to_str().unwrap(), "--broker-log", log.to_str().unwrap()];
+    let output = bench(subcommand, &[arguments, &files].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    let run: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    for stage in run["stages"].as_array().unwrap() {
+        assert_eq!(stage["done"], stage["asked"], "{stage}");
+    }
+    for path in [json, log] {
+        std::fs::remove_file(path).unwrap();
+    }
+    run["figures"].clone()
+}
+
+#[test]
+fn a_churn_leaves_the_broker_as_it_was() {
+    let figures = figures("churn", &["--rate", "200", "--duration", "2", "--connections", "50"]);
+    assert_eq!(figures["broker_descriptors_before"], figures["broker_descriptors_after"]);
+}
+
+#[test]
+fn sessions_stay_while_their_clients_are_away() {
+    let figures = figures("sessions", &["--clients", "1k", "--duration", "0.5", "--message-rate", "100"]);
+    assert!(figures["publish_cpu_us_with_sessions"].as_f64().unwrap() > 0.0, "{figures}");
+}
+
+#[test]
+fn all_retained_messages_come_to_a_wildcard() {
+    for qos in ["0", "1"] {
+        let figures = figures("retained", &["--topics", "2k", "--message-rate", "50", "--qos", qos]);
+        assert!(figures["bytes_per_retained_message"].is_number(), "{figures}");
+    }
 }

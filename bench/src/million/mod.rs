@@ -30,7 +30,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use myriad::metrics::datetime_utc;
 
 pub(crate) use self::churn::{Churn, run as run_churn};
@@ -133,6 +133,19 @@ fn measure(options: &Options) -> anyhow::Result<Run> {
     Ok(run)
 }
 
+/// One sentence on the stages during which other programs had the machine.
+fn note_others(run: &mut Run) {
+    let others = |s: &&Stage| s.other_cpus.is_some_and(|cpus| cpus > rig::OTHER_CPUS_MAX);
+    let names: Vec<&str> = run.stages.iter().filter(others).map(|s| s.name).collect();
+    let most = run.stages.iter().filter_map(|s| s.other_cpus).fold(0.0, f64::max);
+    if !names.is_empty() {
+        let names = names.join(", ");
+        run.notes.push(format!(
+            "other work kept up to {most:.1} CPUs busy during {names}: trust CPU figures more than latencies"
+        ));
+    }
+}
+
 /// Starts the load shards and brings all parts together.
 fn rig(tool: &str, target: &Target, ground: Ground, broker: Broker, plan: Plan) -> anyhow::Result<Rig> {
     let mut run = blank(tool, target, &ground, &plan);
@@ -185,6 +198,7 @@ fn finish(rig: Rig) -> Run {
     if let Some(exit) = run.broker_exit.as_ref().filter(|exit| exit.status != Some(0)) {
         run.problems.push(format!("the broker ended with {:?} after SIGTERM", exit.status));
     }
+    note_others(&mut run);
     run.interrupted = is_interrupted;
     if run.interrupted {
         run.problems.push("interrupted before all stages were run".into());
@@ -239,6 +253,9 @@ fn stages(rig: &mut Rig, options: &Options, clients: u32, wish: &Wish) -> anyhow
     for (i, step) in steps.iter().enumerate() {
         let complete = rig.fill((*step).min(clients), options.rate)?;
         let from = rig.run.stages.len() - 1;
+        if rig.fleet.totals().held == 0 {
+            bail!("not one client is connected: nothing else can be measured");
+        }
         if !rig.is_interrupted() && rig.clients > 0 {
             measure_held(rig, options)?;
         }

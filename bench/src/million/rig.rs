@@ -24,7 +24,7 @@ const SPARE_PART: u64 = 10;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// More CPUs than this busy with other work spoil latencies.
-const OTHER_CPUS_MAX: f64 = 0.3;
+pub(crate) const OTHER_CPUS_MAX: f64 = 0.3;
 
 /// How watching ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,11 +211,9 @@ impl Rig {
                 .push(format!("{}: {} of {} {what} missing", stage.name, stage.lost, stage.asked));
         }
         if let Some(other) = stage.other_cpus.filter(|other| *other > OTHER_CPUS_MAX) {
-            let note = format!("other work kept {other:.1} CPUs busy: trust CPU figures more than latencies");
-            if !self.run.notes.iter().any(|n| n.starts_with(stage.name)) {
-                self.run.notes.push(format!("{}: {note}", stage.name));
-            }
-            stage.notes.push(note);
+            stage
+                .notes
+                .push(format!("other work kept {other:.1} CPUs busy: trust CPU figures more than latencies"));
         }
         if stage.connections_lost > 0 {
             let lost = stage.connections_lost;
