@@ -15,6 +15,10 @@ use crate::bell::Bell;
 use crate::credit::Credit;
 use crate::sys::EventFd;
 
+/// Letters of an emptied batch beyond which its memory is freed, not used again for a batch the other way.
+const SPARE_LETTERS_MAX: usize = 1024;
+/// Emptied batches that are kept a pair.
+const SPARES_MAX: usize = 4;
 /// Batches in the queue of a pair; when it is full, the sender goes on filling its batch.
 const BATCHES: usize = 32;
 
@@ -30,7 +34,8 @@ pub(crate) struct Parcel<H> {
 /// What is handled in order.
 pub(crate) enum Letter<M, H> {
     Message(M),
-    HandOver(Parcel<H>),
+    /// Boxed: rare, and twice as large as a message.
+    HandOver(Box<Parcel<H>>),
 }
 
 /// What is handled before everything else.
@@ -45,13 +50,13 @@ pub(crate) enum Urgent<H> {
 
 /// What one turn of a shard has for another.
 pub(crate) struct Batch<M, H> {
-    pub(crate) letters: Vec<Letter<M, H>>,
+    pub(crate) letters: VecDeque<Letter<M, H>>,
     pub(crate) urgent: Vec<Urgent<H>>,
 }
 
 impl<M, H> Batch<M, H> {
     fn new() -> Self {
-        Self { letters: Vec::new(), urgent: Vec::new() }
+        Self { letters: VecDeque::new(), urgent: Vec::new() }
     }
 
     fn is_empty(&self) -> bool {
@@ -100,10 +105,12 @@ struct Outlet<M, H> {
 /// What has come from one other shard.
 pub(crate) struct Inlet<M, H> {
     receiver: Receiver<Batch<M, H>>,
-    pub(crate) letters: std::vec::IntoIter<Letter<M, H>>,
+    pub(crate) letters: VecDeque<Letter<M, H>>,
+    /// Emptied, for the next batches to that shard: so the memory of batches goes round between the two.
+    spares: Vec<VecDeque<Letter<M, H>>>,
     batches: VecDeque<Batch<M, H>>,
     /// The next letter, a hand-over whose descriptor has not come yet: nothing passes it.
-    pub(crate) waiting: Option<Parcel<H>>,
+    pub(crate) waiting: Option<Box<Parcel<H>>>,
     pub(crate) active: bool,
     credit: Arc<Credit>,
     /// Messages done with in this turn.
@@ -128,29 +135,30 @@ impl<M, H> Inlet<M, H> {
 
     /// Opens the next batch if the current one is done. `false`: there is none.
     pub(crate) fn open(&mut self) -> bool {
-        if self.letters.len() > 0 {
+        if !self.letters.is_empty() {
             return true;
         }
         let Some(batch) = self.batches.pop_front() else { return false };
-        self.letters = batch.letters.into_iter();
+        let emptied = std::mem::replace(&mut self.letters, batch.letters);
+        if self.spares.len() < SPARES_MAX && (1..=SPARE_LETTERS_MAX).contains(&emptied.capacity()) {
+            self.spares.push(emptied);
+        }
         true
     }
 
     /// Takes a parcel out again, wherever it waits.
-    pub(crate) fn withdraw(&mut self, token: u64) -> Option<Parcel<H>> {
+    pub(crate) fn withdraw(&mut self, token: u64) -> Option<Box<Parcel<H>>> {
         if self.waiting.as_ref().is_some_and(|parcel| parcel.token == token) {
             return self.waiting.take();
         }
-        let mut opened: Vec<_> = std::mem::take(&mut self.letters).collect();
-        let mut batches =
-            std::iter::once(&mut opened).chain(self.batches.iter_mut().map(|batch| &mut batch.letters));
+        let batches = self.batches.iter_mut().map(|batch| &mut batch.letters);
+        let mut batches = std::iter::once(&mut self.letters).chain(batches);
         let found = batches.find_map(|letters| {
             let is_it =
                 |letter: &Letter<M, H>| matches!(letter, Letter::HandOver(parcel) if parcel.token == token);
             let position = letters.iter().position(is_it)?;
-            Some(letters.remove(position))
+            letters.remove(position)
         });
-        self.letters = opened.into_iter();
         match found {
             Some(Letter::HandOver(parcel)) => Some(parcel),
             _ => None,
@@ -223,7 +231,8 @@ impl<M, H> Exchange<M, H> {
                 });
                 posts[to].inlets.push(Inlet {
                     receiver,
-                    letters: Vec::new().into_iter(),
+                    letters: VecDeque::new(),
+                    spares: Vec::new(),
                     batches: VecDeque::new(),
                     waiting: None,
                     active: false,
@@ -295,7 +304,7 @@ impl<M, H> Post<M, H> {
     /// Appends, in the order of the calls.
     pub(crate) fn send(&mut self, to: u16, letter: Letter<M, H>) {
         if let Some(batch) = self.batch(to) {
-            batch.letters.push(letter);
+            batch.letters.push_back(letter);
         }
     }
 
@@ -323,7 +332,8 @@ impl<M, H> Post<M, H> {
             let to = self.touched[position];
             let outlet = &mut self.outlets[usize::from(to)];
             let door = &self.doors[usize::from(to)];
-            let batch = std::mem::replace(&mut outlet.batch, Batch::new());
+            let letters = self.inlets[usize::from(to)].spares.pop().unwrap_or_default();
+            let batch = std::mem::replace(&mut outlet.batch, Batch { letters, urgent: Vec::new() });
             if door.gone.load(Ordering::Acquire) || batch.is_empty() {
                 outlet.touched = false;
                 continue;
@@ -375,7 +385,7 @@ mod tests {
     fn parcel(token: u64) -> Letter<u32, &'static str> {
         let remote = "127.0.0.1:1".parse().unwrap();
         let accepted = Accepted { listener: 0, remote, over_capacity: false };
-        Letter::HandOver(Parcel { token, accepted, unread: vec![1, 2], payload: "payload" })
+        Letter::HandOver(Box::new(Parcel { token, accepted, unread: vec![1, 2], payload: "payload" }))
     }
 
     fn message(letter: Letter<u32, &'static str>) -> u32 {
@@ -403,7 +413,7 @@ mod tests {
             let parcel = inlet.withdraw(7).expect(place);
             assert_eq!((parcel.payload, &parcel.unread[..]), ("payload", &[1, 2][..]));
             assert!(inlet.open());
-            let rest: Vec<u32> = std::mem::take(&mut inlet.letters).map(message).collect();
+            let rest: Vec<u32> = std::mem::take(&mut inlet.letters).into_iter().map(message).collect();
             assert_eq!(rest, [1, 2], "{place}");
             inlet.waiting = Some(parcel);
             assert!(inlet.withdraw(7).is_some() && inlet.waiting.is_none());
@@ -424,7 +434,7 @@ mod tests {
         for _ in 0..2 {
             receiver.inlets[0].take();
             while receiver.inlets[0].open() {
-                got.extend(std::mem::take(&mut receiver.inlets[0].letters).map(message));
+                got.extend(std::mem::take(&mut receiver.inlets[0].letters).into_iter().map(message));
             }
             assert!(sender.flush());
         }

@@ -7,6 +7,9 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 
+/// Buffers whose memory is not worth a system call.
+const FEW: usize = 4;
+const PAGE_LEN: usize = 4096;
 /// Bytes per buffer.
 pub(crate) const BUFFER_LEN: usize = 16 * 1024;
 
@@ -15,6 +18,8 @@ pub(crate) struct ReceiveBuffers {
     block: *mut u8,
     count: usize,
     free: Vec<u16>,
+    /// More than a few were taken at a time since the last [`ReceiveBuffers::trim`].
+    is_busy: bool,
 }
 
 impl ReceiveBuffers {
@@ -33,12 +38,13 @@ impl ReceiveBuffers {
             handle_alloc_error(Self::layout(count));
         }
         // The last freed is taken first: few buffers stay in the cache, the rest is never touched.
-        Self { block, count, free: (0..count as u16).rev().collect() }
+        Self { block, count, free: (0..count as u16).rev().collect(), is_busy: false }
     }
 
     /// Takes a buffer: its number and address.
     pub(crate) fn take(&mut self) -> Option<(u16, *mut u8)> {
         let buffer = self.free.pop()?;
+        self.is_busy |= self.free.len() + FEW < self.count;
         Some((buffer, self.address(buffer)))
     }
 
@@ -61,6 +67,19 @@ impl ReceiveBuffers {
     pub(crate) fn give(&mut self, buffer: u16) {
         debug_assert!(!self.free.contains(&buffer), "a receive buffer came back twice");
         self.free.push(buffer);
+    }
+
+    /// Gives the memory of the buffers back to the system, if none is taken. They are filled anew at the next use.
+    pub(crate) fn trim(&mut self) {
+        if self.free.len() < self.count || !std::mem::take(&mut self.is_busy) {
+            return;
+        }
+        // SAFETY: the whole pages within the block, which is ours, private and anonymous; no buffer is in use.
+        unsafe {
+            let skip = self.block.align_offset(PAGE_LEN);
+            let len = (self.count * BUFFER_LEN).saturating_sub(skip) / PAGE_LEN * PAGE_LEN;
+            libc::madvise(self.block.add(skip).cast(), len, libc::MADV_DONTNEED);
+        }
     }
 
     /// Buffers that can be taken now.

@@ -42,7 +42,7 @@ pub(crate) fn rows(facts: &Facts, wish: &Wish) -> Vec<CheckRow> {
     rows.extend(tcp_memory(facts));
     rows.push(backlog(facts, wish));
     rows.extend(conntrack(facts, wish));
-    rows.push(io_uring(facts));
+    rows.push(rings(facts));
     rows
 }
 
@@ -219,8 +219,8 @@ fn conntrack(facts: &Facts, wish: &Wish) -> Option<CheckRow> {
     Some(row.into())
 }
 
-fn io_uring(facts: &Facts) -> CheckRow {
-    let error = facts.io_uring_error.clone();
+fn rings(facts: &Facts) -> CheckRow {
+    let error = facts.rings_error.clone();
     CheckRow {
         name: "io_uring".into(),
         has: if error.is_none() { "yes" } else { "no" }.into(),
@@ -249,7 +249,7 @@ mod tests {
             tcp_memory_max_bytes: Some(2 << 30),
             somaxconn: 4096,
             conntrack: None,
-            io_uring_error: None,
+            rings_error: None,
         }
     }
 
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn without_io_uring_nothing_works() {
-        let f = Facts { io_uring_error: Some("io_uring is disabled".into()), ..facts() };
+        let f = Facts { rings_error: Some("io_uring is disabled".into()), ..facts() };
         let rows = rows(&f, &wish(10));
         let row = rows.iter().find(|row| row.name == "io_uring").unwrap();
         assert_eq!(row.verdict, Verdict::Fatal);

@@ -28,7 +28,7 @@ pub(crate) struct Facts {
     /// Tracked connections now and at most, where connection tracking is loaded.
     pub(crate) conntrack: Option<(u64, u64)>,
     /// Why io_uring can't be used, in one line.
-    pub(crate) io_uring_error: Option<String>,
+    pub(crate) rings_error: Option<String>,
 }
 
 /// Bytes of a page, on all architectures on which package `shards` was tried.
@@ -59,7 +59,7 @@ impl Facts {
                 .map(|pages| pages.saturating_mul(PAGE_BYTES)),
             somaxconn: first("/proc/sys/net/core/somaxconn").unwrap_or(4096),
             conntrack: tracked,
-            io_uring_error: shards::probe::check(&shards::Config::default()).err().map(|e| e.to_string()),
+            rings_error: shards::probe::check(&shards::Config::default()).err().map(|e| e.to_string()),
         }
     }
 

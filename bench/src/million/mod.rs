@@ -10,6 +10,7 @@ mod churn;
 mod fleet;
 mod ground;
 mod histogram;
+mod html;
 mod live;
 mod load;
 mod machine;
@@ -60,6 +61,9 @@ pub(crate) fn run(options: Options) -> ExitCode {
     if let Err(why) = crate::check_writable(options.json.as_deref()) {
         return crate::fail(2, &format!("{why:#}"));
     }
+    if let Err(why) = report_writable(&options) {
+        return crate::fail(2, &format!("{why:#}"));
+    }
     let start = Instant::now();
     let mut run = match measure(&options) {
         Ok(run) => run,
@@ -76,10 +80,32 @@ pub(crate) fn run(options: Options) -> ExitCode {
     if run.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Makes sure, before minutes of measuring, that the report can be kept.
+fn report_writable(options: &Options) -> anyhow::Result<()> {
+    if let Some(path) = &options.html {
+        std::fs::File::create(path).with_context(|| format!("--html {}", path.display()))?;
+    }
+    if let Some(folder) = &options.images {
+        std::fs::create_dir_all(folder).with_context(|| format!("--images {}", folder.display()))?;
+    }
+    Ok(())
+}
+
 fn write_results(options: &Options, run: &Run) -> anyhow::Result<()> {
-    let Some(path) = &options.json else { return Ok(()) };
-    let text = serde_json::to_string_pretty(run)? + "\n";
-    std::fs::write(path, text).with_context(|| format!("--json {}", path.display()))
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(run)? + "\n";
+        std::fs::write(path, text).with_context(|| format!("--json {}", path.display()))?;
+    }
+    if let Some(path) = &options.html {
+        std::fs::write(path, html::page(run)).with_context(|| format!("--html {}", path.display()))?;
+    }
+    if let Some(folder) = &options.images {
+        for (name, text) in html::images(run) {
+            std::fs::write(folder.join(name), text)
+                .with_context(|| format!("--images {}", folder.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks, starts, measures, ends. An error: nothing was measured; later ones are among the run's problems.

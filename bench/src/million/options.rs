@@ -25,6 +25,12 @@ pub(crate) struct Options {
     /// Write everything that was measured as JSON to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the report, one HTML file that needs no network
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write the report's main plots as SVG files into a folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) images: Option<PathBuf>,
     /// Fill in steps, measure at each, and print how the costs grow: 1k,10k,100k,500k,1M
     #[arg(long, value_delimiter = ',', value_parser = size::count)]
     pub(crate) steps: Vec<u32>,

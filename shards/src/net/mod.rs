@@ -308,6 +308,7 @@ impl Net {
 
     /// Gives memory of a busy time back, before a long sleep.
     pub(crate) fn trim(&mut self) {
+        self.receive.trim();
         self.pool.trim(256 * 1024);
         self.outbounds.trim(4);
         self.vectors.truncate(16);

@@ -71,7 +71,7 @@ impl<A: Application> Shard<A> {
             }
             *budget -= 1;
             self.core.net.counts.messages += 1;
-            let message = match inlet.letters.next() {
+            let message = match inlet.letters.pop_front() {
                 Some(Letter::Message(message)) => message,
                 Some(Letter::HandOver(parcel)) => {
                     inlet.waiting = Some(parcel);

@@ -38,7 +38,7 @@ impl<A: Application> Core<A> {
         let token = u64::from(self.shard.0) << SEQUENCE_BITS | self.next_token & ((1 << SEQUENCE_BITS) - 1);
         let unread = self.net.leave(id, fd, token);
         self.departures.insert(id.index(), Departure { token, to: to.0, port });
-        self.post.send(to.0, Letter::HandOver(Parcel { token, accepted, unread, payload }));
+        self.post.send(to.0, Letter::HandOver(Box::new(Parcel { token, accepted, unread, payload })));
     }
 
     /// Bytes came for a connection that is leaving: they follow the parcel.
