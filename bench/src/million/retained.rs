@@ -18,6 +18,8 @@ use super::target::Target;
 
 /// Clients that publish, and ping; the last of them subscribes.
 const CLIENTS: u32 = 256;
+/// Retained messages of the broker itself, at most.
+const OWN_MAX: u32 = 100_000;
 const REST: Duration = Duration::from_secs(3);
 /// Without any delivery for so long the rest is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -56,7 +58,8 @@ fn measure(options: &Retained) -> anyhow::Result<Run> {
     }
     let ground = Ground::prepare(&options.target, CLIENTS, 0, false)?;
     let mut sets = ground::sets(CLIENTS);
-    sets.push(format!("retained.count_max={}", options.topics.max(1_000_000)));
+    // The broker's own retained messages (`$SYS`) count too.
+    sets.push(format!("retained.count_max={}", options.topics.saturating_add(OWN_MAX)));
     let broker = ground.broker(&options.target, &sets)?;
     let plan = Plan {
         subscriptions: Subscriptions::None,
