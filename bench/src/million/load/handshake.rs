@@ -21,6 +21,8 @@ const AGAIN_MS: u64 = 1_000;
 pub(super) const ANSWER_MAX_US: u64 = 30_000_000;
 /// Closes (or DISCONNECTs) a turn, so that pings go on between them.
 const CLOSES_PER_TURN: u32 = 64;
+/// Connects begun a turn, for the same reason.
+const DIALS_PER_TURN: u32 = 32;
 /// Bit of a connect's key: the client's second connection.
 pub(super) const SECOND_KEY: u64 = 1 << 32;
 
@@ -147,7 +149,10 @@ impl Load {
     pub(super) fn go_on(&mut self, io: &mut Io<'_, Self>) -> bool {
         let more = self.go_on_passing(io) | self.go_on_churning(io);
         let now_us = io.now_us();
-        while self.handshakes.under_way.len() < self.plan.handshakes {
+        for _ in 0..DIALS_PER_TURN {
+            if self.handshakes.under_way.len() >= self.plan.handshakes {
+                return more;
+            }
             let h = &mut self.handshakes;
             if let Some(local) = h.again.pop_front() {
                 self.dial(io, local, now_us);
@@ -159,10 +164,10 @@ impl Load {
                 h.due_us += h.interval_us;
                 self.dial(io, local, since_us);
             } else {
-                break;
+                return more;
             }
         }
-        more
+        true
     }
 
     fn go_on_churning(&mut self, io: &mut Io<'_, Self>) -> bool {
