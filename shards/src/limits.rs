@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use crate::net::{Acceptor, OUTSTANDING_MAX};
 use crate::ring::RingSize;
 
-/// Most slots that a ring may have: closing a connection costs the kernel a walk through a 256th of its ring's.
+/// Most slots that a ring may have: closing a connection costs the kernel a walk through a 128th of its ring's polls.
 const RING_SLOTS_MAX: u32 = 16 * 1024;
+/// Bytes of the completion queues of all rings, about, and of one entry.
+const COMPLETION_BYTES_MAX: u32 = 5 << 20;
+const COMPLETION_LEN: u32 = 16;
 /// Receive buffers of a shard: 1 MiB in all.
 const RECEIVE_BUFFERS: u16 = 64;
 /// Bytes of idle output buffers that a shard keeps while it is busy.
@@ -98,9 +101,11 @@ impl Layout {
             9..=16 => 256,
             _ => 128,
         };
-        // The kernel finds a poll to cancel in a table of as many buckets as a 32nd of the completion queue, 256 at
-        // most, and its 16 bytes an entry are charged to RLIMIT_MEMLOCK: large where a ring has many slots.
-        let completions = if slots > 4096 { 8192 } else { 2048 };
+        // The kernel finds a poll to cancel in a table of as many buckets as a 32nd of the completion queue: a long
+        // one is a short walk, but it is charged to RLIMIT_MEMLOCK, often 8 MiB.
+        let affordable = COMPLETION_BYTES_MAX / (rings * shards * COMPLETION_LEN);
+        let completions = affordable.next_power_of_two() >> u32::from(!affordable.is_power_of_two());
+        let completions = completions.clamp(1024, 4096);
         Self {
             rings: rings as u16,
             ring: RingSize { submissions, completions, slots },

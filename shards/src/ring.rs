@@ -14,6 +14,8 @@ use io_uring::{EnterFlags, IoUring, cqueue};
 
 /// The kernel may refuse submissions for lack of memory; longer than this ends the process.
 const STUCK_MAX: Duration = Duration::from_secs(10);
+/// Waits for locked memory that are left to all rings of the process.
+static PAUSES: AtomicI32 = AtomicI32::new(6);
 /// Smallest submission queue that is tried.
 const SQ_MIN: u32 = 32;
 
@@ -157,7 +159,6 @@ fn builder(size: RingSize, no_array: bool) -> io::Result<IoUring> {
 /// Builds a ring; halves the queues as long as memory that may be locked does not suffice (it is charged per
 /// user and given back late after a restart, hence the pauses).
 pub(crate) fn build(mut size: RingSize) -> io::Result<IoUring> {
-    let mut pauses = 3;
     loop {
         // NO_SQARRAY needs 6.6; without it the ring works the same.
         let built = match builder(size, true) {
@@ -168,8 +169,7 @@ pub(crate) fn build(mut size: RingSize) -> io::Result<IoUring> {
             built.and_then(|uring| uring.submitter().register_files_sparse(size.slots).map(|()| uring));
         match made {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
-                if pauses > 0 {
-                    pauses -= 1;
+                if PAUSES.fetch_sub(1, Ordering::Relaxed) > 0 {
                     std::thread::sleep(Duration::from_millis(50));
                 } else if size.submissions > SQ_MIN {
                     size.submissions /= 2;

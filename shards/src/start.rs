@@ -24,7 +24,7 @@ use crate::probe::{check, ring_error};
 use crate::ring::Port;
 use crate::shard::{Core, Shard, run};
 use crate::stats::ShardStats;
-use crate::sys::{self, EventFd, SignalsBlocked};
+use crate::sys::{self, EventFd, SignalsBlocked, SmallPages};
 
 /// Why the shards did not start: one line that names the thing and the mend.
 #[derive(Debug, thiserror::Error)]
@@ -309,6 +309,7 @@ where
     let mut goes = Vec::with_capacity(usize::from(config.shards));
     let cpus = cpus(config);
     let signals = SignalsBlocked::new();
+    let small_pages = SmallPages::new();
     for seed in seeds {
         let (go, wait) = mpsc::channel::<()>();
         let (ready, make, number) = (ready.clone(), make.clone(), seed.number);
@@ -344,7 +345,9 @@ where
     }
     drop(ready);
     drop(signals);
-    let started = wait_ready(&readies, threads.len()).and_then(|()| bound.iter().try_for_each(Bound::listen));
+    let ready = wait_ready(&readies, threads.len());
+    drop(small_pages);
+    let started = ready.and_then(|()| bound.iter().try_for_each(Bound::listen));
     if let Err(error) = started {
         drop(goes);
         return Err(ended(threads, error));

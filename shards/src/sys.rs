@@ -52,6 +52,31 @@ pub(crate) fn bind_address_no_port(socket: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// While it lives, fresh memory of the process is in small pages. Buffers that are registered with a ring are charged to
+/// RLIMIT_MEMLOCK by the page that they are in: in huge ones, 2 MiB each.
+pub(crate) struct SmallPages {
+    before: libc::c_int,
+}
+
+impl SmallPages {
+    /// Switches huge pages off.
+    pub(crate) fn new() -> Self {
+        // SAFETY: both calls take and give plain numbers.
+        unsafe {
+            let before = libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0);
+            libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
+            Self { before }
+        }
+    }
+}
+
+impl Drop for SmallPages {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, libc::c_ulong::from(self.before == 1), 0, 0, 0) };
+    }
+}
+
 /// CPU time of the calling thread, microseconds.
 pub(crate) fn thread_cpu_us() -> u64 {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
