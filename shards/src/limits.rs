@@ -7,8 +7,12 @@ use crate::ring::RingSize;
 
 /// Most slots that a ring may have: closing a connection costs the kernel a walk through a 128th of its ring's polls.
 const RING_SLOTS_MAX: u32 = 16 * 1024;
-/// Bytes of the completion queues of all rings, about, and of one entry.
-const COMPLETION_BYTES_MAX: u32 = 5 << 20;
+/// Locked memory that the rings of all shards are to fit in: the usual RLIMIT_MEMLOCK less a little. Of a shard (what
+/// glommio sets up) and of a ring beside its queues, as measured.
+const LOCKED_BYTES: u32 = 7_500_000;
+const SHARD_LOCKED_BYTES: u32 = 216 * 1024;
+const RING_LOCKED_BYTES: u32 = 12 * 1024;
+const SUBMISSION_LEN: u32 = 64;
 const COMPLETION_LEN: u32 = 16;
 /// Receive buffers of a shard: 1 MiB in all.
 const RECEIVE_BUFFERS: u16 = 64;
@@ -79,6 +83,15 @@ pub(crate) struct Layout {
     pub(crate) flush_timeout_ms: u64,
 }
 
+/// Length of each ring's completion queue, a power of two. The kernel finds a poll to cancel in a table of as many buckets
+/// as a 32nd of it: a long queue is a short walk, as far as locked memory allows.
+fn completions(rings: u32, shards: u32, submissions: u32) -> u32 {
+    let each = RING_LOCKED_BYTES + submissions * SUBMISSION_LEN;
+    let left = LOCKED_BYTES.saturating_sub(shards.saturating_mul(SHARD_LOCKED_BYTES));
+    let affordable = (left / rings.max(1)).saturating_sub(each) / COMPLETION_LEN;
+    1 << affordable.clamp(1024, 4096).ilog2()
+}
+
 impl Layout {
     /// Sizes for `config` where a ring may have as many slots as `descriptors_max`.
     ///
@@ -101,11 +114,7 @@ impl Layout {
             9..=16 => 256,
             _ => 128,
         };
-        // The kernel finds a poll to cancel in a table of as many buckets as a 32nd of the completion queue: a long
-        // one is a short walk, but it is charged to RLIMIT_MEMLOCK, often 8 MiB.
-        let affordable = COMPLETION_BYTES_MAX / (rings * shards * COMPLETION_LEN);
-        let completions = affordable.next_power_of_two() >> u32::from(!affordable.is_power_of_two());
-        let completions = completions.clamp(1024, 4096);
+        let completions = completions(rings * shards, shards, submissions);
         Self {
             rings: rings as u16,
             ring: RingSize { submissions, completions, slots },
@@ -121,5 +130,43 @@ impl Layout {
     /// The acceptor of one shard.
     pub(crate) fn acceptor(&self, sockets: Vec<std::os::fd::OwnedFd>) -> Acceptor {
         Acceptor::new(sockets, self.accepts, self.refusals, self.leave)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(shards: u16, descriptors_max: u64) -> Layout {
+        Layout::new(&Config { shards, connections_max: 1_000_000, ..Config::default() }, descriptors_max)
+    }
+
+    #[test]
+    fn a_million_fits_the_usual_locked_memory_up_to_16_shards() {
+        for shards in [1, 2, 4, 8, 16] {
+            for descriptors_max in [20_000, 1 << 20] {
+                let layout = layout(shards, descriptors_max);
+                let ring = RING_LOCKED_BYTES
+                    + layout.ring.submissions * SUBMISSION_LEN
+                    + layout.ring.completions * COMPLETION_LEN;
+                let rings = u32::from(layout.rings) * u32::from(shards);
+                let bytes = rings * ring + u32::from(shards) * SHARD_LOCKED_BYTES;
+                assert!(bytes <= 8 << 20, "{shards} shards, {layout:?}: {bytes} bytes");
+                assert!(layout.ring.completions >= 1024 && layout.ring.slots <= RING_SLOTS_MAX);
+            }
+        }
+        assert_eq!(layout(2, 1 << 20).ring.completions, 4096);
+    }
+
+    #[test]
+    fn every_share_has_a_slot_whatever_the_limit_of_descriptors() {
+        for shards in [1, 3, 64] {
+            for descriptors_max in [256, 20_000, 1 << 20] {
+                let layout = layout(shards, descriptors_max);
+                let slots = u64::from(layout.rings) * u64::from(layout.ring.slots);
+                assert!(slots > 1_000_000_u64.div_ceil(u64::from(shards)), "{layout:?}");
+                assert!(u64::from(layout.ring.slots) <= descriptors_max);
+            }
+        }
     }
 }

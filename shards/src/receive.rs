@@ -9,7 +9,6 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 
 /// Buffers whose memory is not worth a system call.
 const FEW: usize = 4;
-const PAGE_LEN: usize = 4096;
 /// Bytes per buffer.
 pub(crate) const BUFFER_LEN: usize = 16 * 1024;
 
@@ -74,10 +73,11 @@ impl ReceiveBuffers {
         if self.free.len() < self.count || !std::mem::take(&mut self.is_busy) {
             return;
         }
+        let page_len = crate::sys::page_len();
         // SAFETY: the whole pages within the block, which is ours, private and anonymous; no buffer is in use.
         unsafe {
-            let skip = self.block.align_offset(PAGE_LEN);
-            let len = (self.count * BUFFER_LEN).saturating_sub(skip) / PAGE_LEN * PAGE_LEN;
+            let skip = self.block.align_offset(page_len);
+            let len = (self.count * BUFFER_LEN).saturating_sub(skip) / page_len * page_len;
             libc::madvise(self.block.add(skip).cast(), len, libc::MADV_DONTNEED);
         }
     }

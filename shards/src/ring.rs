@@ -135,6 +135,8 @@ pub(crate) struct Ring {
     pub(crate) sends: VecDeque<(u32, u32)>,
     /// Completions taken from the queue.
     pub(crate) arrived: Vec<cqueue::Entry>,
+    /// The value of `queued` up to which submissions are consumed and what became of them has been collected.
+    seen: u32,
     /// The last enter that ran deferred work brought no completion, so there is none left (pitfall 4).
     settled: bool,
 }
@@ -189,7 +191,15 @@ impl Ring {
         let uring = build(size)?;
         port.fd.store(uring.as_raw_fd(), Ordering::Release);
         port.give_back(size.slots as i32);
-        Ok(Self { uring, port, queued: 0, sends: VecDeque::new(), arrived: Vec::new(), settled: false })
+        Ok(Self {
+            uring,
+            port,
+            queued: 0,
+            sends: VecDeque::new(),
+            arrived: Vec::new(),
+            seen: 0,
+            settled: false,
+        })
     }
 
     /// Lets completions of this ring write to `eventfd` while that is enabled; disabled at first.
@@ -264,10 +274,10 @@ impl Ring {
         self.uring.submission().len() as u32
     }
 
-    /// Whether the kernel has consumed the submission behind which `queued` stood at `mark`.
-    pub(crate) fn consumed(&mut self, mark: u32) -> bool {
-        let head = self.queued.wrapping_sub(self.unconsumed());
-        head.wrapping_sub(mark) < u32::MAX / 2
+    /// Whether the kernel had consumed the submission behind which `queued` stood at `mark` before completions were
+    /// last collected to the end.
+    pub(crate) fn consumed(&self, mark: u32) -> bool {
+        self.seen.wrapping_sub(mark) < u32::MAX / 2
     }
 
     fn enter_raw(&mut self, want: u32, flags: EnterFlags, timeout: Option<Duration>) -> io::Result<usize> {
@@ -312,6 +322,7 @@ impl Ring {
             self.collect();
         }
         self.settled = self.arrived.len() == before;
+        self.seen = self.queued.wrapping_sub(self.unconsumed());
         Ok(())
     }
 

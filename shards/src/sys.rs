@@ -52,6 +52,12 @@ pub(crate) fn bind_address_no_port(socket: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Bytes of a page of memory.
+pub(crate) fn page_len() -> usize {
+    // SAFETY: takes and gives plain numbers.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(64 * 1024)
+}
+
 /// While it lives, fresh memory of the process is in small pages. Buffers that are registered with a ring are charged to
 /// RLIMIT_MEMLOCK by the page that they are in: in huge ones, 2 MiB each.
 pub(crate) struct SmallPages {

@@ -35,6 +35,8 @@ pub(crate) struct Connects {
     #[expect(clippy::vec_box, reason = "the kernel points into them: they must not move with the list")]
     places: Vec<Box<Connect>>,
     free: Vec<u32>,
+    /// The shard is ending.
+    closed: bool,
 }
 
 impl Connects {
@@ -65,6 +67,9 @@ impl Net {
     }
 
     fn try_connect(&mut self, to: SocketAddr, from: Option<IpAddr>, key: u64) -> io::Result<()> {
+        if self.connects.closed {
+            return Err(io::Error::from(io::ErrorKind::NotConnected));
+        }
         let full =
             || io::Error::new(io::ErrorKind::StorageFull, "the shard holds its maximum of connections");
         let socket = socket(to, from)?;
@@ -134,8 +139,9 @@ impl Net {
         Some(Event::Connected(id, key))
     }
 
-    /// Cancels what is under way: the connections would be closed at once.
+    /// Cancels what is under way, the connections would be closed at once, and begins no more.
     pub(crate) fn stop_connecting(&mut self) {
+        self.connects.closed = true;
         for place in 0..self.connects.places.len() {
             let connect = &self.connects.places[place];
             let (Some(socket), ring) = (&connect.socket, connect.ring) else { continue };

@@ -96,6 +96,8 @@ pub(crate) struct Net {
     flush_timeout_ms: u64,
     moving: Vec<(ConnectionId, i32, u64)>,
     pub(crate) completions: VecDeque<(u16, cqueue::Entry)>,
+    /// Memory of [`Net::sort`].
+    polls: Vec<cqueue::Entry>,
     pub(crate) events: VecDeque<Event>,
     /// Connections on this shard, closing ones included.
     pub(crate) live: u32,
@@ -142,6 +144,7 @@ impl Net {
             flush_timeout_ms: layout.flush_timeout_ms,
             moving: Vec::new(),
             completions: VecDeque::new(),
+            polls: Vec::new(),
             events: VecDeque::new(),
             live: 0,
             capacity,
@@ -222,16 +225,23 @@ impl Net {
 
     /// Takes sends and polls out of what has arrived, queues the rest for [`Net::complete`].
     fn sort(&mut self, ring: usize) {
+        // Nothing is pushed in this loop: a push may collect more completions, and consume sends whose failure has
+        // not been seen.
         let mut arrived = std::mem::take(&mut self.rings[ring].arrived);
+        let mut polls = std::mem::take(&mut self.polls);
         for entry in arrived.drain(..) {
             match Operation::of(entry.user_data()) {
                 Some(Operation::Send) => self.sent(ring as u16, &entry),
-                Some(Operation::Poll) => self.polled(ring as u16, &entry),
+                Some(Operation::Poll) => polls.push(entry),
                 _ => self.completions.push_back((ring as u16, entry)),
             }
         }
         self.rings[ring].arrived = arrived;
         self.settle(ring);
+        for entry in polls.drain(..) {
+            self.polled(ring as u16, &entry);
+        }
+        self.polls = polls;
     }
 
     /// Whether a ring other than 0, which is the one slept in, has something to take.
@@ -313,6 +323,7 @@ impl Net {
         self.outbounds.trim(4);
         self.vectors.truncate(16);
         self.completions.shrink_to(1024);
+        self.polls.shrink_to(1024);
         self.readable.shrink_to(1024);
         for ring in &mut self.rings {
             ring.arrived.shrink_to(1024);

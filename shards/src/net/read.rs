@@ -161,7 +161,10 @@ impl Net {
                 self.receive_again(id);
                 self.arm_first(id);
             }
-            State::Open if result == -libc::EINTR => self.want_receive(id),
+            State::Open if result == -libc::EINTR => {
+                self.want_receive(id);
+                self.arm_first(id);
+            }
             State::Open => self.begin_close(id, cause(result), false),
             State::HandingOver if result > 0 => {
                 self.counts.bytes_in += bytes.len() as u64;

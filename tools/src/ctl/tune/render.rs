@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::count::grouped;
 
 use super::check::{Report, Row, Verdict};
-use super::settings::{Bound, Concern, Effect, LEFT_OUT, Place, Setting, files_per_process};
+use super::settings::{Bound, Concern, Effect, FILES_PER_PROCESS, LEFT_OUT, Place, Setting};
 
 /// Columns of a line, as far as its words allow.
 const WIDTH: usize = 100;
@@ -301,6 +301,6 @@ pub(super) fn drop_in(connections: u64) -> String {
          # Rings are charged to it, because the service has no CAP_IPC_LOCK.\n\
          LimitMEMLOCK=infinity\n",
         grouped(connections),
-        files_per_process(connections)
+        FILES_PER_PROCESS
     )
 }

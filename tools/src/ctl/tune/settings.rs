@@ -2,8 +2,10 @@
 //! usual lists name and this one leaves out. The values that the machine has are not known here, but for the few facts
 //! that a formula takes.
 
-/// File descriptors that a data ring can have a table for, by the kernel.
-const RING_SLOTS_MAX: u64 = 1 << 20;
+/// Most connections of one data ring, as package `shards` has it.
+const RING_SLOTS_MAX: u64 = 16 * 1024;
+/// `LimitNOFILE` with which rings are as large as they get, with room for all else.
+pub(super) const FILES_PER_PROCESS: u64 = 65_536;
 /// Open files left for everything else on the machine.
 const FILES_SPARE: u64 = 65_536;
 /// Locked memory of a shard without its data rings: glommio's three rings and their buffers (measured on Linux 6.18).
@@ -194,7 +196,7 @@ fn of_the_process(facts: &Facts) -> Vec<Setting> {
             matters: false,
             ..sysctl(
                 "RLIMIT_NOFILE",
-                &[Bound::AtLeast(files_per_process(facts.connections))],
+                &[Bound::AtLeast(FILES_PER_PROCESS)],
                 "the size of a ring's table, not the number of connections: where it is lower a shard opens several \
                  rings. LimitNOFILE= in the unit"
                     .into(),
@@ -217,7 +219,7 @@ fn of_files(facts: &Facts) -> Vec<Setting> {
             effect: Effect::BrokerRestart,
             ..sysctl(
                 "fs.nr_open",
-                &[Bound::AtLeast(files_per_process(facts.connections))],
+                &[Bound::AtLeast(FILES_PER_PROCESS)],
                 "the ceiling of RLIMIT_NOFILE: LimitNOFILE= can't be more".into(),
             )
         },
@@ -355,22 +357,15 @@ pub(super) fn rings_per_shard(facts: &Facts) -> u64 {
 /// Bytes of locked memory for the rings of all shards.
 fn locked_bytes(facts: &Facts) -> u64 {
     let rings = rings_per_shard(facts).saturating_mul(facts.cpus);
-    // Rings are smaller where there are many.
+    // The queues are shorter where there are many rings.
     let ring_bytes = 1024
         * match rings {
-            0..=8 => 100,
-            9..=16 => 52,
-            _ => 28,
+            0..=8 => 108,
+            9..=16 => 92,
+            _ => 84,
         };
     let shards = facts.cpus.saturating_mul(SHARD_LOCKED_BYTES);
     rings.saturating_mul(ring_bytes).saturating_add(shards).max(LOCKED_BYTES_MIN)
-}
-
-/// `LimitNOFILE` with which one shard holds all connections in one ring, as far as a ring goes: its share, a sixteenth
-/// because Client Identifiers do not hash evenly, and room for refusals, accepts and files.
-pub(super) fn files_per_process(connections: u64) -> u64 {
-    let slots = connections.saturating_add(connections / 16).saturating_add(4096);
-    slots.checked_next_power_of_two().unwrap_or(RING_SLOTS_MAX).clamp(65_536, RING_SLOTS_MAX)
 }
 
 /// What may wait when all clients come again at once: one in 64, which a core accepts in about half a second.
@@ -446,13 +441,13 @@ mod tests {
     fn a_million() {
         let facts = facts(1_000_000);
         assert_eq!(wanted(&facts, "fs.file-max"), [1_065_536]);
-        assert_eq!(wanted(&facts, "fs.nr_open"), [1_048_576]);
-        assert_eq!(wanted(&facts, "RLIMIT_NOFILE"), [1_048_576]);
+        assert_eq!(wanted(&facts, "fs.nr_open"), [65_536]);
+        assert_eq!(wanted(&facts, "RLIMIT_NOFILE"), [65_536]);
         assert_eq!(wanted(&facts, "net.core.somaxconn"), [16_384]);
         assert_eq!(wanted(&facts, "net.ipv4.tcp_mem"), [750_000, 1_000_000, 1_500_000]);
         assert_eq!(wanted(&facts, "net.netfilter.nf_conntrack_max"), [1_250_000]);
         assert_eq!(wanted(&facts, "net.ipv4.tcp_ehash_entries"), [524_288]);
-        assert_eq!(wanted(&facts, "RLIMIT_MEMLOCK"), [2 * (216 + 100) * 1024]);
+        assert_eq!(wanted(&facts, "RLIMIT_MEMLOCK"), [2 * (216 + 33 * 84) * 1024]);
     }
 
     #[test]
@@ -466,9 +461,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(files_per_process(1_000), 65_536);
-        assert_eq!(files_per_process(100_000), 131_072);
-        assert_eq!(files_per_process(u64::MAX), RING_SLOTS_MAX);
         assert_eq!((burst(100_000), burst(10_000_000)), (4096, 65_536));
     }
 
@@ -499,9 +491,8 @@ mod tests {
 
     #[test]
     fn low_descriptor_limits_mean_more_rings_which_are_charged() {
-        // Measured with two shards: 1,960 KiB carry them, 1,800 do not.
-        let low = Facts { files_per_ring: 20_000, ..facts(1_000_000) };
-        assert_eq!(wanted(&low, "RLIMIT_MEMLOCK"), [(2 * 216 + 54 * 28) * 1024]);
+        let low = Facts { files_per_ring: 4_096, ..facts(1_000_000) };
+        assert_eq!(wanted(&low, "RLIMIT_MEMLOCK"), [2 * (216 + 130 * 84) * 1024]);
     }
 
     #[test]
