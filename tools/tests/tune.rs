@@ -175,7 +175,7 @@ fn each_setting_that_falls_short_is_named_and_fails_the_check() {
 #[test]
 fn what_works_all_the_same_does_not_fail_the_check() {
     for (setting, path, value) in [
-        ("fs.nr_open", "fs/nr_open", "65536"),
+        ("fs.nr_open", "fs/nr_open", "32768"),
         ("net.ipv4.tcp_ehash_entries", "net/ipv4/tcp_ehash_entries", "-262144"),
         ("net.netfilter.nf_conntrack_buckets", "net/netfilter/nf_conntrack_buckets", "65536"),
     ] {
@@ -251,9 +251,9 @@ fn locked_memory_counts_where_it_is_charged() {
     let limits = "Max open files  20000 20000 files\nMax locked memory  1048576 unlimited bytes\n";
     let machine = Machine::good().with("proc/self/limits", limits);
     let run = machine.tune(&[]).ends(1);
-    assert_eq!(run.row("RLIMIT_MEMLOCK"), ">= 2682880 1048576 too low", "5 shards of 11 rings");
+    assert_eq!(run.row("RLIMIT_MEMLOCK"), ">= 7127040 1048576 too low", "5 shards of 14 rings");
     assert!(run.row("RLIMIT_NOFILE").ends_with("20000 too low, but works"));
-    assert!(run.stdout.contains("they take 11 rings of 20,000 slots on each of 5 shards"), "{}", run.stdout);
+    assert!(run.stdout.contains("they take 14 rings on each of 5 shards"), "{}", run.stdout);
     let machine = machine.with("proc/self/status", "CapEff:\t0000000000004000\nCpus_allowed_list:\t0-4\n");
     let run = machine.tune(&[]).ends(0);
     assert!(run.row("RLIMIT_MEMLOCK").contains("not applicable: CAP_IPC_LOCK"));

@@ -3,7 +3,9 @@
 use crate::count::grouped;
 
 use super::machine::{Machine, Memory, Reading};
-use super::settings::{self, Bound, Concern, Facts, Place, SLOTS_SPARE, Setting, rings_per_shard};
+use super::settings::{
+    self, Bound, Concern, Facts, Place, RING_SLOTS_MAX, SLOTS_SPARE, Setting, rings_per_shard,
+};
 
 /// Memory of an idle client with one subscription: the kernel's 4.0 KB for its socket and the broker's 0.7 KB.
 const CONNECTION_BYTES: u64 = 4_700;
@@ -246,7 +248,7 @@ fn by_memory(memory: Memory, load_generator: bool) -> Limit {
 
 /// Connections take no descriptors; their rings do, and no ring's table is larger than the limit.
 fn by_descriptors(facts: &Facts) -> Limit {
-    let per_ring = facts.files_per_ring.min(1 << 20);
+    let per_ring = facts.files_per_ring.min(RING_SLOTS_MAX);
     let for_rings = facts.files_per_ring.saturating_sub(DESCRIPTORS_SPARE) / facts.cpus;
     let rings_max = for_rings.saturating_sub(DESCRIPTORS_PER_SHARD).min(u64::from(u16::MAX));
     let slots = rings_max.saturating_mul(per_ring).saturating_sub(SLOTS_SPARE);
@@ -254,12 +256,11 @@ fn by_descriptors(facts: &Facts) -> Limit {
         name: "RLIMIT_NOFILE",
         fits: (u128::from(slots) * u128::from(facts.cpus) * 16 / 17).min(u128::from(u64::MAX)) as u64,
         because: format!(
-            "no descriptor a connection: they take {} of {} slots on each of {} shards",
+            "no descriptor a connection: they take {} on each of {} shards",
             match rings_per_shard(facts) {
                 1 => "1 ring".into(),
                 rings => format!("{} rings", grouped(rings)),
             },
-            grouped(per_ring),
             facts.cpus
         ),
     }

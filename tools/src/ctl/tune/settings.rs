@@ -3,7 +3,7 @@
 //! that a formula takes.
 
 /// Most connections of one data ring, as package `shards` has it.
-const RING_SLOTS_MAX: u64 = 16 * 1024;
+pub(super) const RING_SLOTS_MAX: u64 = 16 * 1024;
 /// `LimitNOFILE` with which rings are as large as they get, with room for all else.
 pub(super) const FILES_PER_PROCESS: u64 = 65_536;
 /// Open files left for everything else on the machine.
