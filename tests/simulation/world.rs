@@ -9,7 +9,7 @@ use myriad::interest::ShardId;
 use myriad::session::ConnectionId;
 
 use crate::defect::{Fate, Saboteur};
-use crate::effects::{Delays, Port, ShardState};
+use crate::effects::{Delays, Order, Port, ShardState};
 use crate::link::{Link, Mail};
 use crate::random::Random;
 use crate::socket::{ClientEnd, Ended, Place, Socket, SocketId};
@@ -42,6 +42,19 @@ pub struct World {
     pub saboteur: Saboteur,
     /// Sockets whose broker's end is over since last asked.
     pub ended: Vec<SocketId>,
+    /// What else the model has to hear.
+    pub news: Vec<News>,
+}
+
+/// What the model can't see from a client's end.
+#[derive(Debug, Clone, Copy)]
+pub enum News {
+    /// The broker has been given a client's bytes up to this offset.
+    Fed(SocketId, u64),
+    /// And has handled them: it does not wait for anything before it goes on.
+    Handled(SocketId, u64),
+    /// A shard has a new configuration: which shard, which configuration.
+    Reloaded(usize, usize),
 }
 
 /// What may happen to a shard now.
@@ -55,12 +68,13 @@ enum Candidate {
     Credits,
     Timer(u64, Timer),
     HandOverFailed(usize),
+    Order,
 }
 
 /// Where a socket comes from: an address of its own.
-pub fn origin(socket: SocketId) -> Origin {
+fn origin(socket: SocketId, over_capacity: bool) -> Origin {
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1024 + (socket % 60_000) as u16));
-    Origin { listener: 0, remote, over_capacity: false }
+    Origin { listener: 0, remote, over_capacity }
 }
 
 impl World {
@@ -80,6 +94,7 @@ impl World {
             trace,
             saboteur: Saboteur::new(None, 0),
             ended: Vec::new(),
+            news: Vec::new(),
         }
     }
 
@@ -100,6 +115,7 @@ impl World {
             socket.up_ready_at = now + delay;
         }
         socket.up.extend(bytes);
+        socket.sent += bytes.len() as u64;
     }
 
     /// A client reads some of what has arrived.
@@ -161,6 +177,9 @@ impl World {
         }
         let due = state.timers.iter().take_while(|t| t.0 <= self.now);
         found.extend(due.map(|&(when, timer)| Candidate::Timer(when, timer)));
+        if state.orders.front().is_some_and(|order| order.0 <= self.now) {
+            found.push(Candidate::Order);
+        }
         let failed = state.failed.iter().enumerate().filter(|(_, f)| f.0 <= self.now);
         found.extend(failed.map(|(index, _)| Candidate::HandOverFailed(index)));
         found
@@ -199,6 +218,7 @@ impl World {
         let links = self.links.iter().flatten().filter_map(|link| link.next_at(self.now));
         let timers = self.states.iter().filter_map(|s| s.timers.first().map(|t| t.0));
         let failed = self.states.iter().flat_map(|s| s.failed.iter().map(|f| f.0));
+        let orders = self.states.iter().filter_map(|s| s.orders.front().map(|o| o.0));
         let sockets = self.sockets.iter().filter_map(|s| match s.place {
             Place::At(..) if !s.up.is_empty() && !s.paused => Some(s.up_ready_at),
             Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => {
@@ -207,7 +227,7 @@ impl World {
             Place::Flushing(..) => Some(s.flush_until),
             _ => None,
         });
-        links.chain(timers).chain(failed).chain(sockets).filter(|&at| at > self.now).min()
+        links.chain(timers).chain(failed).chain(orders).chain(sockets).filter(|&at| at > self.now).min()
     }
 
     /// Credits that are back are back.
@@ -243,7 +263,9 @@ impl World {
     }
 
     fn append(&mut self, id: SocketId, bytes: Vec<u8>) {
+        let now = self.now;
         let socket = &mut self.sockets[id];
+        socket.written.append(bytes.len(), now);
         // What leaves at once is no news to the broker: `Drained` is owed only for what had to wait, or if asked for.
         let is_news = !socket.waiting.is_empty() || std::mem::take(&mut socket.drained_wanted);
         socket.waiting.extend(bytes);
@@ -278,6 +300,7 @@ impl World {
         };
         act(&mut self.nodes[at], Timestamp(self.now), &mut port);
         let (closed, violation) = (port.closed, port.violation);
+        self.note_handled(at);
         for (socket, how) in closed {
             self.close(at, socket, how);
         }
@@ -290,6 +313,40 @@ impl World {
         })
     }
 
+    /// What a shard has handled of its clients' bytes, and by which configuration it answers whom.
+    fn note_handled(&mut self, at: usize) {
+        let state = &self.states[at];
+        for (connection, &id) in &state.names {
+            let socket = &mut self.sockets[id];
+            if !matches!(socket.place, Place::At(shard, _) if shard == at) {
+                continue;
+            }
+            if !socket.paused && socket.handled < socket.fed {
+                socket.handled = socket.fed;
+                self.news.push(News::Handled(id, socket.fed));
+            }
+            if socket.config.is_none() && state.output.get(connection).is_some_and(|o| !o.is_empty()) {
+                socket.config = Some(state.config);
+            }
+        }
+    }
+
+    fn order(&mut self, at: usize) -> Check {
+        let Some((_, order)) = self.states[at].orders.pop_front() else { return Ok(()) };
+        match order {
+            Order::Reload(number, config) => {
+                self.states[at].config = number;
+                self.news.push(News::Reloaded(at, number));
+                if self.saboteur.is_deaf_to_reload() {
+                    return Ok(());
+                }
+                self.input(at, Input::Reload(config))
+            }
+            Order::Drain if self.saboteur.is_deaf_to_drain() => Ok(()),
+            Order::Drain => self.input(at, Input::Drain),
+        }
+    }
+
     fn feed(&mut self, at: usize, candidate: Candidate) -> Check {
         if !matches!(candidate, Candidate::Timer(..)) {
             self.trace.note(|| format!("shard {at}: {candidate:?}"));
@@ -299,7 +356,8 @@ impl World {
             Candidate::Accept(id) => {
                 let connection = self.name(at, id);
                 self.sockets[id].place = Place::At(at, connection);
-                self.input(at, Input::Accepted { connection, origin: origin(id) })
+                let over_capacity = self.sockets[id].over_capacity && !self.saboteur.admits();
+                self.input(at, Input::Accepted { connection, origin: origin(id, over_capacity) })
             }
             Candidate::Receive(id) => self.receive(at, id),
             Candidate::Closed(id) => self.closed(at, id),
@@ -317,6 +375,7 @@ impl World {
                 }
                 self.input(at, Input::CreditsAvailable)
             }
+            Candidate::Order => self.order(at),
             Candidate::Timer(when, timer) => {
                 self.states[at].timers.remove(&(when, timer));
                 if self.saboteur.stops(timer) {
@@ -347,6 +406,7 @@ impl World {
         let bytes: Vec<u8> = socket.up.drain(..n as usize).collect();
         socket.fed += n;
         socket.last_fed_at = self.now;
+        self.news.push(News::Fed(id, socket.fed));
         self.input(at, Input::Received { connection, bytes: &bytes })
     }
 
@@ -362,6 +422,7 @@ impl World {
                 let socket = &mut self.sockets[id];
                 socket.place = Place::Gone;
                 socket.broker_finished = true;
+                socket.output_lost |= !socket.waiting.is_empty();
                 socket.waiting.clear();
                 self.release_name(at, connection);
                 if self.random.percent(50) {
@@ -387,6 +448,7 @@ impl World {
         self.release_name(at, connection);
         let lost = self.random.percent(50);
         let socket = &mut self.sockets[id];
+        socket.output_lost = true;
         socket.waiting.clear();
         if lost {
             socket.arrived.clear();
@@ -406,7 +468,8 @@ impl World {
         let stamp = self.stamp();
         let socket = &mut self.sockets[id];
         let all_fed = socket.up.is_empty();
-        socket.ended.get_or_insert(Ended { at: self.now, stamp, by_broker, all_fed });
+        let config = socket.config;
+        socket.ended.get_or_insert(Ended { at: self.now, stamp, by_broker, all_fed, config });
         self.ended.push(id);
     }
 
@@ -485,7 +548,7 @@ impl World {
             matches!(s.place, Place::Backlog(_) | Place::Moving { .. } | Place::Flushing(..))
                 || matches!(s.place, Place::At(..)) && !s.up.is_empty()
         };
-        let failed = self.states.iter().all(|s| s.failed.is_empty());
+        let failed = self.states.iter().all(|s| s.failed.is_empty() && s.orders.is_empty());
         let idle = |link: &Link| link.queue.is_empty() && link.returning.is_empty() && !link.starved;
         failed && self.links.iter().flatten().all(idle) && !self.sockets.iter().any(moving)
     }

@@ -84,6 +84,7 @@ impl Client {
             clean: connect.clean,
             expiry_s: if persistent { self.profile.expiry_s } else { 0 },
             keep_alive_s: connect.keep_alive_s,
+            is_v5: connect.version == Version::V5,
             before: self.life(model),
             will,
             ..Connection::default()
@@ -137,6 +138,7 @@ impl Client {
             qos: 2,
             retain: world.random.percent(30),
             delay_s,
+            expiry_s: self.expiry(world),
         };
         model.message(Message {
             publisher: self.index,
@@ -148,9 +150,8 @@ impl Client {
             size: fields.payload.len(),
             key: will_key(self.connections, true),
             will: true,
-            delete: false,
-            sent: Vec::new(),
-            accepted: None,
+            expiry_s: fields.expiry_s,
+            ..Message::default()
         });
         Some((fields, number))
     }
@@ -172,11 +173,12 @@ impl Client {
                 world.sockets[self.socket].hand_over_failed,
             );
         }
+        model.granted(self.socket, world.sockets[self.socket].config, connack)?;
         model.connack(self.socket, Moment { at: world.now, stamp }, connack.session_present)?;
         self.phase = Phase::Open;
         self.clean_next = false;
         self.next_act = world.now + world.random.within(0, self.profile.act_max);
-        self.keep_alive_ms = u64::from(connack.keep_alive_s.unwrap_or(self.profile.keep_alive_s)) * 1000;
+        self.keep_alive_ms = u64::from(model.connections[self.socket].keep_alive_s) * 1000;
         self.alias_max_out = connack.alias_max.unwrap_or(0).min(3);
         self.receive_max_out = connack.receive_max.unwrap_or(65_535).min(12);
         if !connack.session_present && !model.connections[self.socket].clean {
@@ -213,6 +215,9 @@ impl Client {
             let (index, pid) = (self.index, outgoing.pid);
             world.trace.note(|| format!("client {index} repeats {pid}: {outgoing:?}"));
             self.write(world, &bytes);
+            if !outgoing.released {
+                model.uploaded(self.socket, world.sockets[self.socket].sent, outgoing.message);
+            }
         }
     }
 
@@ -231,6 +236,8 @@ impl Client {
         self.redelivery.clear();
         self.resumed.clear();
         self.quota.clear();
+        self.written.clear();
+        self.parsed = 0;
         self.aliases_in.clear();
         self.aliases_out.clear();
         self.alias_max_out = 0;

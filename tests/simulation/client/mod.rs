@@ -3,7 +3,9 @@
 
 mod act;
 mod connect;
+mod knock;
 mod receive;
+mod retry;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,6 +15,7 @@ use crate::socket::SocketId;
 use crate::trace::{Check, ensure};
 use crate::wire::{self, AckKind, Version};
 use crate::world::World;
+use knock::Knock;
 
 /// Virtual time within which a CONNECT is answered, a request is answered.
 pub const ANSWER_MS: u64 = 30_000;
@@ -128,6 +131,10 @@ pub struct Client {
     resumed: BTreeSet<u16>,
     /// Identifiers of PUBLISHes of this connection that count against Receive Maximum.
     quota: BTreeSet<u16>,
+    /// When the broker wrote the last PUBLISH with an identifier on this connection.
+    written: BTreeMap<u16, u64>,
+    /// Bytes of this connection that were read as packets.
+    parsed: u64,
     aliases_in: BTreeMap<u16, String>,
     aliases_out: Vec<String>,
     alias_max_out: u16,
@@ -141,6 +148,8 @@ pub struct Client {
     clean_next: bool,
     /// Connections that were left to be taken over.
     ghosts: Vec<(u64, SocketId)>,
+    /// Connections over capacity.
+    knocks: Vec<Knock>,
     /// When it last had a connection (stamp); for the model's windows.
     offline_from: Option<u64>,
     /// Left for good.
@@ -168,6 +177,8 @@ impl Client {
             redelivery: Vec::new(),
             resumed: BTreeSet::new(),
             quota: BTreeSet::new(),
+            written: BTreeMap::new(),
+            parsed: 0,
             aliases_in: BTreeMap::new(),
             aliases_out: Vec::new(),
             alias_max_out: 0,
@@ -179,6 +190,7 @@ impl Client {
             next_act: 0,
             clean_next: true,
             ghosts: Vec::new(),
+            knocks: Vec::new(),
             offline_from: None,
             gone: false,
         }
@@ -206,13 +218,17 @@ impl Client {
         let readable = (!matches!(self.phase, Phase::Away { .. })
             && world.sockets[self.socket].is_readable())
         .then_some(self.stalled_until);
-        [wake, ack, readable].into_iter().flatten().min()
+        let knock = self.hears_knock(world).then_some(0);
+        [wake, ack, readable, knock].into_iter().flatten().min()
     }
 
     /// Does one thing that is due.
     pub fn poll(&mut self, world: &mut World, model: &mut Model, mood: Mood) -> Check {
         let now = world.now;
         self.watch_ghosts(world, model)?;
+        if self.hears_knock(world) {
+            return self.read_knock(world, model);
+        }
         if !matches!(self.phase, Phase::Away { .. })
             && world.sockets[self.socket].is_readable()
             && self.stalled_until <= now
@@ -270,12 +286,15 @@ impl Client {
     }
 
     /// Nothing may stay without an answer for ever.
-    pub fn check_answers(&self, now: u64) -> Check {
+    pub fn check_answers(&self, world: &World, model: &Model) -> Check {
+        let now = world.now;
+        self.check_knocks(now)?;
         if self.silent || self.phase != Phase::Open {
             return Ok(());
         }
         let oldest = self.requests.values().map(|r| r.0).chain(self.pings.iter().copied()).min();
-        ensure(oldest.is_none_or(|at| now < at + ANSWER_MS), "requests-answered", || self.waits_for())
+        ensure(oldest.is_none_or(|at| now < at + ANSWER_MS), "requests-answered", || self.waits_for())?;
+        self.check_retries(world, model)
     }
 
     fn write(&mut self, world: &mut World, bytes: &[u8]) {

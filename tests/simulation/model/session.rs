@@ -61,6 +61,8 @@ pub struct Got {
     pub any: u32,
     /// When it came first.
     pub first_at: u64,
+    /// When the broker wrote it first, if it went through the mqueue's order: live and with QoS 1 or 2.
+    pub queued_at: Option<u64>,
 }
 
 /// What tells streams apart that are in order each: publisher, topic, QoS of the publication and of the delivery.

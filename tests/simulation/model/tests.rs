@@ -50,16 +50,14 @@ fn message(model: &mut Model, topic: &str, qos: u8, retain: bool, sent: u64) -> 
         retain,
         size: 20,
         key: number as u64 + 1,
-        will: false,
-        delete: false,
         sent: vec![sent],
-        accepted: None,
+        ..Message::default()
     })
 }
 
 fn accepted(model: &mut Model, topic: &str, qos: u8, retain: bool, sent: u64) -> MessageNumber {
     let number = message(model, topic, qos, retain, sent);
-    model.message_accepted(number, sent + 1);
+    model.message_accepted(number, sent + 1, sent + 1);
     number
 }
 
@@ -78,7 +76,16 @@ fn hear(model: &mut Model, number: MessageNumber, change: impl FnOnce(&mut Publi
     };
     change(&mut publish);
     let topic = publish.topic.clone();
-    let reception = Reception { now: 100, session: 0, publish: &publish, topic: &topic, fresh: !publish.dup };
+    let reception = Reception {
+        now: 100,
+        written: 100,
+        is_v5: true,
+        session: 0,
+        publish: &publish,
+        topic: &topic,
+        fresh: !publish.dup,
+        retried: false,
+    };
     model.received(&reception).map(|_| ())
 }
 
@@ -176,13 +183,13 @@ fn stale_and_missed_retained_messages_are_noticed() {
     let newest = accepted(&mut model, "r/1", 1, true, 20);
     hear(&mut model, newest, |_| ()).unwrap();
     breaks("retained-never-older-after-newer", hear(&mut model, new, |p| p.retain = true));
-    breaks("retained-gauge", model.audit(0, Some(2)));
+    breaks("retained-gauge", model.audit(0, Some(2), 100));
     accepted(&mut model, "r/1", 1, true, 30);
-    breaks("retained-is-the-last", model.audit(0, Some(1)));
+    breaks("retained-is-the-last", model.audit(0, Some(1), 100));
 }
 
 fn end(at: u64, by_broker: bool) -> Ended {
-    Ended { at, stamp: 50, by_broker, all_fed: true }
+    Ended { at, stamp: 50, by_broker, all_fed: true, config: None }
 }
 
 fn reconnect(model: &mut Model, sent: u64, answered: u64, session_present: bool) -> Check {
