@@ -255,7 +255,7 @@ impl Clients {
         {
             return self.dropped(&self.metrics.dropped_too_large);
         }
-        delivery.sent_s = seconds(now);
+        delivery.sent_s = sent_second(now);
         let outbound = session.outbound_mut();
         match outbound.inflight.push(delivery.clone()) {
             Ok(packet_id) => {
@@ -316,7 +316,7 @@ impl Clients {
             if !outbound.inflight.has_unsent() || !may_send {
                 return;
             }
-            match outbound.inflight.next_unsent(seconds(now)) {
+            match outbound.inflight.next_unsent(sent_second(now)) {
                 Some((packet_id, Slot::Publish(delivery))) => {
                     let qos = delivery.qos;
                     if !write(
@@ -375,9 +375,9 @@ impl Clients {
     }
 }
 
-/// Whole seconds, as `Delivery::sent_s` has them.
-pub(super) const fn seconds(now: Timestamp) -> u32 {
-    (now.0 / 1000) as u32
+/// The whole second, as `Delivery::sent_s` has it: rounded up, so that nothing is sent again before its time.
+const fn sent_second(now: Timestamp) -> u32 {
+    now.0.div_ceil(1000) as u32
 }
 
 /// The message as its terms make it, to be kept for one session.

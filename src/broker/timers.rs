@@ -80,7 +80,7 @@ impl Broker {
             return;
         }
         let index = connection.session;
-        let now_s = super::deliver::seconds(now);
+        let now_s = (now.0 / 1000) as u32;
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         if let Some(outbound) = &mut session.outbound {
             let is_due = |sent_s: u32| sent_s != UNSENT && now_s.saturating_sub(sent_s) >= interval_s;
