@@ -108,7 +108,8 @@ impl Clients {
         }
     }
 
-    /// Delivers on given terms.
+    /// Delivers on given terms, unless the message has expired on its way between shards or with another member of its
+    /// Shared Subscription [MQTT-3.3.2-5].
     pub(super) fn deliver<E: Effects>(
         &mut self,
         now: Timestamp,
@@ -117,6 +118,9 @@ impl Clients {
         terms: &Terms<'_>,
         fx: &mut E,
     ) {
+        if publication.head.expires_at.is_some_and(|at| at <= now) {
+            return self.dropped(&self.metrics.dropped_expired);
+        }
         let qos = delivery_qos(publication.head.qos, terms.qos, self.config.mqtt.upgrade_qos);
         let retain = terms.retained || (terms.retain_as_published && publication.head.retain);
         if qos == QoS::AtMostOnce {
