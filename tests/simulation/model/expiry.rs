@@ -61,7 +61,7 @@ impl Model {
     pub(super) fn check_expiry(&mut self, number: MessageNumber, reception: &Reception<'_>, way: Way) -> Check {
         let Reception { written, publish, is_v5, .. } = *reception;
         let (deadlines, may_lack) = self.deadlines(number, publish.retain && way != Way::Live, written);
-        let may_lack = may_lack && (way != Way::Retained || self.messages[number].expiry_s.is_none());
+        let may_lack = may_lack || way == Way::Either && self.messages[number].expiry_s.is_none();
         self.checked.expiries += u64::from(!may_lack);
         let story = || {
             let message = &self.messages[number];
