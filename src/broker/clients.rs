@@ -10,7 +10,7 @@ use super::effects::Timer;
 use super::publication::Encoded;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::connection::{Connection, ConnectionTable};
+use crate::connection::{Connection, ConnectionTable, Grant, Grants};
 use crate::interest::ShardId;
 use crate::metrics::{Counter, Metrics};
 use crate::packet::ProtocolVersion;
@@ -32,6 +32,7 @@ pub(super) struct Clients {
     pub(super) sessions: ChunkedSlab<Session>,
     pub(super) connections: ConnectionTable,
     pub(super) config: Arc<Config>,
+    pub(super) grants: Grants,
     pub(super) metrics: Arc<Metrics>,
     pub(super) encoded: Encoded,
     /// Collected while sessions change, sent by the caller.
@@ -46,6 +47,7 @@ impl Clients {
         Self {
             sessions: ChunkedSlab::new(),
             connections: ConnectionTable::default(),
+            grants: Grants::new(&config),
             config,
             metrics,
             encoded: Encoded::default(),
@@ -99,6 +101,11 @@ impl Clients {
         let id = session.connection?;
         let connection = self.connections.get_mut(id)?;
         Some((session, id, connection))
+    }
+
+    /// The limits that a connection was promised.
+    pub(super) fn grant(&self, id: ConnectionId) -> &Grant {
+        self.grants.find(self.connections.get(id).map_or(0, |connection| connection.grant))
     }
 
     /// The session of a connection.

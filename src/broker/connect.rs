@@ -93,6 +93,7 @@ impl Broker {
         let keep_alive = granted_keep_alive(connect, &config);
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
         connection.phase = Phase::Connected;
+        connection.grant = self.clients.grants.current();
         connection.heard_at = now;
         connection.session = index;
         connection.version = connect.version;

@@ -20,6 +20,7 @@ impl Broker {
     /// A new configuration is in effect; `$SYS` may begin with it, end, or come at another pace from now on.
     pub(super) fn reload<E: Effects>(&mut self, now: Timestamp, config: Arc<Config>, fx: &mut E) {
         let former_s = self.config().sys.interval_s;
+        self.clients.grants.reload(&config);
         self.clients.config = config;
         let interval_s = self.config().sys.interval_s;
         if interval_s != former_s {
@@ -29,8 +30,7 @@ impl Broker {
 
     /// Sets the timer of the next `$SYS` tree; 0: there is none.
     pub(super) fn want_sys<E: Effects>(&mut self, now: Timestamp, interval_s: u32, fx: &mut E) {
-        self.sys_at =
-            (self.shard.0 == 0 && interval_s > 0).then(|| now.plus_s(u64::from(interval_s)));
+        self.sys_at = (self.shard.0 == 0 && interval_s > 0).then(|| now.plus_s(u64::from(interval_s)));
         if let Some(at) = self.sys_at {
             fx.set_timer(Timer::Sys, at);
         }

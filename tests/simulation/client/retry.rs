@@ -13,7 +13,12 @@ const ROUNDED_MS: u64 = 2_500;
 
 impl Client {
     /// A PUBLISH with QoS 1 or 2, written by the broker at `written`. Says whether it came on this connection before.
-    pub(super) fn check_repetition(&mut self, model: &mut Model, publish: &Publish, written: u64) -> Check<bool> {
+    pub(super) fn check_repetition(
+        &mut self,
+        model: &mut Model,
+        publish: &Publish,
+        written: u64,
+    ) -> Check<bool> {
         let pid = publish.pid;
         let Some(before) = self.written.insert(pid, written).filter(|_| publish.dup) else {
             ensure(!self.quota.contains(&pid), "repeated-only-on-resume", || {
@@ -27,7 +32,10 @@ impl Client {
         })?;
         model.checked.retried += 1;
         ensure(written >= before + interval_ms, "retry-in-time", || {
-            format!("client {}: {pid} of {before} again at {written}, the interval is {interval_ms}", self.index)
+            format!(
+                "client {}: {pid} of {before} again at {written}, the interval is {interval_ms}",
+                self.index
+            )
         })?;
         Ok(true)
     }

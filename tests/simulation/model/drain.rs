@@ -14,7 +14,8 @@ impl Model {
     pub fn drained_with_reason(&mut self, socket: SocketId) -> Check {
         let Some(from) = self.drain_from else { return Ok(()) };
         let c = &self.connections[socket];
-        let other_reason = c.leave.is_some() || c.silent || c.rival || c.cut || c.refused || c.hand_over_failed;
+        let other_reason =
+            c.leave.is_some() || c.silent || c.rival || c.cut || c.refused || c.hand_over_failed;
         let by_drain = c.is_v5 && c.connack.is_some() && c.ended.is_some_and(|ended| ended.at >= from);
         if !by_drain || other_reason {
             return Ok(());
@@ -40,7 +41,9 @@ impl Model {
                 m.accepted.is_some() && session.is_owed(m) && session.got(*at).any == 0
             };
             let owed = self.messages.iter().enumerate().filter(owed);
-            missing.extend(owed.filter(|(at, _)| !self.may_have_expired(*at, false, now)).map(|(at, _)| (number, at)));
+            missing.extend(
+                owed.filter(|(at, _)| !self.may_have_expired(*at, false, now)).map(|(at, _)| (number, at)),
+            );
         }
         self.checked.drains += missing.len() as u64;
         ensure(missing.len() as u64 <= held, "drain-loses-nothing", || {

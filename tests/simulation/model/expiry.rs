@@ -58,7 +58,12 @@ impl Model {
     }
 
     /// Checks what a PUBLISH says of its expiry, and that it was not written after it.
-    pub(super) fn check_expiry(&mut self, number: MessageNumber, reception: &Reception<'_>, way: Way) -> Check {
+    pub(super) fn check_expiry(
+        &mut self,
+        number: MessageNumber,
+        reception: &Reception<'_>,
+        way: Way,
+    ) -> Check {
         let Reception { written, publish, is_v5, .. } = *reception;
         let (deadlines, may_lack) = self.deadlines(number, publish.retain && way != Way::Live, written);
         let may_lack = may_lack || way == Way::Either && self.messages[number].expiry_s.is_none();
@@ -146,7 +151,8 @@ impl Model {
         if message.delete {
             return Stored::Yes;
         }
-        let too_large = |config: &myriad::config::Config| message.size > config.retained.payload_bytes_max as usize;
+        let too_large =
+            |config: &myriad::config::Config| message.size > config.retained.payload_bytes_max as usize;
         let mut configs = self.settings.during(from, now).peekable();
         if configs.peek().is_some() && self.settings.during(from, now).all(too_large) {
             return Stored::No;

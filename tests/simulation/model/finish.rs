@@ -33,7 +33,8 @@ impl Model {
                 })?;
             }
             // One that lives shorter than it may be under way may expire there.
-            let lasts = self.messages[will.message].expiry_s.is_none_or(|s| u64::from(s) * 1000 > WILL_SLACK_MS);
+            let lasts =
+                self.messages[will.message].expiry_s.is_none_or(|s| u64::from(s) * 1000 > WILL_SLACK_MS);
             let expected = match will.verdict {
                 Verdict::Must { .. } => u32::from(self.queue_len_max >= 100 && lasts)..=1,
                 Verdict::Never | Verdict::Armed => 0..=0,
@@ -225,7 +226,8 @@ impl Model {
         let mut unseen: Vec<&str> = self.messages.iter().filter(|m| m.retain).map(|m| &*m.topic).collect();
         unseen.sort_unstable();
         unseen.dedup();
-        unseen.retain(|topic| !session.newest_retained.contains_key(*topic) && self.may_be_counted(topic, now));
+        unseen
+            .retain(|topic| !session.newest_retained.contains_key(*topic) && self.may_be_counted(topic, now));
         let right = |gauge: u64| (seen..=seen + unseen.len() as u64).contains(&gauge);
         ensure(gauge.is_none_or(right), "retained-gauge", || {
             format!("{seen} retained messages and of {unseen:?} perhaps, but the gauge says {gauge:?}")

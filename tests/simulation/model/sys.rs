@@ -87,7 +87,10 @@ impl Model {
         let begun = since.max(self.sys.last_s.unwrap_or(0) * 1000);
         let due = begun + u64::from(interval_s) * 1000 + LATE_MS + SLACK_MS;
         ensure(interval_s == 0 || now <= due || !self.sys.is_complete, "sys-in-time", || {
-            format!("every {interval_s} s since {since}, but none after second {:?} by {now}", self.sys.last_s)
+            format!(
+                "every {interval_s} s since {since}, but none after second {:?} by {now}",
+                self.sys.last_s
+            )
         })
     }
 }
