@@ -202,22 +202,37 @@ impl Client {
     /// Sends again what is not finished, in order, with DUP [MQTT-4.4.0-1], and expects the same of the broker.
     fn resume(&mut self, world: &mut World, model: &mut Model) {
         self.redelivery = self.redelivery_expected();
-        for outgoing in self.outgoing.clone() {
-            let bytes = if outgoing.released {
-                self.resumed.insert(outgoing.pid);
-                wire::ack(wire::AckKind::Pubrel, outgoing.pid)
-            } else {
+        self.to_repeat = self.outgoing.iter().map(|outgoing| outgoing.pid).collect();
+        self.repeat(world, model);
+    }
+
+    /// Goes on with that, within the Receive Maximum of this connection: it is not kept from the former one
+    /// [MQTT-4.9.0-1].
+    pub(super) fn repeat(&mut self, world: &mut World, model: &mut Model) {
+        while let Some(&pid) = self.to_repeat.front() {
+            let Some(outgoing) = self.outgoing.iter().find(|o| o.pid == pid).cloned() else {
+                self.to_repeat.pop_front();
+                continue;
+            };
+            if outgoing.released {
+                self.resumed.insert(pid);
+                self.write(world, &wire::ack(wire::AckKind::Pubrel, pid));
+            } else if self.outgoing.iter().filter(|o| self.repeated.contains(&o.pid)).count()
+                < self.receive_max_out.into()
+            {
+                self.repeated.insert(pid);
                 let stamp = world.stamp();
                 model.message_sent(outgoing.message, stamp);
-                let publish = self.publish_packet(model, outgoing.message, outgoing.pid, true);
-                wire::publish(self.profile.version, &publish)
-            };
-            let (index, pid) = (self.index, outgoing.pid);
-            world.trace.note(|| format!("client {index} repeats {pid}: {outgoing:?}"));
-            self.write(world, &bytes);
-            if !outgoing.released {
+                let publish = self.publish_packet(model, outgoing.message, pid, true);
+                let bytes = wire::publish(self.profile.version, &publish);
+                self.write(world, &bytes);
                 model.uploaded(self.socket, world.sockets[self.socket].sent, outgoing.message);
+            } else {
+                return;
             }
+            self.to_repeat.pop_front();
+            let index = self.index;
+            world.trace.note(|| format!("client {index} repeats {pid}: {outgoing:?}"));
         }
     }
 
@@ -235,6 +250,8 @@ impl Client {
         self.pings.clear();
         self.redelivery.clear();
         self.resumed.clear();
+        self.to_repeat.clear();
+        self.repeated.clear();
         self.quota.clear();
         self.written.clear();
         self.parsed = 0;

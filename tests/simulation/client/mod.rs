@@ -129,6 +129,9 @@ pub struct Client {
     redelivery: Vec<Redelivery>,
     /// Identifiers whose PUBREL was sent again on this connection.
     resumed: BTreeSet<u16>,
+    /// Identifiers whose PUBLISH was sent again, and those that wait for it.
+    repeated: BTreeSet<u16>,
+    to_repeat: VecDeque<u16>,
     /// Identifiers of PUBLISHes of this connection that count against Receive Maximum.
     quota: BTreeSet<u16>,
     /// When the broker wrote the last PUBLISH with an identifier on this connection.
@@ -176,6 +179,8 @@ impl Client {
             pings: VecDeque::new(),
             redelivery: Vec::new(),
             resumed: BTreeSet::new(),
+            repeated: BTreeSet::new(),
+            to_repeat: VecDeque::new(),
             quota: BTreeSet::new(),
             written: BTreeMap::new(),
             parsed: 0,

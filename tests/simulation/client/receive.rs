@@ -53,8 +53,11 @@ impl Client {
         let (index, socket) = (self.index, self.socket);
         world.trace.note(|| format!("client {index} sees the end of socket {socket}"));
         let connection = &model.connections[socket];
-        let on_silence =
-            connection.silent && connection.leave.is_none() && !connection.cut && !connection.rival;
+        let on_silence = model.drain_from.is_none()
+            && connection.silent
+            && connection.leave.is_none()
+            && !connection.cut
+            && !connection.rival;
         let end = &world.sockets[socket];
         if on_silence
             && !end.ever_paused
@@ -67,7 +70,8 @@ impl Client {
         if !world.sockets[socket].output_lost {
             model.drained_with_reason(socket)?;
         }
-        let refused = model.connections[socket].refused;
+        // A shutdown does not wait for the rest of a CONNECT.
+        let refused = model.connections[socket].refused || model.drain_from.is_some();
         if self.phase == (Phase::Open)
             || refused
             || world.sockets[socket].hand_over_failed
@@ -185,8 +189,12 @@ impl Client {
             self.held.insert(pid, Held { message, qos: 2, received });
             self.owe_ack(world, AckKind::Pubrec, pid);
         } else {
-            self.held.insert(pid, Held { message, qos: 1, received: false });
             self.owe_ack(world, AckKind::Puback, pid);
+            if retried && held.is_none() {
+                // Crossed the first one's PUBACK.
+                return Ok(());
+            }
+            self.held.insert(pid, Held { message, qos: 1, received: false });
         }
         if !self.order.iter().any(|p| p.0 == pid) {
             self.order.push((pid, !publish.dup));
@@ -274,6 +282,7 @@ impl Client {
         )?;
         if kind == AckKind::Pubcomp {
             self.outgoing.remove(at);
+            self.repeat(world, model);
             return Ok(());
         }
         let before = self.outgoing[..at].iter().find(|o| !o.released);
@@ -284,6 +293,7 @@ impl Client {
         model.message_accepted(outgoing.message, stamp, world.now);
         if kind == AckKind::Puback {
             self.outgoing.remove(at);
+            self.repeat(world, model);
         } else {
             self.outgoing[at].released = true;
             let bytes = crate::wire::ack(AckKind::Pubrel, pid);

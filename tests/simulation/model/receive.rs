@@ -174,9 +174,9 @@ impl Model {
         let session = &self.sessions[reception.session];
         let shared = session.live(message).any(|s| s.share.is_some());
         let known = session.got.contains_key(&number);
-        // A repetition of a QoS 1 PUBLISH may be news to who subscribed in between, or whose mqueue was full; one of a
+        // A repetition of a QoS 1 PUBLISH may be news to who subscribed in between, or whose mqueue was full, or where it expired; one of a
         // birth comes after the Wills of the connections that had no time for it.
-        let lasting = session.is_owed(message) && self.queue_len_max >= 100;
+        let lasting = session.is_owed(message) && self.queue_len_max >= 100 && message.expiry_s.is_none();
         let birth = message.topic.starts_with("w/");
         let counts = message.sent.len() <= 1 || !birth && (message.qos == 2 || lasting);
         if shared || known || !counts {
