@@ -150,7 +150,11 @@ impl Broker {
     }
 
     fn resume_session<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, index: u32, fx: &mut E) {
-        if let Some(outbound) = self.clients.sessions.get_mut(index).and_then(|s| s.outbound.as_mut()) {
+        let Some(session) = self.clients.sessions.get_mut(index) else { return };
+        if let Some(inbound) = &mut session.inbound {
+            inbound.resume();
+        }
+        if let Some(outbound) = &mut session.outbound {
             outbound.inflight.mark_unsent();
             let expired = outbound.mqueue.drop_expired(now) as u64;
             let metrics = self.metrics();

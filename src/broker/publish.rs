@@ -184,12 +184,17 @@ impl Broker {
             max => max,
         };
         let Some(session) = self.clients.session_of(id) else { return Ok(Quota::New) };
-        let unreleased = session.inbound.as_deref();
-        if publish.qos == QoS::ExactlyOnce && unreleased.is_some_and(|inbound| inbound.contains(packet_id)) {
+        if publish.qos == QoS::ExactlyOnce
+            && let Some(inbound) = &mut session.inbound
+            && inbound.contains(packet_id)
+        {
+            inbound.insert(packet_id);
             return Ok(Quota::Repeated);
         }
-        let unreleased = unreleased.map_or(0, |inbound| inbound.len());
-        if is_v5 && unreleased + owed_qos1 >= receive_max {
+        let inbound = session.inbound.as_deref();
+        let counted = inbound.map_or(0, |inbound| inbound.counted());
+        let unreleased = inbound.map_or(0, |inbound| inbound.len());
+        if is_v5 && counted + owed_qos1 >= receive_max {
             return Err(Error::ReceiveMaximum { max: receive_max });
         }
         if publish.qos == QoS::ExactlyOnce && unreleased >= await_rel_max {
