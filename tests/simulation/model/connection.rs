@@ -256,7 +256,11 @@ impl Model {
         let surely_left =
             connection.leave == Some(Leave::Normal) && ended.by_broker && ended.all_fed && !connection.rival;
         let answered = connection.connack.is_some();
-        let (expiry_s, rival) = (connection.expiry_s, connection.rival);
+        let (expiry_s, rival, client) = (connection.expiry_s, connection.rival, connection.client);
+        if expiry_s == 0 && connection.connect_sent.is_some() {
+            self.members_leave(client);
+        }
+        let connection = &mut self.connections[socket];
         if let Some(will) = &mut connection.will {
             if !answered && (!ended.by_broker || connection.rival) {
                 will.unclear();

@@ -163,8 +163,14 @@ impl Model {
         let session = &mut self.sessions[number];
         if session.ended.is_none() {
             session.ended = Some(stamp);
-            let shares = session.subscriptions.iter().filter(|s| s.share.is_some() && s.successor.is_none());
-            self.members_gone += shares.count() as u32;
+            self.members_gone += session.leave_shares();
+        }
+    }
+
+    /// The broker has ended the client's session, before the client has read all that it was sent.
+    fn members_leave(&mut self, client: usize) {
+        if let Some(session) = self.sessions.iter_mut().rfind(|s| s.client == client) {
+            self.members_gone += session.leave_shares();
         }
     }
 
