@@ -242,8 +242,8 @@ impl Saboteur {
     }
 
     /// A client hears something else than the broker said, or (`None`) nothing. `in_use`: an identifier that the
-    /// client has not finished with.
-    pub fn heard(&mut self, packet: FromServer, in_use: Option<u16>) -> Option<FromServer> {
+    /// client has not finished with. `again`: it came on this connection before.
+    pub fn heard(&mut self, packet: FromServer, in_use: Option<u16>, again: bool) -> Option<FromServer> {
         if self.defect.is_none() {
             return Some(packet);
         }
@@ -256,7 +256,9 @@ impl Saboteur {
                 connack.code = 0x88;
             }
             FromServer::Disconnect { reason: 0x8b } if self.strikes(Defect::SilentDrain, 50) => return None,
-            FromServer::Publish(publish) if publish.dup && self.strikes(Defect::LoseRepeated, 80) => {
+            FromServer::Publish(publish)
+                if again && publish.dup && self.strikes(Defect::LoseRepeated, 100) =>
+            {
                 return None;
             }
             FromServer::Publish(publish) if !publish.payload.is_empty() => {

@@ -1,6 +1,7 @@
 //! The end by SIGTERM, in the middle of the wild time: every shard hears of it at a moment of its own, clients go on
 //! as if nothing were.
 
+use crate::client::Mood;
 use crate::effects::{Delays, Order};
 use crate::scenario::Scenario;
 use crate::socket::Place;
@@ -27,6 +28,7 @@ impl Scenario {
             }
             self.step()?;
         }
+        self.mood = Mood::Calm;
         let drained_at = self.world.now;
         while self.world.now < drained_at + AFTERWARDS_MS {
             self.step()?;

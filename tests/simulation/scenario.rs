@@ -30,7 +30,7 @@ pub struct Scenario {
     clients: Vec<Client>,
     pub(super) shared: Arc<Shared>,
     wild_until: u64,
-    mood: Mood,
+    pub(super) mood: Mood,
     /// When the next reload comes.
     reload_at: u64,
     /// The node shuts down in the middle of it all.
@@ -69,7 +69,7 @@ fn profile(random: &mut Random, config: &Config) -> Profile {
         watcher: false,
         calmness: random.pick(&[0, 0, 50, 90]),
         ack_max: if config.session.retry_interval_s > 0 && version != Version::V5 {
-            random.pick(&[20, 3_000, 12_000])
+            random.pick(&[20, 3_000, 12_000, 12_000])
         } else {
             random.pick(&[0, 20, 500, 3_000])
         },

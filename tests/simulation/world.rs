@@ -34,6 +34,8 @@ pub struct World {
     /// `links[from][to]`.
     pub links: Vec<Vec<Link>>,
     pub sockets: Vec<Socket>,
+    /// Those of them that are not gone yet.
+    live: Vec<SocketId>,
     pub now: u64,
     pub step: u64,
     pub weather: Weather,
@@ -87,6 +89,7 @@ impl World {
             states,
             links,
             sockets: Vec::new(),
+            live: Vec::new(),
             now: 0,
             step: 0,
             weather,
@@ -103,6 +106,7 @@ impl World {
         let shard = self.random.below(self.nodes.len());
         let room = self.random.pick(&[64, 500, 4_000, 60_000]);
         self.sockets.push(Socket::new(client, shard, self.now, room));
+        self.live.push(self.sockets.len() - 1);
         self.sockets.len() - 1
     }
 
@@ -160,8 +164,8 @@ impl World {
     fn candidates(&self, at: usize) -> Vec<Candidate> {
         let mut found = Vec::new();
         let state = &self.states[at];
-        for (id, socket) in self.sockets.iter().enumerate() {
-            self.socket_candidates(at, id, socket, &mut found);
+        for &id in &self.live {
+            self.socket_candidates(at, id, &self.sockets[id], &mut found);
         }
         for from in 0..self.nodes.len() {
             let link = &self.links[from][at];
@@ -219,7 +223,7 @@ impl World {
         let timers = self.states.iter().filter_map(|s| s.timers.first().map(|t| t.0));
         let failed = self.states.iter().flat_map(|s| s.failed.iter().map(|f| f.0));
         let orders = self.states.iter().filter_map(|s| s.orders.front().map(|o| o.0));
-        let sockets = self.sockets.iter().filter_map(|s| match s.place {
+        let sockets = self.live.iter().map(|&id| &self.sockets[id]).filter_map(|s| match s.place {
             Place::At(..) if !s.up.is_empty() && !s.paused => Some(s.up_ready_at),
             Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => {
                 Some(s.closed_ready_at)
@@ -249,6 +253,8 @@ impl World {
         }
         self.input(at, Input::TurnEnd)?;
         self.submit(at);
+        let Self { live, sockets, .. } = self;
+        live.retain(|&id| sockets[id].place != Place::Gone);
         Ok(())
     }
 

@@ -70,7 +70,7 @@ impl Client {
             Err(Unreadable(why)) => broken("readable", format!("socket {socket} over capacity: {why}")),
             Ok(Some((packet, used))) => {
                 knock.inbox.drain(..used);
-                let Some(packet) = world.saboteur.heard(packet, None) else { return Ok(()) };
+                let Some(packet) = world.saboteur.heard(packet, None, false) else { return Ok(()) };
                 let code = if self.profile.version == Version::V5 { 0x97 } else { 0x03 };
                 let right = matches!(&packet, FromServer::Connack(connack) if connack.code == code);
                 knock.is_answered = true;

@@ -216,7 +216,7 @@ impl Client {
                 Mood::Wild => Some(until),
                 Mood::Calm | Mood::Leaving => (self.is_persistent() || self.profile.watcher).then_some(until),
             },
-            Phase::Opening { .. } => (mood == Mood::Wild).then_some(self.next_act),
+            Phase::Opening { .. } => (mood == Mood::Wild && !self.profile.watcher).then_some(self.next_act),
             Phase::Open => Some(self.next_act),
         };
         let ack = self.acks.front().map(|a| a.0).filter(|_| !self.silent);

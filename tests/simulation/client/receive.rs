@@ -24,7 +24,8 @@ impl Client {
                     self.parsed += len as u64;
                     let written = world.sockets[self.socket].written.written_at(self.parsed);
                     let in_use = self.order.last().map(|p| p.0);
-                    let Some(packet) = world.saboteur.heard(packet, in_use) else { continue };
+                    let again = matches!(&packet, FromServer::Publish(publish) if self.is_retried(publish));
+                    let Some(packet) = world.saboteur.heard(packet, in_use, again) else { continue };
                     let again = world.saboteur.repeats(&packet);
                     if let Err(violation) = self.packet(world, model, mood, packet, len, written) {
                         break Err(violation);
@@ -161,7 +162,7 @@ impl Client {
         let topic = self.resolve(publish)?;
         let pid = publish.pid;
         let held = self.held.get(&pid).copied().filter(|_| publish.qos > 0);
-        let retried = publish.qos > 0 && self.check_repetition(model, publish, written)?;
+        let retried = self.is_retried(publish);
         let fresh = if publish.qos == 2 { held.is_none() } else { !publish.dup };
         let is_v5 = self.profile.version == Version::V5;
         let reception =
@@ -177,6 +178,7 @@ impl Client {
                 || format!("client {}: {pid} is held for {held:?}, now {message:?} {publish:?}", self.index),
             )?;
         }
+        self.check_repetition(model, publish, written)?;
         self.quota.insert(pid);
         if let (Some(max), Version::V5) = (self.profile.receive_max, self.profile.version) {
             ensure(self.quota.len() <= max.into(), "receive-maximum", || {

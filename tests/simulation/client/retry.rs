@@ -3,28 +3,26 @@
 
 use super::Client;
 use crate::model::Model;
-use crate::model::will::LATE_MS;
 use crate::trace::{Check, ensure};
 use crate::wire::{Publish, Version};
 use crate::world::World;
 
-/// The broker counts whole seconds and looks once an interval.
-const ROUNDED_MS: u64 = 2_500;
+/// The broker counts whole seconds, and looks once an interval; and a turn takes its time.
+const ROUNDED_MS: u64 = 1_300;
 
 impl Client {
-    /// A PUBLISH with QoS 1 or 2, written by the broker at `written`. Says whether it came on this connection before.
-    pub(super) fn check_repetition(
-        &mut self,
-        model: &mut Model,
-        publish: &Publish,
-        written: u64,
-    ) -> Check<bool> {
+    /// Whether a PUBLISH came on this connection before.
+    pub(super) fn is_retried(&self, publish: &Publish) -> bool {
+        publish.dup && publish.qos > 0 && self.written.contains_key(&publish.pid)
+    }
+
+    /// A PUBLISH with QoS 1 or 2, written by the broker at `written`.
+    pub(super) fn check_repetition(&mut self, model: &mut Model, publish: &Publish, written: u64) -> Check {
         let pid = publish.pid;
         let Some(before) = self.written.insert(pid, written).filter(|_| publish.dup) else {
-            ensure(!self.quota.contains(&pid), "repeated-only-on-resume", || {
+            return ensure(!self.quota.contains(&pid), "repeated-only-on-resume", || {
                 format!("client {}: {pid} twice on one connection, without DUP", self.index)
-            })?;
-            return Ok(false);
+            });
         };
         let interval_ms = u64::from(model.settings.last().session.retry_interval_s) * 1000;
         ensure(self.may_be_retried(interval_ms), "repeated-only-on-resume", || {
@@ -36,8 +34,7 @@ impl Client {
                 "client {}: {pid} of {before} again at {written}, the interval is {interval_ms}",
                 self.index
             )
-        })?;
-        Ok(true)
+        })
     }
 
     /// What is not acknowledged for long has come again.
@@ -50,7 +47,8 @@ impl Client {
         }
         let oldest = self.held.iter().filter(|(_, held)| !held.received);
         let oldest = oldest.filter_map(|(pid, _)| self.written.get(pid)).min();
-        let late = oldest.filter(|&&at| at + 2 * interval_ms + ROUNDED_MS + LATE_MS < world.now);
+        let due_ms = 2 * interval_ms + ROUNDED_MS + world.weather.delays.timer_max;
+        let late = oldest.filter(|&&at| at + due_ms < world.now);
         ensure(late.is_none(), "retry-in-time", || {
             format!("client {}: not repeated since {late:?}, now {}: {:?}", self.index, world.now, self.held)
         })
