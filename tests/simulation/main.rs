@@ -6,9 +6,12 @@
 
 mod client;
 mod defect;
+#[cfg(test)]
+mod directed;
 mod drain;
 mod effects;
 mod link;
+mod mail;
 mod model;
 mod random;
 mod scenario;

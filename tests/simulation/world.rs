@@ -3,14 +3,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use myriad::broker::{Broker, Close, Input, Origin, ShardMessage, Timer};
+use myriad::broker::{Broker, Close, Input, Origin, Timer};
 use myriad::clock::Timestamp;
-use myriad::interest::ShardId;
 use myriad::session::ConnectionId;
 
-use crate::defect::{Fate, Saboteur};
-use crate::effects::{Delays, Order, Port, ShardState};
-use crate::link::{Link, Mail};
+use crate::defect::Saboteur;
+use crate::effects::{Delays, Port, ShardState};
+use crate::link::Link;
 use crate::random::Random;
 use crate::socket::{ClientEnd, Ended, Place, Socket, SocketId};
 use crate::trace::{Check, Trace, Violation, broken, ensure};
@@ -286,7 +285,7 @@ impl World {
         Ok(())
     }
 
-    fn input(&mut self, at: usize, input: Input<'_>) -> Check {
+    pub(super) fn input(&mut self, at: usize, input: Input<'_>) -> Check {
         self.perform(at, |node, now, port| node.handle(now, input, port))
     }
 
@@ -334,22 +333,6 @@ impl World {
             if socket.config.is_none() && state.output.get(connection).is_some_and(|o| !o.is_empty()) {
                 socket.config = Some(state.config);
             }
-        }
-    }
-
-    fn order(&mut self, at: usize) -> Check {
-        let Some((_, order)) = self.states[at].orders.pop_front() else { return Ok(()) };
-        match order {
-            Order::Reload(number, config) => {
-                self.states[at].config = number;
-                self.news.push(News::Reloaded(at, number));
-                if self.saboteur.is_deaf_to_reload() {
-                    return Ok(());
-                }
-                self.input(at, Input::Reload(config))
-            }
-            Order::Drain if self.saboteur.is_deaf_to_drain() => Ok(()),
-            Order::Drain => self.input(at, Input::Drain),
         }
     }
 
@@ -479,56 +462,7 @@ impl World {
         self.ended.push(id);
     }
 
-    fn mail(&mut self, at: usize, from: usize) -> Check {
-        let delay = Delays::some(&mut self.random, self.weather.delays.mail_max);
-        let link = &mut self.links[from][at];
-        if link.queue.len() > 1 && self.saboteur.overtakes() {
-            link.queue.swap(0, 1);
-        }
-        let Some(mail) = link.queue.pop_front() else { return Ok(()) };
-        link.ready_at = self.now + delay;
-        match mail {
-            Mail::Message(message) => self.message(at, from, message),
-            Mail::HandOver { socket, hand_over } => {
-                let Place::Moving { from, name, .. } = self.sockets[socket].place else {
-                    return broken("simulator", format!("socket {socket} arrives and does not move"));
-                };
-                if self.random.percent(self.weather.hand_over_fails) {
-                    self.trace.note(|| format!("shard {at} has no room for socket {socket}"));
-                    self.sockets[socket].hand_over_failed = true;
-                    let back = self.now + Delays::some(&mut self.random, self.weather.delays.mail_max);
-                    self.states[from].failed.push((back, socket, hand_over));
-                    return Ok(());
-                }
-                self.release_name(from, name);
-                let connection = self.name(at, socket);
-                self.sockets[socket].place = Place::At(at, connection);
-                self.trace.note(|| format!("shard {at} takes socket {socket} over"));
-                let origin = hand_over.origin;
-                self.input(at, Input::HandedOver { connection, origin, hand_over })
-            }
-        }
-    }
-
-    fn message(&mut self, at: usize, from: usize, message: ShardMessage) -> Check {
-        let sender = ShardId(from as u16);
-        match self.saboteur.mail(message) {
-            Fate::Arrives(message) => self.input(at, Input::Message { from: sender, message }),
-            Fate::ArrivesTwice(message, again) => {
-                self.input(at, Input::Message { from: sender, message })?;
-                self.input(at, Input::Message { from: sender, message: again })
-            }
-            Fate::Answered(answer, credit) => {
-                self.links[from][at].on_loan -= u32::from(credit);
-                self.links[from][at].credits += u32::from(credit);
-                self.links[at][from].queue.extend(answer.map(Mail::Message));
-                Ok(())
-            }
-            Fate::Vanishes => Ok(()),
-        }
-    }
-
-    fn name(&mut self, at: usize, socket: SocketId) -> ConnectionId {
+    pub(super) fn name(&mut self, at: usize, socket: SocketId) -> ConnectionId {
         let state = &mut self.states[at];
         let index = state.free.pop().unwrap_or_else(|| {
             state.generations.push(0);
@@ -541,7 +475,7 @@ impl World {
         connection
     }
 
-    fn release_name(&mut self, at: usize, connection: ConnectionId) {
+    pub(super) fn release_name(&mut self, at: usize, connection: ConnectionId) {
         let state = &mut self.states[at];
         state.names.remove(&connection);
         state.output.remove(&connection);

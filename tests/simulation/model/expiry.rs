@@ -50,7 +50,8 @@ impl Model {
     pub fn handled(&mut self, socket: SocketId, offset: u64, now: u64) {
         let Self { connections, messages, .. } = self;
         let uploads = &mut connections[socket].uploads;
-        while let Some(upload) = uploads.pop_front_if(|u| u.end <= offset) {
+        let count = uploads.iter().take_while(|u| u.end <= offset).count();
+        for upload in uploads.drain(..count) {
             if let Some(passage) = upload.passage {
                 messages[upload.message].passages[passage].until = Some(now);
             }
