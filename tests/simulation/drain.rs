@@ -39,7 +39,7 @@ impl Scenario {
         let clients = self.gauge("clients");
         ensure(clients == 0, "gauges-back-to-zero", || format!("{clients} clients after the drain"))?;
         let held = self.gauge("inflight") + self.gauge("queues");
-        self.model.drained(self.world.now, held)
+        self.model.drained(self.world.now, self.gauge("sessions_persistent"), held)
     }
 
     /// Every broker says so, and nobody is on the way to one.

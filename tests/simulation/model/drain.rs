@@ -1,7 +1,7 @@
 //! SIGTERM: everyone is told and sent away; what was acknowledged is still there as long as the process is.
 
-use super::Model;
 use super::message::Message;
+use super::{Connection, Model};
 use crate::socket::SocketId;
 use crate::trace::{Check, ensure};
 
@@ -26,9 +26,14 @@ impl Model {
         })
     }
 
-    /// All are away; the brokers still hold `held` messages for their sessions. What lasting sessions are owed and have
-    /// not got is among them.
-    pub fn drained(&mut self, now: u64, held: u64) -> Check {
+    /// All are away; the brokers still have `sessions` that outlive their connections, and hold `held` messages for
+    /// them. Lasting sessions are among them, and what they are owed and have not got.
+    pub fn drained(&mut self, now: u64, sessions: u64, held: u64) -> Check {
+        let clients = 0..self.workers.len();
+        let lasting: Vec<usize> = clients.filter(|&client| self.is_lasting(client)).collect();
+        ensure(lasting.len() as u64 <= sessions, "drain-loses-nothing", || {
+            format!("{sessions} sessions are left, but those of {lasting:?} last")
+        })?;
         if self.queue_len_max < 100 {
             return Ok(());
         }
@@ -51,10 +56,18 @@ impl Model {
         })
     }
 
-    /// Whether the client's session surely outlives its last connection by far.
+    /// Whether the client's session surely outlives its last connection by far; those that were not answered, for they
+    /// came too late, would have gone on with it.
     fn is_lasting(&self, client: usize) -> bool {
-        let sent = |c: &&super::Connection| c.client == client && c.connect_sent.is_some() && !c.refused;
-        let last = self.connections.iter().rfind(sent);
-        last.is_some_and(|c| c.connack.is_some() && c.expiry_s >= LASTING_S && !c.is_contested)
+        let sent = |c: &&Connection| c.client == client && c.connect_sent.is_some() && !c.refused;
+        let mut latest = self.connections.iter().filter(sent).rev();
+        let lasts = |c: &Connection| c.expiry_s >= LASTING_S && !c.is_contested;
+        loop {
+            match latest.next() {
+                Some(c) if c.connack.is_some() => return lasts(c),
+                Some(c) if lasts(c) && !c.clean => {}
+                _ => return false,
+            }
+        }
     }
 }
