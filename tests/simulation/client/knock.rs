@@ -59,7 +59,8 @@ impl Client {
         if world.sockets[socket].arrived.is_empty() {
             let answered = knock.is_answered;
             self.knocks.swap_remove(at);
-            let lost = world.sockets[socket].output_lost;
+            // A shutdown does not wait for the rest of a CONNECT.
+            let lost = world.sockets[socket].output_lost || model.drain_from.is_some();
             return ensure(answered || lost, "over-capacity-refused", || {
                 format!("socket {socket} was closed without CONNACK")
             });

@@ -42,6 +42,9 @@ impl Client {
         let interval_ms = u64::from(model.settings.last().session.retry_interval_s) * 1000;
         let socket = &world.sockets[self.socket];
         let is_slow = socket.is_readable() || !socket.waiting.is_empty() || self.silent;
+        // A reload may have made the window smaller than what is unacknowledged.
+        let window = model.settings.all().map(|config| config.session.inflight_max).min();
+        let is_slow = is_slow || window.is_none_or(|window| self.held.len() > window.into());
         if is_slow || !self.may_be_retried(interval_ms) {
             return Ok(());
         }

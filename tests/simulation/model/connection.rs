@@ -92,11 +92,6 @@ impl Connection {
         }
     }
 
-    /// CONNECT is sent, and nobody knows whether the broker has seen it.
-    fn is_on_the_way(&self) -> bool {
-        self.connect_sent.is_some() && self.connack.is_none() && self.ended.is_none()
-    }
-
     /// Whether it may take the session over at this moment: an older one too, if it was slow to get home.
     fn is_rival_at(&self, stamp: u64) -> bool {
         self.connect_sent.is_some() && self.ended.is_none_or(|ended| ended.stamp >= stamp)
@@ -151,7 +146,9 @@ impl Model {
 
     /// The broker's end is over without that the client has read an answer: its session lasts as it was granted.
     fn granted_unread(&mut self, socket: SocketId, config: Option<usize>) {
-        if self.connections[socket].connack.is_none()
+        let connection = &self.connections[socket];
+        if connection.connack.is_none()
+            && !connection.hand_over_failed
             && let Some(config) = config.map(|number| self.settings.config(number))
         {
             self.connections[socket].grant(config);
@@ -163,7 +160,8 @@ impl Model {
         self.connections[socket].connack = Some(now);
         let client = self.connections[socket].client;
         let older = self.connections[..socket].iter();
-        let on_the_way = |c: &Connection| c.is_on_the_way();
+        let sent_stamp = self.connections[socket].connect_sent.map_or(0, |sent| sent.stamp);
+        let on_the_way = |c: &Connection| c.connack.is_none() && !c.refused && c.is_rival_at(sent_stamp);
         self.connections[socket].is_contested = older.filter(|c| c.client == client).any(on_the_way);
         self.connections[socket].rival |= self.connections[socket].is_contested;
         let connection = &self.connections[socket];
@@ -256,11 +254,7 @@ impl Model {
         let surely_left =
             connection.leave == Some(Leave::Normal) && ended.by_broker && ended.all_fed && !connection.rival;
         let answered = connection.connack.is_some();
-        let (expiry_s, rival, client) = (connection.expiry_s, connection.rival, connection.client);
-        if expiry_s == 0 && connection.connect_sent.is_some() {
-            self.members_leave(client);
-        }
-        let connection = &mut self.connections[socket];
+        let (expiry_s, rival) = (connection.expiry_s, connection.rival);
         if let Some(will) = &mut connection.will {
             if !answered && (!ended.by_broker || connection.rival) {
                 will.unclear();
@@ -318,6 +312,23 @@ impl Model {
                 "socket {socket} closed only after {silence} ms of silence, Keep Alive {keep_alive_ms} ms"
             )
         })
+    }
+
+    /// Places in Shared Subscriptions that were left because a session has expired by now, or may have, before its client
+    /// knows: it is away, or has not read all yet.
+    pub(super) fn expire_members(&mut self, now: u64) {
+        for number in 0..self.sessions.len() {
+            let client = self.sessions[number].client;
+            let mine = self.connections.iter().filter(|c| c.client == client && !c.refused);
+            let is_over = |c: &Connection| {
+                let over = |ended: EndedAt| ended.at + u64::from(c.expiry_s) * 1000 <= now;
+                c.expiry_s != u32::MAX && c.connect_sent.is_some() && c.ended.is_some_and(over)
+            };
+            let last = mine.rev().take_while(|c| c.connack.is_none() || c.ended.is_some());
+            if last.into_iter().any(is_over) && self.workers[client] {
+                self.members_gone += self.sessions[number].leave_shares();
+            }
+        }
     }
 
     /// The bookkeeping of a session's time without a connection.

@@ -167,13 +167,6 @@ impl Model {
         }
     }
 
-    /// The broker has ended the client's session, before the client has read all that it was sent.
-    fn members_leave(&mut self, client: usize) {
-        if let Some(session) = self.sessions.iter_mut().rfind(|s| s.client == client) {
-            self.members_gone += session.leave_shares();
-        }
-    }
-
     /// SUBSCRIBE goes out; returns the new subscription's place.
     pub fn subscribe_sent(&mut self, session: SessionNumber, stamp: u64, wish: Wish) -> usize {
         let retained = &self.retained;

@@ -227,6 +227,9 @@ impl Model {
 
     /// No copy too many.
     fn count(&mut self, number: MessageNumber, reception: &Reception<'_>, way: Way) -> Check {
+        if self.workers[self.sessions[reception.session].client] {
+            self.expire_members(reception.now);
+        }
         let message = &self.messages[number];
         let session = &self.sessions[reception.session];
         let qos = reception.publish.qos;
