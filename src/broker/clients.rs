@@ -124,11 +124,12 @@ impl Clients {
     pub(super) fn enqueue(&mut self, index: u32, delivery: Delivery) {
         let len_max = self.config.session.queue_len_max;
         let Some(session) = self.sessions.get_mut(index) else { return };
-        if session.outbound_mut().mqueue.push(delivery, len_max).is_some() {
-            self.dropped(&self.metrics.dropped_queue_full);
-        } else {
-            self.metrics.queues.inc();
+        let dropped = session.outbound_mut().mqueue.push(delivery, len_max) as u64;
+        if dropped > 0 {
+            self.metrics.dropped_queue_full.add(dropped);
+            self.metrics.messages_dropped.add(dropped);
         }
+        self.metrics.queues.set((self.metrics.queues.load() + 1).wrapping_sub(dropped));
     }
 
     /// Sets the session's timer, unless an earlier one will do.
