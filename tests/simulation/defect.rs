@@ -115,7 +115,7 @@ pub const DEFECTS: [(Defect, &[&str]); 31] = [
     (Defect::IgnoreDrain, &["drain-comes-to-rest"]),
     (Defect::SilentDrain, &["drain-says-why"]),
     (Defect::LoseAndDrain, &["drain-loses-nothing"]),
-    (Defect::Admit, &["over-capacity-refused"]),
+    (Defect::Admit, &["over-capacity-refused", "unexpected-close"]),
     (Defect::Refusal, &["over-capacity-refused"]),
 ];
 
