@@ -10,7 +10,7 @@ use super::effects::Timer;
 use super::publication::Encoded;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::connection::{Connection, ConnectionTable};
+use crate::connection::{Connection, ConnectionTable, Grant, Grants};
 use crate::interest::ShardId;
 use crate::metrics::{Counter, Metrics};
 use crate::packet::ProtocolVersion;
@@ -32,6 +32,7 @@ pub(super) struct Clients {
     pub(super) sessions: ChunkedSlab<Session>,
     pub(super) connections: ConnectionTable,
     pub(super) config: Arc<Config>,
+    pub(super) grants: Grants,
     pub(super) metrics: Arc<Metrics>,
     pub(super) encoded: Encoded,
     /// Collected while sessions change, sent by the caller.
@@ -46,6 +47,7 @@ impl Clients {
         Self {
             sessions: ChunkedSlab::new(),
             connections: ConnectionTable::default(),
+            grants: Grants::new(&config),
             config,
             metrics,
             encoded: Encoded::default(),
@@ -101,6 +103,11 @@ impl Clients {
         Some((session, id, connection))
     }
 
+    /// The limits that a connection was promised.
+    pub(super) fn grant(&self, id: ConnectionId) -> &Grant {
+        self.grants.find(self.connections.get(id).map_or(0, |connection| connection.grant))
+    }
+
     /// The session of a connection.
     pub(super) fn session_of(&mut self, id: ConnectionId) -> Option<&mut Session> {
         let index = self.connections.get(id)?.session;
@@ -117,11 +124,12 @@ impl Clients {
     pub(super) fn enqueue(&mut self, index: u32, delivery: Delivery) {
         let len_max = self.config.session.queue_len_max;
         let Some(session) = self.sessions.get_mut(index) else { return };
-        if session.outbound_mut().mqueue.push(delivery, len_max).is_some() {
-            self.dropped(&self.metrics.dropped_queue_full);
-        } else {
-            self.metrics.queues.inc();
+        let dropped = session.outbound_mut().mqueue.push(delivery, len_max) as u64;
+        if dropped > 0 {
+            self.metrics.dropped_queue_full.add(dropped);
+            self.metrics.messages_dropped.add(dropped);
         }
+        self.metrics.queues.set((self.metrics.queues.load() + 1).wrapping_sub(dropped));
     }
 
     /// Sets the session's timer, unless an earlier one will do.

@@ -93,6 +93,7 @@ impl Broker {
         let keep_alive = granted_keep_alive(connect, &config);
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
         connection.phase = Phase::Connected;
+        connection.grant = self.clients.grants.current();
         connection.heard_at = now;
         connection.session = index;
         connection.version = connect.version;
@@ -149,7 +150,11 @@ impl Broker {
     }
 
     fn resume_session<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, index: u32, fx: &mut E) {
-        if let Some(outbound) = self.clients.sessions.get_mut(index).and_then(|s| s.outbound.as_mut()) {
+        let Some(session) = self.clients.sessions.get_mut(index) else { return };
+        if let Some(inbound) = &mut session.inbound {
+            inbound.resume();
+        }
+        if let Some(outbound) = &mut session.outbound {
             outbound.inflight.mark_unsent();
             let expired = outbound.mqueue.drop_expired(now) as u64;
             let metrics = self.metrics();

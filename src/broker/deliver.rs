@@ -108,7 +108,8 @@ impl Clients {
         }
     }
 
-    /// Delivers on given terms.
+    /// Delivers on given terms, unless the message has expired on its way between shards or with another member of its
+    /// Shared Subscription [MQTT-3.3.2-5].
     pub(super) fn deliver<E: Effects>(
         &mut self,
         now: Timestamp,
@@ -117,6 +118,9 @@ impl Clients {
         terms: &Terms<'_>,
         fx: &mut E,
     ) {
+        if publication.head.expires_at.is_some_and(|at| at <= now) {
+            return self.dropped(&self.metrics.dropped_expired);
+        }
         let qos = delivery_qos(publication.head.qos, terms.qos, self.config.mqtt.upgrade_qos);
         let retain = terms.retained || (terms.retain_as_published && publication.head.retain);
         if qos == QoS::AtMostOnce {
@@ -255,7 +259,7 @@ impl Clients {
         {
             return self.dropped(&self.metrics.dropped_too_large);
         }
-        delivery.sent_s = seconds(now);
+        delivery.sent_s = sent_second(now);
         let outbound = session.outbound_mut();
         match outbound.inflight.push(delivery.clone()) {
             Ok(packet_id) => {
@@ -316,7 +320,7 @@ impl Clients {
             if !outbound.inflight.has_unsent() || !may_send {
                 return;
             }
-            match outbound.inflight.next_unsent(seconds(now)) {
+            match outbound.inflight.next_unsent(sent_second(now)) {
                 Some((packet_id, Slot::Publish(delivery))) => {
                     let qos = delivery.qos;
                     if !write(
@@ -375,9 +379,9 @@ impl Clients {
     }
 }
 
-/// Whole seconds, as `Delivery::sent_s` has them.
-pub(super) const fn seconds(now: Timestamp) -> u32 {
-    (now.0 / 1000) as u32
+/// The whole second, as `Delivery::sent_s` has it: rounded up, so that nothing is sent again before its time.
+const fn sent_second(now: Timestamp) -> u32 {
+    now.0.div_ceil(1000) as u32
 }
 
 /// The message as its terms make it, to be kept for one session.

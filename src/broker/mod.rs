@@ -117,6 +117,8 @@ pub struct Broker {
     ready_cursors: VecDeque<u32>,
     cursor_number: u32,
     draining: Option<u32>,
+    /// When the `$SYS` tree is published next; a timer set for another moment is void.
+    sys_at: Option<Timestamp>,
     random: u64,
     totals: Totals,
     matched: Vec<FilterId>,
@@ -161,6 +163,7 @@ impl Broker {
             ready_cursors: VecDeque::new(),
             cursor_number: 0,
             draining: None,
+            sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
             matched: Vec::new(),

@@ -46,11 +46,11 @@ impl Broker {
         named: &mut String,
     ) -> Result<(), Error> {
         let Self { clients, .. } = self;
-        let limits = &clients.config.limits;
         let Some(connection) = clients.connections.get_mut(id) else { return Ok(()) };
+        let grant = clients.grants.find(connection.grant);
         if let Some(alias) = publish.topic_alias {
-            if alias.get() > limits.topic_alias_max {
-                return Err(Error::TopicAlias { found: alias.get(), max: limits.topic_alias_max });
+            if alias.get() > grant.topic_alias_max {
+                return Err(Error::TopicAlias { found: alias.get(), max: grant.topic_alias_max });
             }
             if publish.topic.is_empty() {
                 let known = connection.aliases.as_deref().and_then(|aliases| aliases.resolve(alias));
@@ -63,11 +63,10 @@ impl Broker {
                 connection.aliases.get_or_insert_default().learn(alias, publish.topic);
             }
         }
-        let mqtt = &clients.config.mqtt;
-        if publish.qos as u8 > mqtt.qos_max {
-            return Err(Error::Qos { found: publish.qos, max: mqtt.qos_max });
+        if publish.qos as u8 > grant.qos_max {
+            return Err(Error::Qos { found: publish.qos, max: grant.qos_max });
         }
-        if publish.retain && !mqtt.retain_available && connection.is_v5() {
+        if publish.retain && !grant.retain_available && connection.is_v5() {
             return Err(Error::Retain);
         }
         Ok(())
@@ -176,8 +175,7 @@ impl Broker {
         publish: &Publish<'_>,
         packet_id: PacketId,
     ) -> Result<Quota, Error> {
-        let limits = &self.clients.config.limits;
-        let receive_max = usize::from(limits.receive_max);
+        let receive_max = usize::from(self.clients.grant(id).receive_max);
         let is_v5 = self.clients.connections.get(id).is_some_and(Connection::is_v5);
         let owed_qos1 =
             self.clients.connections.get(id).and_then(|c| c.owed.as_ref()).map_or(0, |o| o.pubacks());
@@ -186,12 +184,17 @@ impl Broker {
             max => max,
         };
         let Some(session) = self.clients.session_of(id) else { return Ok(Quota::New) };
-        let unreleased = session.inbound.as_deref();
-        if publish.qos == QoS::ExactlyOnce && unreleased.is_some_and(|inbound| inbound.contains(packet_id)) {
+        if publish.qos == QoS::ExactlyOnce
+            && let Some(inbound) = &mut session.inbound
+            && inbound.contains(packet_id)
+        {
+            inbound.insert(packet_id);
             return Ok(Quota::Repeated);
         }
-        let unreleased = unreleased.map_or(0, |inbound| inbound.len());
-        if is_v5 && unreleased + owed_qos1 >= receive_max {
+        let inbound = session.inbound.as_deref();
+        let counted = inbound.map_or(0, |inbound| inbound.counted());
+        let unreleased = inbound.map_or(0, |inbound| inbound.len());
+        if is_v5 && counted + owed_qos1 >= receive_max {
             return Err(Error::ReceiveMaximum { max: receive_max });
         }
         if publish.qos == QoS::ExactlyOnce && unreleased >= await_rel_max {

@@ -43,7 +43,8 @@ impl Broker {
 
     fn admit<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, origin: Origin, fx: &mut E) {
         let Origin { listener, remote, over_capacity } = origin;
-        let connection = Connection::new(id.generation, listener, remote, over_capacity, now);
+        let mut connection = Connection::new(id.generation, listener, remote, over_capacity, now);
+        connection.grant = self.clients.grants.current();
         self.clients.connections.insert(id, connection);
         let timeout_s = u64::from(self.config().limits.connect_timeout_s);
         self.clients.want_connection_timer(id.index, now.plus_s(timeout_s), fx);
@@ -135,9 +136,10 @@ impl Broker {
         fx: &mut E,
     ) -> usize {
         let mut consumed = 0;
+        let packet_bytes_max = self.clients.grant(id).packet_bytes_max;
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
-            let packet = match packet::frame(rest, self.config().limits.packet_bytes_max) {
+            let packet = match packet::frame(rest, packet_bytes_max) {
                 Ok(Frame::Complete { header_len, body_len }) => rest.get(..header_len + body_len),
                 Ok(Frame::Incomplete) => None,
                 Err(error) => {

@@ -36,20 +36,22 @@ impl Stored for Message {
 
 impl Broker {
     /// A message with RETAIN: replaces the one of its topic, or deletes it if its payload is empty
-    /// [MQTT-3.3.1-5 to 3.3.1-7].
+    /// [MQTT-3.3.1-5 to 3.3.1-7]. One that is too large deletes it too: an older one must not pass for the last.
     /// `is_marked`: by [`Broker::mark_retained`].
     pub(super) fn retain(&mut self, now: Timestamp, publication: &mut Publication<'_>, is_marked: bool) {
+        let config = Arc::clone(&self.clients.config);
+        let is_too_large = publication.payload.len() > config.retained.payload_bytes_max as usize;
+        if (publication.payload.is_empty() || is_too_large)
+            && self.retained.remove(publication.topic).is_some()
+        {
+            self.unmark_retained(publication.topic);
+            self.count_retained_gone(1);
+        }
         if publication.payload.is_empty() {
-            if self.retained.remove(publication.topic).is_some() {
-                self.unmark_retained(publication.topic);
-                self.count_retained_gone(1);
-            }
             return;
         }
-        let config = Arc::clone(&self.clients.config);
         let is_new = self.retained.get(publication.topic).is_none();
         let count = self.shared.retained_count.load(Relaxed);
-        let is_too_large = publication.payload.len() > config.retained.payload_bytes_max as usize;
         if is_too_large || (is_new && count >= config.retained.count_max) {
             self.metrics().retained_refused.inc();
             tracing::debug!(topic = publication.topic, is_too_large, count, "retained message refused");

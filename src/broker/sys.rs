@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Broker;
-use super::effects::{Effects, Timer};
+use super::effects::Effects;
 use crate::clock::Timestamp;
 use crate::metrics::SysTree;
 use crate::packet::QoS;
@@ -13,9 +13,6 @@ use crate::session::{Message, MessageHead, SessionSerial};
 impl Broker {
     pub(super) fn publish_sys<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
         let config = Arc::clone(&self.clients.config);
-        if config.sys.interval_s == 0 {
-            return;
-        }
         let shared = Arc::clone(&self.shared);
         self.totals.observe(&shared.metrics);
         let tree = SysTree {
@@ -37,7 +34,7 @@ impl Broker {
             };
             self.publish_own(now, Message::new(head, &topic, &[], payload.as_bytes()), None, fx);
         }
-        fx.set_timer(Timer::Sys, now.plus_s(u64::from(config.sys.interval_s)));
+        self.want_sys(now, config.sys.interval_s, fx);
     }
 
     pub(super) fn check_sessions(&self) -> Result<(), String> {

@@ -13,21 +13,26 @@ use crate::session::{ConnectionId, UNSENT};
 impl Broker {
     pub(super) fn start_timers<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
         fx.set_timer(Timer::RetainedSweep, now.plus_s(10));
-        if self.shard.0 == 0 {
-            let first_s = u64::from(self.config().sys.interval_s).min(1);
-            if first_s > 0 {
-                fx.set_timer(Timer::Sys, now.plus_s(first_s));
-            }
+        // The first tree comes soon.
+        self.want_sys(now, self.config().sys.interval_s.min(1), fx);
+    }
+
+    /// A new configuration is in effect; `$SYS` may begin with it, end, or come at another pace from now on.
+    pub(super) fn reload<E: Effects>(&mut self, now: Timestamp, config: Arc<Config>, fx: &mut E) {
+        let former_s = self.config().sys.interval_s;
+        self.clients.grants.reload(&config);
+        self.clients.config = config;
+        let interval_s = self.config().sys.interval_s;
+        if interval_s != former_s {
+            self.want_sys(now, interval_s, fx);
         }
     }
 
-    /// A new configuration is in effect; `$SYS` may begin with it.
-    pub(super) fn reload<E: Effects>(&mut self, now: Timestamp, config: Arc<Config>, fx: &mut E) {
-        let was_silent = self.config().sys.interval_s == 0;
-        self.clients.config = config;
-        let interval_s = self.config().sys.interval_s;
-        if self.shard.0 == 0 && was_silent && interval_s > 0 {
-            fx.set_timer(Timer::Sys, now.plus_s(u64::from(interval_s)));
+    /// Sets the timer of the next `$SYS` tree; 0: there is none.
+    pub(super) fn want_sys<E: Effects>(&mut self, now: Timestamp, interval_s: u32, fx: &mut E) {
+        self.sys_at = (self.shard.0 == 0 && interval_s > 0).then(|| now.plus_s(u64::from(interval_s)));
+        if let Some(at) = self.sys_at {
+            fx.set_timer(Timer::Sys, at);
         }
     }
 
@@ -35,7 +40,9 @@ impl Broker {
         match timer {
             Timer::Connection(index) => self.connection_timer(now, index, fx),
             Timer::Session(index) => self.session_timer(now, index, fx),
-            Timer::Sys => self.publish_sys(now, fx),
+            Timer::Sys if self.sys_at.is_some_and(|at| at <= now) => self.publish_sys(now, fx),
+            // Set before a reload that changed the pace.
+            Timer::Sys => {}
             Timer::RetainedSweep => self.sweep_retained(now, fx),
         }
     }
@@ -80,7 +87,7 @@ impl Broker {
             return;
         }
         let index = connection.session;
-        let now_s = super::deliver::seconds(now);
+        let now_s = (now.0 / 1000) as u32;
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         if let Some(outbound) = &mut session.outbound {
             let is_due = |sent_s: u32| sent_s != UNSENT && now_s.saturating_sub(sent_s) >= interval_s;

@@ -3,6 +3,7 @@
 
 mod aliases;
 mod error;
+mod grants;
 mod owed;
 mod table;
 
@@ -10,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 pub use aliases::{AliasUse, Aliases};
 pub use error::Error;
+pub use grants::{Grant, Grants};
 pub use owed::{Owed, OwedAck, OwedKind};
 pub use table::ConnectionTable;
 
@@ -80,6 +82,8 @@ pub struct Connection {
     pub phase: Phase,
     /// Version, known after CONNECT.
     pub version: ProtocolVersion,
+    /// Number of its limits among `Grants`.
+    pub grant: u8,
     /// Its next packet may not be handled yet; reading is paused, Keep Alive does not count.
     pub stalled: bool,
     /// It is in the shard's list of stalled connections (and may have gone on since).
@@ -116,6 +120,7 @@ impl Connection {
             remote: remote.into(),
             phase: Phase::Opening,
             version: ProtocolVersion::V311,
+            grant: 0,
             stalled: false,
             queued: false,
             over_capacity,

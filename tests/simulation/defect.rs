@@ -1,10 +1,14 @@
 //! Faults put into a run on purpose, between the brokers and at the clients' ears: each must break a promise by name.
 //! A check that can't fail is worse than none.
 
+use std::sync::Arc;
+
 use myriad::broker::{ShardMessage, Timer};
+use myriad::clock::Timestamp;
+use myriad::session::{Message, MessageHead};
 
 use crate::random::Random;
-use crate::wire::{AckKind, FromServer};
+use crate::wire::{AckKind, FromServer, Publish};
 
 /// One way in which a broker could be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +51,41 @@ pub enum Defect {
     Suback,
     /// A PINGRESP never comes.
     LosePingresp,
+    /// A message between shards forgets its expiry.
+    Immortal,
+    /// A message between shards expires at once.
+    Mortal,
+    /// The expiry is not counted down.
+    Expiry,
+    /// A PUBLISH is sent twice on one connection.
+    Repeat,
+    /// A PUBLISH is not sent again.
+    LoseRepeated,
+    /// A shard does not hear of a reload.
+    IgnoreReload,
+    /// The `$SYS` tree stops.
+    NoSys,
+    /// A shard does not hear that it has to end.
+    IgnoreDrain,
+    /// DISCONNECT 0x8B is not sent.
+    SilentDrain,
+    /// As `LoseAccepted`, and then the node shuts down.
+    LoseAndDrain,
+    /// A connection over capacity is admitted.
+    Admit,
+    /// A connection over capacity is refused for another reason.
+    Refusal,
+}
+
+impl Defect {
+    /// Whether it needs a node that shuts down.
+    pub fn is_of_drain(self) -> bool {
+        matches!(self, Self::IgnoreDrain | Self::SilentDrain | Self::LoseAndDrain)
+    }
 }
 
 /// Every defect, and the promises of which it must break at least one.
-pub const DEFECTS: [(Defect, &[&str]); 19] = [
+pub const DEFECTS: [(Defect, &[&str]); 31] = [
     (Defect::LoseAccepted, &["no-message-lost", "will-exactly-when-due", "shared-no-message-lost"]),
     (Defect::LoseMail, &["calm-comes-to-rest", "credits-come-home", "requests-answered"]),
     (Defect::Double, &["exactly-once", "no-duplicate"]),
@@ -70,6 +105,18 @@ pub const DEFECTS: [(Defect, &[&str]); 19] = [
     (Defect::StrayPuback, &["acknowledges-what-was-sent"]),
     (Defect::Suback, &["suback-codes"]),
     (Defect::LosePingresp, &["requests-answered", "calm-comes-to-rest"]),
+    (Defect::Immortal, &["expiry-counted-down"]),
+    (Defect::Mortal, &["no-message-lost"]),
+    (Defect::Expiry, &["expiry-counted-down"]),
+    (Defect::Repeat, &["repeated-only-on-resume", "retry-in-time"]),
+    (Defect::LoseRepeated, &["retry-in-time"]),
+    (Defect::IgnoreReload, &["connack-grants"]),
+    (Defect::NoSys, &["sys-in-time"]),
+    (Defect::IgnoreDrain, &["drain-comes-to-rest"]),
+    (Defect::SilentDrain, &["drain-says-why"]),
+    (Defect::LoseAndDrain, &["drain-loses-nothing"]),
+    (Defect::Admit, &["over-capacity-refused", "unexpected-close"]),
+    (Defect::Refusal, &["over-capacity-refused"]),
 ];
 
 /// What becomes of a message between shards.
@@ -100,7 +147,9 @@ impl Saboteur {
     /// A message arrives at a shard.
     pub fn mail(&mut self, message: ShardMessage) -> Fate {
         match message {
-            ShardMessage::Publish { operation, credit, .. } if self.strikes(Defect::LoseAccepted, 20) => {
+            ShardMessage::Publish { operation, credit, .. }
+                if self.strikes(Defect::LoseAccepted, 20) || self.strikes(Defect::LoseAndDrain, 50) =>
+            {
                 let answer = operation.map(|operation| ShardMessage::Accepted { operation, matched: true });
                 Fate::Answered(answer, credit)
             }
@@ -108,6 +157,10 @@ impl Saboteur {
                 let again =
                     ShardMessage::Publish { message: message.clone(), operation: None, credit: false };
                 Fate::ArrivesTwice(ShardMessage::Publish { message, operation, credit }, again)
+            }
+            ShardMessage::Publish { message, operation, credit } if message.head().expires_at.is_some() => {
+                let message = self.expiring(message);
+                Fate::Arrives(ShardMessage::Publish { message, operation, credit })
             }
             ShardMessage::SharedDeliver { delivery, operation, credit }
                 if self.strikes(Defect::DoubleShared, 50) =>
@@ -130,6 +183,44 @@ impl Saboteur {
         }
     }
 
+    /// Another expiry than its publisher gave it.
+    fn expiring(&mut self, message: Arc<Message>) -> Arc<Message> {
+        let expires_at = if self.strikes(Defect::Immortal, 50) {
+            None
+        } else if self.strikes(Defect::Mortal, 50) {
+            Some(Timestamp(0))
+        } else {
+            return message;
+        };
+        let head = MessageHead { expires_at, ..*message.head() };
+        Message::new(head, message.topic(), message.forwarded(), message.payload())
+    }
+
+    /// A shard does not hear of a reload.
+    pub fn is_deaf_to_reload(&mut self) -> bool {
+        self.strikes(Defect::IgnoreReload, 50)
+    }
+
+    /// A shard does not hear that it has to end.
+    pub fn is_deaf_to_drain(&mut self) -> bool {
+        self.strikes(Defect::IgnoreDrain, 50)
+    }
+
+    /// A connection over capacity is taken for any other.
+    pub fn admits(&mut self) -> bool {
+        self.strikes(Defect::Admit, 50)
+    }
+
+    /// The same packet once more.
+    pub fn repeats(&mut self, packet: &FromServer) -> Option<FromServer> {
+        match packet {
+            FromServer::Publish(publish) if publish.qos > 0 && self.strikes(Defect::Repeat, 20) => {
+                Some(FromServer::Publish(Publish { dup: true, ..publish.clone() }))
+            }
+            _ => None,
+        }
+    }
+
     /// Two messages of one queue change places.
     pub fn overtakes(&mut self) -> bool {
         self.strikes(Defect::Overtake, 30)
@@ -145,13 +236,14 @@ impl Saboteur {
         match timer {
             Timer::Connection(_) => self.defect == Some(Defect::NoConnectionTimer),
             Timer::Session(_) => self.defect == Some(Defect::NoSessionTimer),
+            Timer::Sys => self.strikes(Defect::NoSys, 30),
             _ => false,
         }
     }
 
     /// A client hears something else than the broker said, or (`None`) nothing. `in_use`: an identifier that the
-    /// client has not finished with.
-    pub fn heard(&mut self, packet: FromServer, in_use: Option<u16>) -> Option<FromServer> {
+    /// client has not finished with. `again`: it came on this connection before.
+    pub fn heard(&mut self, packet: FromServer, in_use: Option<u16>, again: bool) -> Option<FromServer> {
         if self.defect.is_none() {
             return Some(packet);
         }
@@ -160,7 +252,19 @@ impl Saboteur {
             FromServer::Connack(connack) if self.strikes(Defect::SessionPresent, 30) && connack.code == 0 => {
                 connack.session_present = !connack.session_present;
             }
+            FromServer::Connack(connack) if connack.code == 0x97 && self.strikes(Defect::Refusal, 50) => {
+                connack.code = 0x88;
+            }
+            FromServer::Disconnect { reason: 0x8b } if self.strikes(Defect::SilentDrain, 50) => return None,
+            FromServer::Publish(publish)
+                if again && publish.dup && self.strikes(Defect::LoseRepeated, 100) =>
+            {
+                return None;
+            }
             FromServer::Publish(publish) if !publish.payload.is_empty() => {
+                if self.strikes(Defect::Expiry, 20) {
+                    publish.expiry_s = publish.expiry_s.map(|left_s| left_s + 1);
+                }
                 publish.dup |= publish.qos > 0 && self.strikes(Defect::Dup, 20);
                 publish.retain |= self.strikes(Defect::Retain, 20);
                 if self.strikes(Defect::Payload, 20) {

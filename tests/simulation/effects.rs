@@ -1,11 +1,13 @@
 //! `Effects` over the world's queues: what a broker does lands in sockets, links and timers of the simulation.
 //! Breaches of the boundary's contract (a send without a credit, a release too many) are violations too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use myriad::broker::{Close, Effects, HandOver, ShardMessage, Timer};
 use myriad::clock::Timestamp;
+use myriad::config::Config;
 use myriad::interest::ShardId;
 use myriad::session::ConnectionId;
 
@@ -31,6 +33,19 @@ pub struct ShardState {
     pub output: BTreeMap<ConnectionId, Vec<u8>>,
     pub scrap: Vec<u8>,
     pub accepting: bool,
+    /// Number of the configuration in effect.
+    pub config: usize,
+    /// What the main thread has to say to this shard, and when it arrives.
+    pub orders: VecDeque<(u64, Order)>,
+}
+
+/// What comes to a shard by a signal.
+#[derive(Debug)]
+pub enum Order {
+    /// SIGHUP: the configuration of this number.
+    Reload(usize, Arc<Config>),
+    /// SIGTERM.
+    Drain,
 }
 
 /// The world as one shard's broker may touch it.

@@ -6,12 +6,18 @@
 
 mod client;
 mod defect;
+#[cfg(test)]
+mod directed;
+mod drain;
 mod effects;
 mod link;
+mod mail;
 mod model;
 mod random;
 mod scenario;
+mod settings;
 mod socket;
+mod stream;
 mod trace;
 mod wire;
 mod world;
@@ -38,6 +44,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn run(seed: u64, trace: bool, defect: Option<Defect>) -> (Result<Checked, Violation>, Trace, u64) {
     let mut scenario = Scenario::new(seed, trace);
     scenario.world.saboteur = Saboteur::new(defect, seed);
+    scenario.is_cut_short |= defect.is_some_and(Defect::is_of_drain);
     let outcome = catch_unwind(AssertUnwindSafe(|| scenario.run())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));

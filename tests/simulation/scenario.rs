@@ -4,17 +4,19 @@
 use std::sync::Arc;
 
 use myriad::broker::{Broker, BrokerSetup, Shared};
-use myriad::config::{Config, SharedStrategy};
+use myriad::config::Config;
 use myriad::interest::ShardId;
 
 use crate::client::{Client, Mood, Phase, Profile};
-use crate::effects::Delays;
+use crate::effects::{Delays, Order};
+use crate::model::sys::{SYS_FILTER, Sys};
 use crate::model::{Checked, Model, Wish};
 use crate::random::Random;
+use crate::settings::{self, Settings};
 use crate::socket::{ClientEnd, Place};
 use crate::trace::{Check, Trace, broken, ensure};
 use crate::wire::Version;
-use crate::world::{Weather, World};
+use crate::world::{News, Weather, World};
 
 /// Virtual time after which a calm world must have come to rest.
 const CALM_MS: u64 = 240_000;
@@ -24,35 +26,15 @@ const STEPS_MAX: u64 = 600_000;
 /// A run.
 pub struct Scenario {
     pub world: World,
-    model: Model,
+    pub(super) model: Model,
     clients: Vec<Client>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     wild_until: u64,
-    sys_interval_s: u32,
-    mood: Mood,
-}
-
-/// What a seed chose, for the report.
-fn config(random: &mut Random) -> Config {
-    let mut config = Config::default();
-    config.session.expiry_s = random.pick(&[3, 8, 3600]);
-    config.session.queue_len_max = random.pick(&[5, 100_000, 100_000, 100_000]);
-    config.session.queue_qos0 = random.percent(50);
-    config.session.inflight_max = random.pick(&[1, 3, 100]);
-    config.limits.receive_max = random.pick(&[1, 4, 100]);
-    config.limits.outbound_bytes = random.pick(&[200, 2_000, 1_000_000]);
-    config.limits.connect_timeout_s = 5;
-    config.limits.subscriptions_expected = random.pick(&[1, 1_000]);
-    config.sys.interval_s = random.pick(&[0, 10]);
-    config.mqtt.shared_strategy = random.pick(&[
-        SharedStrategy::RoundRobin,
-        SharedStrategy::Random,
-        SharedStrategy::LeastInflight,
-        SharedStrategy::Sticky,
-        SharedStrategy::HashPublisher,
-        SharedStrategy::HashTopic,
-    ]);
-    config
+    pub(super) mood: Mood,
+    /// When the next reload comes.
+    reload_at: u64,
+    /// The node shuts down in the middle of it all.
+    pub(super) is_cut_short: bool,
 }
 
 fn weather(random: &mut Random) -> Weather {
@@ -86,7 +68,11 @@ fn profile(random: &mut Random, config: &Config) -> Profile {
         worker: random.percent(35),
         watcher: false,
         calmness: random.pick(&[0, 0, 50, 90]),
-        ack_max: random.pick(&[0, 20, 500, 3_000]),
+        ack_max: if config.session.retry_interval_s > 0 && version != Version::V5 {
+            random.pick(&[20, 3_000, 12_000, 12_000])
+        } else {
+            random.pick(&[0, 20, 500, 3_000])
+        },
         act_max: random.pick(&[20, 100, 400]),
     }
 }
@@ -111,10 +97,9 @@ fn watcher() -> Profile {
 impl Scenario {
     pub fn new(seed: u64, trace: bool) -> Self {
         let mut random = Random::new(seed);
-        let config = config(&mut random);
+        let config = settings::first(&mut random);
         let shards = random.pick(&[1, 2, 2, 3, 5]);
         let shared = Shared::new(&config, shards, random.word(), 0);
-        let sys_interval_s = config.sys.interval_s;
         let (queue_len_max, queue_qos0) = (config.session.queue_len_max, config.session.queue_qos0);
         let weather = weather(&mut random);
         let mut profiles: Vec<Profile> =
@@ -134,15 +119,20 @@ impl Scenario {
             .collect();
         let credits = random.within(1, 8) as u32;
         let wild_until = random.pick(&[3_000, 8_000, 20_000]);
+        let reload_at = if random.percent(50) { random.within(500, 4_000) } else { u64::MAX };
+        let is_cut_short = random.percent(15);
         let mut trace = Trace::new(trace);
         trace.note(|| {
             format!("seed {seed}: {shards} shards, {credits} credits, {weather:?}\n{config:?}\n{profiles:#?}")
         });
+        let sys = Sys::new(config.sys.interval_s, config.limits.outbound_bytes >= 2_000);
         let model = Model {
             queue_len_max,
             queue_qos0,
             watcher,
             workers: profiles.iter().map(|p| p.worker).collect(),
+            settings: Settings::new(Arc::clone(&config)),
+            sys,
             ..Model::default()
         };
         let clients = profiles
@@ -154,7 +144,8 @@ impl Scenario {
             })
             .collect();
         let world = World::new(nodes, credits, weather, random, trace);
-        Self { world, model, clients, shared, wild_until, sys_interval_s, mood: Mood::Wild }
+        let mood = Mood::Wild;
+        Self { world, model, clients, shared, wild_until, mood, reload_at, is_cut_short }
     }
 
     /// From the first CONNECT to the last gauge.
@@ -162,7 +153,12 @@ impl Scenario {
         self.world.start()?;
         self.prepare_watcher()?;
         while self.world.now < self.wild_until {
+            self.reload();
             self.step()?;
+        }
+        if self.is_cut_short {
+            self.drain()?;
+            return Ok(self.model.checked);
         }
         self.calm_down();
         let calm_from = self.world.stamp();
@@ -181,8 +177,8 @@ impl Scenario {
     fn prepare_watcher(&mut self) -> Check {
         let watcher = self.model.watcher;
         self.rest_until(|s| s.clients[watcher].phase == Phase::Open)?;
-        let wish = Wish {
-            filter: "w/#".into(),
+        let wish = |filter: &str| Wish {
+            filter: filter.into(),
             share: None,
             qos: 2,
             no_local: false,
@@ -191,7 +187,7 @@ impl Scenario {
             id: 0,
         };
         let Self { world, model, clients, .. } = self;
-        clients[watcher].subscribe(world, model, vec![wish]);
+        clients[watcher].subscribe(world, model, vec![wish("w/#"), wish(SYS_FILTER)]);
         self.rest_until(|s| s.clients[watcher].is_settled(&s.world, Mood::Calm))?;
         for client in self.clients.iter_mut().filter(|c| !c.profile.watcher) {
             client.phase = Phase::Away { until: self.world.now + self.world.random.within(0, 500) };
@@ -201,8 +197,9 @@ impl Scenario {
     }
 
     /// One thing happens: a turn of a shard, a deed of a client, or time passes.
-    fn step(&mut self) -> Check {
+    pub(super) fn step(&mut self) -> Check {
         ensure(self.world.step < STEPS_MAX, "comes-to-rest", || "too many steps".to_owned())?;
+        self.take_news();
         self.take_ends()?;
         let now = self.world.now;
         let shards = (0..self.world.nodes.len()).filter(|&at| self.world.is_runnable(at));
@@ -235,9 +232,53 @@ impl Scenario {
         self.world.now = next.unwrap_or(now + 1_000);
         self.world.collect_credits();
         for client in &self.clients {
-            client.check_answers(self.world.now)?;
+            client.check_answers(&self.world, &self.model)?;
         }
-        Ok(())
+        let retained = self.shared.retained_count.load(std::sync::atomic::Ordering::Relaxed);
+        let count_max = self.model.settings.all().map(|config| config.retained.count_max).max();
+        ensure(count_max.is_some_and(|max| retained <= max), "retained-count", || {
+            format!("{retained} retained messages, at most {count_max:?} are allowed")
+        })
+    }
+
+    /// The configuration changes under everyone's feet, a few times.
+    fn reload(&mut self) {
+        let now = self.world.now;
+        if now < self.reload_at || self.world.states.iter().any(|state| !state.orders.is_empty()) {
+            return;
+        }
+        let mail_max = self.world.weather.delays.mail_max;
+        let config = settings::edited(self.model.settings.last(), &mut self.world.random, mail_max);
+        self.world.trace.note(|| format!("reload: {config:?}"));
+        self.reload_at = now + self.world.random.within(100, 6_000);
+        self.model.queue_len_max = self.model.queue_len_max.min(config.session.queue_len_max);
+        self.model.queue_qos0 |= config.session.queue_qos0;
+        self.model.sys.is_complete &= config.limits.outbound_bytes >= 2_000;
+        self.model.checked.reloads += 1;
+        let config = Arc::new(config);
+        let number = self.model.settings.reload(Arc::clone(&config), now);
+        for state in &mut self.world.states {
+            let at = now + Delays::some(&mut self.world.random, 500);
+            state.orders.push_back((at, Order::Reload(number, Arc::clone(&config))));
+        }
+    }
+
+    /// The model hears what it can't see from the clients' ends.
+    fn take_news(&mut self) {
+        let now = self.world.now;
+        for news in std::mem::take(&mut self.world.news) {
+            match news {
+                News::Fed(socket, offset) => self.model.fed(socket, offset, now),
+                News::Handled(socket, offset) => self.model.handled(socket, offset, now),
+                News::Reloaded(shard, number) => {
+                    self.model.settings.reached(number, self.world.nodes.len(), now);
+                    if shard == 0 {
+                        let interval_s = self.model.settings.config(number).sys.interval_s;
+                        self.model.sys.paced(now, interval_s);
+                    }
+                }
+            }
+        }
     }
 
     /// The model hears which connections the brokers have ended.
@@ -317,8 +358,9 @@ impl Scenario {
         self.rest("retained-comes-to-rest")?;
         let session = self.clients[index].session;
         // The `$SYS` tree is retained too; the model leaves it out.
-        let gauge = (self.sys_interval_s == 0).then(|| self.gauge("retained"));
-        self.model.audit(session.unwrap_or(0), gauge)
+        let is_silent = self.model.settings.all().all(|config| config.sys.interval_s == 0);
+        let gauge = is_silent.then(|| self.gauge("retained"));
+        self.model.audit(session.unwrap_or(0), gauge, self.world.now)
     }
 
     fn rest_until(&mut self, done: impl Fn(&Self) -> bool) -> Check {
@@ -333,7 +375,7 @@ impl Scenario {
     }
 
     /// The sum of a gauge over all shards.
-    fn gauge(&self, name: &str) -> u64 {
+    pub(super) fn gauge(&self, name: &str) -> u64 {
         let mut sum = 0u64;
         for metrics in &self.shared.metrics {
             metrics.each(|metric, value| {

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use myriad::session::ConnectionId;
 
+use crate::stream::Marks;
+
 /// Index into `World::sockets`; never reused.
 pub type SocketId = usize;
 
@@ -43,6 +45,8 @@ pub struct Ended {
     pub by_broker: bool,
     /// Every byte of the client had been handed to the broker.
     pub all_fed: bool,
+    /// The configuration by which its CONNECT was answered.
+    pub config: Option<usize>,
 }
 
 /// A TCP connection.
@@ -54,7 +58,10 @@ pub struct Socket {
     pub up: VecDeque<u8>,
     pub up_ready_at: u64,
     pub last_fed_at: u64,
+    /// Bytes that the client has written, the broker has been given, the broker has surely handled.
+    pub sent: u64,
     pub fed: u64,
+    pub handled: u64,
     pub paused: bool,
     pub ever_paused: bool,
     /// Bytes that the broker's end could not send yet.
@@ -62,12 +69,20 @@ pub struct Socket {
     /// Bytes that the client may read.
     pub arrived: VecDeque<u8>,
     pub arrived_max: usize,
+    /// When the broker wrote what.
+    pub written: Marks,
+    /// Accepted into a reserved slot: only to be refused.
+    pub over_capacity: bool,
+    /// The configuration by which its CONNECT was answered.
+    pub config: Option<usize>,
     pub drained_owed: bool,
     /// The broker has asked to be told when its output has left.
     pub drained_wanted: bool,
     pub flush_until: u64,
     /// Once `arrived` is empty the client sees the end.
     pub broker_finished: bool,
+    /// The broker's end was closed with output left.
+    pub output_lost: bool,
     pub closed_ready_at: u64,
     pub hand_over_failed: bool,
     pub ended: Option<Ended>,
@@ -82,16 +97,22 @@ impl Socket {
             up: VecDeque::new(),
             up_ready_at: now,
             last_fed_at: now,
+            sent: 0,
             fed: 0,
+            handled: 0,
             paused: false,
             ever_paused: false,
             waiting: VecDeque::new(),
             arrived: VecDeque::new(),
             arrived_max,
+            written: Marks::default(),
+            over_capacity: false,
+            config: None,
             drained_owed: false,
             drained_wanted: false,
             flush_until: 0,
             broker_finished: false,
+            output_lost: false,
             closed_ready_at: 0,
             hand_over_failed: false,
             ended: None,

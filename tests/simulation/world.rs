@@ -3,14 +3,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use myriad::broker::{Broker, Close, Input, Origin, ShardMessage, Timer};
+use myriad::broker::{Broker, Close, Input, Origin, Timer};
 use myriad::clock::Timestamp;
-use myriad::interest::ShardId;
 use myriad::session::ConnectionId;
 
-use crate::defect::{Fate, Saboteur};
+use crate::defect::Saboteur;
 use crate::effects::{Delays, Port, ShardState};
-use crate::link::{Link, Mail};
+use crate::link::Link;
 use crate::random::Random;
 use crate::socket::{ClientEnd, Ended, Place, Socket, SocketId};
 use crate::trace::{Check, Trace, Violation, broken, ensure};
@@ -34,6 +33,8 @@ pub struct World {
     /// `links[from][to]`.
     pub links: Vec<Vec<Link>>,
     pub sockets: Vec<Socket>,
+    /// Those of them that are not gone yet.
+    live: Vec<SocketId>,
     pub now: u64,
     pub step: u64,
     pub weather: Weather,
@@ -42,6 +43,19 @@ pub struct World {
     pub saboteur: Saboteur,
     /// Sockets whose broker's end is over since last asked.
     pub ended: Vec<SocketId>,
+    /// What else the model has to hear.
+    pub news: Vec<News>,
+}
+
+/// What the model can't see from a client's end.
+#[derive(Debug, Clone, Copy)]
+pub enum News {
+    /// The broker has been given a client's bytes up to this offset.
+    Fed(SocketId, u64),
+    /// And has handled them: it does not wait for anything before it goes on.
+    Handled(SocketId, u64),
+    /// A shard has a new configuration: which shard, which configuration.
+    Reloaded(usize, usize),
 }
 
 /// What may happen to a shard now.
@@ -55,12 +69,13 @@ enum Candidate {
     Credits,
     Timer(u64, Timer),
     HandOverFailed(usize),
+    Order,
 }
 
 /// Where a socket comes from: an address of its own.
-pub fn origin(socket: SocketId) -> Origin {
+fn origin(socket: SocketId, over_capacity: bool) -> Origin {
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1024 + (socket % 60_000) as u16));
-    Origin { listener: 0, remote, over_capacity: false }
+    Origin { listener: 0, remote, over_capacity }
 }
 
 impl World {
@@ -73,6 +88,7 @@ impl World {
             states,
             links,
             sockets: Vec::new(),
+            live: Vec::new(),
             now: 0,
             step: 0,
             weather,
@@ -80,6 +96,7 @@ impl World {
             trace,
             saboteur: Saboteur::new(None, 0),
             ended: Vec::new(),
+            news: Vec::new(),
         }
     }
 
@@ -88,6 +105,7 @@ impl World {
         let shard = self.random.below(self.nodes.len());
         let room = self.random.pick(&[64, 500, 4_000, 60_000]);
         self.sockets.push(Socket::new(client, shard, self.now, room));
+        self.live.push(self.sockets.len() - 1);
         self.sockets.len() - 1
     }
 
@@ -100,6 +118,7 @@ impl World {
             socket.up_ready_at = now + delay;
         }
         socket.up.extend(bytes);
+        socket.sent += bytes.len() as u64;
     }
 
     /// A client reads some of what has arrived.
@@ -144,8 +163,8 @@ impl World {
     fn candidates(&self, at: usize) -> Vec<Candidate> {
         let mut found = Vec::new();
         let state = &self.states[at];
-        for (id, socket) in self.sockets.iter().enumerate() {
-            self.socket_candidates(at, id, socket, &mut found);
+        for &id in &self.live {
+            self.socket_candidates(at, id, &self.sockets[id], &mut found);
         }
         for from in 0..self.nodes.len() {
             let link = &self.links[from][at];
@@ -161,6 +180,9 @@ impl World {
         }
         let due = state.timers.iter().take_while(|t| t.0 <= self.now);
         found.extend(due.map(|&(when, timer)| Candidate::Timer(when, timer)));
+        if state.orders.front().is_some_and(|order| order.0 <= self.now) {
+            found.push(Candidate::Order);
+        }
         let failed = state.failed.iter().enumerate().filter(|(_, f)| f.0 <= self.now);
         found.extend(failed.map(|(index, _)| Candidate::HandOverFailed(index)));
         found
@@ -199,7 +221,8 @@ impl World {
         let links = self.links.iter().flatten().filter_map(|link| link.next_at(self.now));
         let timers = self.states.iter().filter_map(|s| s.timers.first().map(|t| t.0));
         let failed = self.states.iter().flat_map(|s| s.failed.iter().map(|f| f.0));
-        let sockets = self.sockets.iter().filter_map(|s| match s.place {
+        let orders = self.states.iter().filter_map(|s| s.orders.front().map(|o| o.0));
+        let sockets = self.live.iter().map(|&id| &self.sockets[id]).filter_map(|s| match s.place {
             Place::At(..) if !s.up.is_empty() && !s.paused => Some(s.up_ready_at),
             Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => {
                 Some(s.closed_ready_at)
@@ -207,7 +230,7 @@ impl World {
             Place::Flushing(..) => Some(s.flush_until),
             _ => None,
         });
-        links.chain(timers).chain(failed).chain(sockets).filter(|&at| at > self.now).min()
+        links.chain(timers).chain(failed).chain(orders).chain(sockets).filter(|&at| at > self.now).min()
     }
 
     /// Credits that are back are back.
@@ -229,6 +252,8 @@ impl World {
         }
         self.input(at, Input::TurnEnd)?;
         self.submit(at);
+        let Self { live, sockets, .. } = self;
+        live.retain(|&id| sockets[id].place != Place::Gone);
         Ok(())
     }
 
@@ -243,7 +268,9 @@ impl World {
     }
 
     fn append(&mut self, id: SocketId, bytes: Vec<u8>) {
+        let now = self.now;
         let socket = &mut self.sockets[id];
+        socket.written.append(bytes.len(), now);
         // What leaves at once is no news to the broker: `Drained` is owed only for what had to wait, or if asked for.
         let is_news = !socket.waiting.is_empty() || std::mem::take(&mut socket.drained_wanted);
         socket.waiting.extend(bytes);
@@ -258,7 +285,7 @@ impl World {
         Ok(())
     }
 
-    fn input(&mut self, at: usize, input: Input<'_>) -> Check {
+    pub(super) fn input(&mut self, at: usize, input: Input<'_>) -> Check {
         self.perform(at, |node, now, port| node.handle(now, input, port))
     }
 
@@ -278,6 +305,7 @@ impl World {
         };
         act(&mut self.nodes[at], Timestamp(self.now), &mut port);
         let (closed, violation) = (port.closed, port.violation);
+        self.note_handled(at);
         for (socket, how) in closed {
             self.close(at, socket, how);
         }
@@ -290,6 +318,24 @@ impl World {
         })
     }
 
+    /// What a shard has handled of its clients' bytes, and by which configuration it answers whom.
+    fn note_handled(&mut self, at: usize) {
+        let state = &self.states[at];
+        for (connection, &id) in &state.names {
+            let socket = &mut self.sockets[id];
+            if !matches!(socket.place, Place::At(shard, _) if shard == at) {
+                continue;
+            }
+            if !socket.paused && socket.handled < socket.fed {
+                socket.handled = socket.fed;
+                self.news.push(News::Handled(id, socket.fed));
+            }
+            if socket.config.is_none() && state.output.get(connection).is_some_and(|o| !o.is_empty()) {
+                socket.config = Some(state.config);
+            }
+        }
+    }
+
     fn feed(&mut self, at: usize, candidate: Candidate) -> Check {
         if !matches!(candidate, Candidate::Timer(..)) {
             self.trace.note(|| format!("shard {at}: {candidate:?}"));
@@ -299,7 +345,8 @@ impl World {
             Candidate::Accept(id) => {
                 let connection = self.name(at, id);
                 self.sockets[id].place = Place::At(at, connection);
-                self.input(at, Input::Accepted { connection, origin: origin(id) })
+                let over_capacity = self.sockets[id].over_capacity && !self.saboteur.admits();
+                self.input(at, Input::Accepted { connection, origin: origin(id, over_capacity) })
             }
             Candidate::Receive(id) => self.receive(at, id),
             Candidate::Closed(id) => self.closed(at, id),
@@ -317,6 +364,7 @@ impl World {
                 }
                 self.input(at, Input::CreditsAvailable)
             }
+            Candidate::Order => self.order(at),
             Candidate::Timer(when, timer) => {
                 self.states[at].timers.remove(&(when, timer));
                 if self.saboteur.stops(timer) {
@@ -347,6 +395,7 @@ impl World {
         let bytes: Vec<u8> = socket.up.drain(..n as usize).collect();
         socket.fed += n;
         socket.last_fed_at = self.now;
+        self.news.push(News::Fed(id, socket.fed));
         self.input(at, Input::Received { connection, bytes: &bytes })
     }
 
@@ -362,6 +411,7 @@ impl World {
                 let socket = &mut self.sockets[id];
                 socket.place = Place::Gone;
                 socket.broker_finished = true;
+                socket.output_lost |= !socket.waiting.is_empty();
                 socket.waiting.clear();
                 self.release_name(at, connection);
                 if self.random.percent(50) {
@@ -387,6 +437,7 @@ impl World {
         self.release_name(at, connection);
         let lost = self.random.percent(50);
         let socket = &mut self.sockets[id];
+        socket.output_lost = true;
         socket.waiting.clear();
         if lost {
             socket.arrived.clear();
@@ -406,60 +457,12 @@ impl World {
         let stamp = self.stamp();
         let socket = &mut self.sockets[id];
         let all_fed = socket.up.is_empty();
-        socket.ended.get_or_insert(Ended { at: self.now, stamp, by_broker, all_fed });
+        let config = socket.config;
+        socket.ended.get_or_insert(Ended { at: self.now, stamp, by_broker, all_fed, config });
         self.ended.push(id);
     }
 
-    fn mail(&mut self, at: usize, from: usize) -> Check {
-        let delay = Delays::some(&mut self.random, self.weather.delays.mail_max);
-        let link = &mut self.links[from][at];
-        if link.queue.len() > 1 && self.saboteur.overtakes() {
-            link.queue.swap(0, 1);
-        }
-        let Some(mail) = link.queue.pop_front() else { return Ok(()) };
-        link.ready_at = self.now + delay;
-        match mail {
-            Mail::Message(message) => self.message(at, from, message),
-            Mail::HandOver { socket, hand_over } => {
-                let Place::Moving { from, name, .. } = self.sockets[socket].place else {
-                    return broken("simulator", format!("socket {socket} arrives and does not move"));
-                };
-                if self.random.percent(self.weather.hand_over_fails) {
-                    self.trace.note(|| format!("shard {at} has no room for socket {socket}"));
-                    self.sockets[socket].hand_over_failed = true;
-                    let back = self.now + Delays::some(&mut self.random, self.weather.delays.mail_max);
-                    self.states[from].failed.push((back, socket, hand_over));
-                    return Ok(());
-                }
-                self.release_name(from, name);
-                let connection = self.name(at, socket);
-                self.sockets[socket].place = Place::At(at, connection);
-                self.trace.note(|| format!("shard {at} takes socket {socket} over"));
-                let origin = hand_over.origin;
-                self.input(at, Input::HandedOver { connection, origin, hand_over })
-            }
-        }
-    }
-
-    fn message(&mut self, at: usize, from: usize, message: ShardMessage) -> Check {
-        let sender = ShardId(from as u16);
-        match self.saboteur.mail(message) {
-            Fate::Arrives(message) => self.input(at, Input::Message { from: sender, message }),
-            Fate::ArrivesTwice(message, again) => {
-                self.input(at, Input::Message { from: sender, message })?;
-                self.input(at, Input::Message { from: sender, message: again })
-            }
-            Fate::Answered(answer, credit) => {
-                self.links[from][at].on_loan -= u32::from(credit);
-                self.links[from][at].credits += u32::from(credit);
-                self.links[at][from].queue.extend(answer.map(Mail::Message));
-                Ok(())
-            }
-            Fate::Vanishes => Ok(()),
-        }
-    }
-
-    fn name(&mut self, at: usize, socket: SocketId) -> ConnectionId {
+    pub(super) fn name(&mut self, at: usize, socket: SocketId) -> ConnectionId {
         let state = &mut self.states[at];
         let index = state.free.pop().unwrap_or_else(|| {
             state.generations.push(0);
@@ -472,7 +475,7 @@ impl World {
         connection
     }
 
-    fn release_name(&mut self, at: usize, connection: ConnectionId) {
+    pub(super) fn release_name(&mut self, at: usize, connection: ConnectionId) {
         let state = &mut self.states[at];
         state.names.remove(&connection);
         state.output.remove(&connection);
@@ -485,7 +488,7 @@ impl World {
             matches!(s.place, Place::Backlog(_) | Place::Moving { .. } | Place::Flushing(..))
                 || matches!(s.place, Place::At(..)) && !s.up.is_empty()
         };
-        let failed = self.states.iter().all(|s| s.failed.is_empty());
+        let failed = self.states.iter().all(|s| s.failed.is_empty() && s.orders.is_empty());
         let idle = |link: &Link| link.queue.is_empty() && link.returning.is_empty() && !link.starved;
         failed && self.links.iter().flatten().all(idle) && !self.sockets.iter().any(moving)
     }

@@ -48,7 +48,8 @@ impl Client {
             60..76 => self.subscribe_something(world, model),
             76..82 => self.unsubscribe_something(world, model),
             82..86 => self.ping(world),
-            86..90 => self.stalled_until = world.now + world.random.within(1, 4_000),
+            86..89 => self.stalled_until = world.now + world.random.within(1, 4_000),
+            89 => self.knock(world, model),
             _ if world.random.percent(self.profile.calmness) => {}
             90..92 => self.disconnect(world, model),
             92 => self.fall_silent(world, model),
@@ -197,12 +198,17 @@ impl Client {
             retain: retained && (delete || world.random.percent(75)),
             size: if delete { 0 } else { payload(number, size).len() },
             key: number as u64 + 1,
-            will: false,
             delete,
-            sent: Vec::new(),
-            accepted: None,
+            expiry_s: if delete { None } else { self.expiry(world) },
+            ..Message::default()
         };
         self.publish(world, model, message);
+    }
+
+    /// Message Expiry Interval of what is published next.
+    pub(super) fn expiry(&self, world: &mut World) -> Option<u32> {
+        let expires = self.profile.version == Version::V5 && world.random.percent(40);
+        expires.then(|| world.random.pick(&[1, 1, 2, 5, 30, 3600]))
     }
 
     /// The first message of a connection, on the topic of the Will, so that their order can be seen.
@@ -217,10 +223,7 @@ impl Client {
             retain: false,
             size: payload(number, 20).len(),
             key: will_key(self.connections, false),
-            will: false,
-            delete: false,
-            sent: Vec::new(),
-            accepted: None,
+            ..Message::default()
         };
         if self.outgoing.len() < usize::from(self.receive_max_out) {
             self.publish(world, model, message);
@@ -246,6 +249,7 @@ impl Client {
             .note(|| format!("client {index} publishes {number} as {pid}: {:?}", model.messages[number]));
         let bytes = wire::publish(self.profile.version, &publish);
         self.write(world, &bytes);
+        model.uploaded(self.socket, world.sockets[self.socket].sent, number);
     }
 
     /// The topic by a number that the broker knows or learns now.
@@ -277,7 +281,7 @@ impl Client {
             payload: if message.delete { Vec::new() } else { payload(number, message.size) },
             alias: None,
             subscription_ids: Vec::new(),
-            expiry_s: None,
+            expiry_s: message.expiry_s,
         }
     }
 
@@ -389,6 +393,7 @@ impl Client {
         for ack in &mut self.acks {
             ack.0 = world.now;
         }
+        self.drop_knocks(world, model);
         if self.silent {
             self.leave_socket(world, model, ClientEnd::Reset);
         }

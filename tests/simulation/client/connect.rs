@@ -84,6 +84,7 @@ impl Client {
             clean: connect.clean,
             expiry_s: if persistent { self.profile.expiry_s } else { 0 },
             keep_alive_s: connect.keep_alive_s,
+            is_v5: connect.version == Version::V5,
             before: self.life(model),
             will,
             ..Connection::default()
@@ -137,6 +138,7 @@ impl Client {
             qos: 2,
             retain: world.random.percent(30),
             delay_s,
+            expiry_s: self.expiry(world),
         };
         model.message(Message {
             publisher: self.index,
@@ -148,9 +150,8 @@ impl Client {
             size: fields.payload.len(),
             key: will_key(self.connections, true),
             will: true,
-            delete: false,
-            sent: Vec::new(),
-            accepted: None,
+            expiry_s: fields.expiry_s,
+            ..Message::default()
         });
         Some((fields, number))
     }
@@ -172,11 +173,12 @@ impl Client {
                 world.sockets[self.socket].hand_over_failed,
             );
         }
+        model.granted(self.socket, world.sockets[self.socket].config, connack)?;
         model.connack(self.socket, Moment { at: world.now, stamp }, connack.session_present)?;
         self.phase = Phase::Open;
         self.clean_next = false;
         self.next_act = world.now + world.random.within(0, self.profile.act_max);
-        self.keep_alive_ms = u64::from(connack.keep_alive_s.unwrap_or(self.profile.keep_alive_s)) * 1000;
+        self.keep_alive_ms = u64::from(model.connections[self.socket].keep_alive_s) * 1000;
         self.alias_max_out = connack.alias_max.unwrap_or(0).min(3);
         self.receive_max_out = connack.receive_max.unwrap_or(65_535).min(12);
         if !connack.session_present && !model.connections[self.socket].clean {
@@ -200,19 +202,37 @@ impl Client {
     /// Sends again what is not finished, in order, with DUP [MQTT-4.4.0-1], and expects the same of the broker.
     fn resume(&mut self, world: &mut World, model: &mut Model) {
         self.redelivery = self.redelivery_expected();
-        for outgoing in self.outgoing.clone() {
-            let bytes = if outgoing.released {
-                self.resumed.insert(outgoing.pid);
-                wire::ack(wire::AckKind::Pubrel, outgoing.pid)
-            } else {
+        self.to_repeat = self.outgoing.iter().map(|outgoing| outgoing.pid).collect();
+        self.repeat(world, model);
+    }
+
+    /// Goes on with that, within the Receive Maximum of this connection: it is not kept from the former one
+    /// [MQTT-4.9.0-1].
+    pub(super) fn repeat(&mut self, world: &mut World, model: &mut Model) {
+        while let Some(&pid) = self.to_repeat.front() {
+            let Some(outgoing) = self.outgoing.iter().find(|o| o.pid == pid).cloned() else {
+                self.to_repeat.pop_front();
+                continue;
+            };
+            if outgoing.released {
+                self.resumed.insert(pid);
+                self.write(world, &wire::ack(wire::AckKind::Pubrel, pid));
+            } else if self.outgoing.iter().filter(|o| self.repeated.contains(&o.pid)).count()
+                < self.receive_max_out.into()
+            {
+                self.repeated.insert(pid);
                 let stamp = world.stamp();
                 model.message_sent(outgoing.message, stamp);
-                let publish = self.publish_packet(model, outgoing.message, outgoing.pid, true);
-                wire::publish(self.profile.version, &publish)
-            };
-            let (index, pid) = (self.index, outgoing.pid);
+                let publish = self.publish_packet(model, outgoing.message, pid, true);
+                let bytes = wire::publish(self.profile.version, &publish);
+                self.write(world, &bytes);
+                model.uploaded(self.socket, world.sockets[self.socket].sent, outgoing.message);
+            } else {
+                return;
+            }
+            self.to_repeat.pop_front();
+            let index = self.index;
             world.trace.note(|| format!("client {index} repeats {pid}: {outgoing:?}"));
-            self.write(world, &bytes);
         }
     }
 
@@ -230,7 +250,11 @@ impl Client {
         self.pings.clear();
         self.redelivery.clear();
         self.resumed.clear();
+        self.to_repeat.clear();
+        self.repeated.clear();
         self.quota.clear();
+        self.written.clear();
+        self.parsed = 0;
         self.aliases_in.clear();
         self.aliases_out.clear();
         self.alias_max_out = 0;

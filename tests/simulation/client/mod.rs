@@ -3,7 +3,9 @@
 
 mod act;
 mod connect;
+mod knock;
 mod receive;
+mod retry;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,6 +15,7 @@ use crate::socket::SocketId;
 use crate::trace::{Check, ensure};
 use crate::wire::{self, AckKind, Version};
 use crate::world::World;
+use knock::Knock;
 
 /// Virtual time within which a CONNECT is answered, a request is answered.
 pub const ANSWER_MS: u64 = 30_000;
@@ -126,8 +129,15 @@ pub struct Client {
     redelivery: Vec<Redelivery>,
     /// Identifiers whose PUBREL was sent again on this connection.
     resumed: BTreeSet<u16>,
+    /// Identifiers whose PUBLISH was sent again, and those that wait for it.
+    repeated: BTreeSet<u16>,
+    to_repeat: VecDeque<u16>,
     /// Identifiers of PUBLISHes of this connection that count against Receive Maximum.
     quota: BTreeSet<u16>,
+    /// When the broker wrote the last PUBLISH with an identifier on this connection.
+    written: BTreeMap<u16, u64>,
+    /// Bytes of this connection that were read as packets.
+    parsed: u64,
     aliases_in: BTreeMap<u16, String>,
     aliases_out: Vec<String>,
     alias_max_out: u16,
@@ -141,6 +151,8 @@ pub struct Client {
     clean_next: bool,
     /// Connections that were left to be taken over.
     ghosts: Vec<(u64, SocketId)>,
+    /// Connections over capacity.
+    knocks: Vec<Knock>,
     /// When it last had a connection (stamp); for the model's windows.
     offline_from: Option<u64>,
     /// Left for good.
@@ -167,7 +179,11 @@ impl Client {
             pings: VecDeque::new(),
             redelivery: Vec::new(),
             resumed: BTreeSet::new(),
+            repeated: BTreeSet::new(),
+            to_repeat: VecDeque::new(),
             quota: BTreeSet::new(),
+            written: BTreeMap::new(),
+            parsed: 0,
             aliases_in: BTreeMap::new(),
             aliases_out: Vec::new(),
             alias_max_out: 0,
@@ -179,6 +195,7 @@ impl Client {
             next_act: 0,
             clean_next: true,
             ghosts: Vec::new(),
+            knocks: Vec::new(),
             offline_from: None,
             gone: false,
         }
@@ -199,20 +216,24 @@ impl Client {
                 Mood::Wild => Some(until),
                 Mood::Calm | Mood::Leaving => (self.is_persistent() || self.profile.watcher).then_some(until),
             },
-            Phase::Opening { .. } => (mood == Mood::Wild).then_some(self.next_act),
+            Phase::Opening { .. } => (mood == Mood::Wild && !self.profile.watcher).then_some(self.next_act),
             Phase::Open => Some(self.next_act),
         };
         let ack = self.acks.front().map(|a| a.0).filter(|_| !self.silent);
         let readable = (!matches!(self.phase, Phase::Away { .. })
             && world.sockets[self.socket].is_readable())
         .then_some(self.stalled_until);
-        [wake, ack, readable].into_iter().flatten().min()
+        let knock = self.hears_knock(world).then_some(0);
+        [wake, ack, readable, knock].into_iter().flatten().min()
     }
 
     /// Does one thing that is due.
     pub fn poll(&mut self, world: &mut World, model: &mut Model, mood: Mood) -> Check {
         let now = world.now;
         self.watch_ghosts(world, model)?;
+        if self.hears_knock(world) {
+            return self.read_knock(world, model);
+        }
         if !matches!(self.phase, Phase::Away { .. })
             && world.sockets[self.socket].is_readable()
             && self.stalled_until <= now
@@ -270,12 +291,15 @@ impl Client {
     }
 
     /// Nothing may stay without an answer for ever.
-    pub fn check_answers(&self, now: u64) -> Check {
+    pub fn check_answers(&self, world: &World, model: &Model) -> Check {
+        let now = world.now;
+        self.check_knocks(now)?;
         if self.silent || self.phase != Phase::Open {
             return Ok(());
         }
         let oldest = self.requests.values().map(|r| r.0).chain(self.pings.iter().copied()).min();
-        ensure(oldest.is_none_or(|at| now < at + ANSWER_MS), "requests-answered", || self.waits_for())
+        ensure(oldest.is_none_or(|at| now < at + ANSWER_MS), "requests-answered", || self.waits_for())?;
+        self.check_retries(world, model)
     }
 
     fn write(&mut self, world: &mut World, bytes: &[u8]) {

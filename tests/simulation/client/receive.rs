@@ -21,9 +21,18 @@ impl Client {
             match next_packet(self.profile.version, &self.inbox[used..]) {
                 Ok(Some((packet, len))) => {
                     used += len;
+                    self.parsed += len as u64;
+                    let written = world.sockets[self.socket].written.written_at(self.parsed);
                     let in_use = self.order.last().map(|p| p.0);
-                    let Some(packet) = world.saboteur.heard(packet, in_use) else { continue };
-                    if let Err(violation) = self.packet(world, model, mood, packet, len) {
+                    let again = matches!(&packet, FromServer::Publish(publish) if self.is_retried(publish));
+                    let Some(packet) = world.saboteur.heard(packet, in_use, again) else { continue };
+                    let again = world.saboteur.repeats(&packet);
+                    if let Err(violation) = self.packet(world, model, mood, packet, len, written) {
+                        break Err(violation);
+                    }
+                    if let Some(packet) = again
+                        && let Err(violation) = self.packet(world, model, mood, packet, len, written)
+                    {
                         break Err(violation);
                     }
                 }
@@ -45,8 +54,11 @@ impl Client {
         let (index, socket) = (self.index, self.socket);
         world.trace.note(|| format!("client {index} sees the end of socket {socket}"));
         let connection = &model.connections[socket];
-        let on_silence =
-            connection.silent && connection.leave.is_none() && !connection.cut && !connection.rival;
+        let on_silence = model.drain_from.is_none()
+            && connection.silent
+            && connection.leave.is_none()
+            && !connection.cut
+            && !connection.rival;
         let end = &world.sockets[socket];
         if on_silence
             && !end.ever_paused
@@ -56,7 +68,11 @@ impl Client {
         {
             model.keep_alive_closed(socket, end.last_fed_at, ended.at)?;
         }
-        let refused = model.connections[socket].refused;
+        if !world.sockets[socket].output_lost {
+            model.drained_with_reason(socket)?;
+        }
+        // A shutdown does not wait for the rest of a CONNECT.
+        let refused = model.connections[socket].refused || model.drain_from.is_some();
         if self.phase == (Phase::Open)
             || refused
             || world.sockets[socket].hand_over_failed
@@ -75,6 +91,7 @@ impl Client {
         mood: Mood,
         packet: FromServer,
         len: usize,
+        written: u64,
     ) -> Check {
         let stamp = world.stamp();
         let index = self.index;
@@ -102,7 +119,7 @@ impl Client {
             FromServer::Disconnect { reason } => self.told_to_go(model, reason),
             other if first => broken("connack-first", format!("client {index}: {other:?}")),
             FromServer::Connack(_) => broken("connack-first", format!("client {index}: a second CONNACK")),
-            FromServer::Publish(publish) => self.publish_received(world, model, &publish),
+            FromServer::Publish(publish) => self.publish_received(world, model, &publish, written),
             FromServer::Ack { kind: AckKind::Pubrel, pid, .. } => self.pubrel(world, model, pid),
             FromServer::Ack { kind, pid, reason } => self.acknowledged(world, model, kind, pid, reason),
             FromServer::Suback { pid, codes } => self.suback(model, stamp, pid, &codes),
@@ -114,13 +131,14 @@ impl Client {
     }
 
     /// DISCONNECT of the broker: keep alive, takeover, or a mistake of ours that is none.
-    fn told_to_go(&self, model: &Model, reason: u8) -> Check {
-        let connection = &model.connections[self.socket];
+    fn told_to_go(&self, model: &mut Model, reason: u8) -> Check {
+        let is_draining = model.drain_from.is_some();
+        let connection = &mut model.connections[self.socket];
+        connection.told = Some(reason);
         let right = match reason {
             0x8d => connection.silent,
             0x8e => connection.rival,
-            0x8b => false,
-            0x89 | 0x97 => connection.hand_over_failed,
+            0x8b => is_draining,
             _ => false,
         };
         ensure(right, "disconnect-reason", || {
@@ -128,7 +146,13 @@ impl Client {
         })
     }
 
-    fn publish_received(&mut self, world: &mut World, model: &mut Model, publish: &Publish) -> Check {
+    fn publish_received(
+        &mut self,
+        world: &mut World,
+        model: &mut Model,
+        publish: &Publish,
+        written: u64,
+    ) -> Check {
         let Some(session) = self.session else {
             return broken(
                 "connack-first",
@@ -138,9 +162,11 @@ impl Client {
         let topic = self.resolve(publish)?;
         let pid = publish.pid;
         let held = self.held.get(&pid).copied().filter(|_| publish.qos > 0);
-        let again = publish.dup || held.is_some();
+        let retried = self.is_retried(publish);
         let fresh = if publish.qos == 2 { held.is_none() } else { !publish.dup };
-        let reception = Reception { now: world.now, session, publish, topic: &topic, fresh };
+        let is_v5 = self.profile.version == Version::V5;
+        let reception =
+            Reception { now: world.now, written, is_v5, session, publish, topic: &topic, fresh, retried };
         let message = model.received(&reception)?;
         if publish.qos == 0 {
             return Ok(());
@@ -152,9 +178,7 @@ impl Client {
                 || format!("client {}: {pid} is held for {held:?}, now {message:?} {publish:?}", self.index),
             )?;
         }
-        ensure(!(again && self.quota.contains(&pid)), "repeated-only-on-resume", || {
-            format!("client {}: {pid} twice on one connection", self.index)
-        })?;
+        self.check_repetition(model, publish, written)?;
         self.quota.insert(pid);
         if let (Some(max), Version::V5) = (self.profile.receive_max, self.profile.version) {
             ensure(self.quota.len() <= max.into(), "receive-maximum", || {
@@ -167,8 +191,12 @@ impl Client {
             self.held.insert(pid, Held { message, qos: 2, received });
             self.owe_ack(world, AckKind::Pubrec, pid);
         } else {
-            self.held.insert(pid, Held { message, qos: 1, received: false });
             self.owe_ack(world, AckKind::Puback, pid);
+            if retried && held.is_none() {
+                // Crossed the first one's PUBACK.
+                return Ok(());
+            }
+            self.held.insert(pid, Held { message, qos: 1, received: false });
         }
         if !self.order.iter().any(|p| p.0 == pid) {
             self.order.push((pid, !publish.dup));
@@ -211,6 +239,8 @@ impl Client {
             Some(held) => ensure(held.received && held.qos == 2, "pubrel-after-pubrec", || {
                 format!("client {}: PUBREL {pid} for {held:?}", self.index)
             })?,
+            // A repetition and the PUBREC of the first one crossed, so that there were two PUBRECs.
+            None if self.written.contains_key(&pid) && self.profile.version != Version::V5 => {}
             None => ensure(session > 1, "pubrel-after-pubrec", || {
                 format!("client {}: PUBREL {pid} for nothing", self.index)
             })?,
@@ -254,6 +284,7 @@ impl Client {
         )?;
         if kind == AckKind::Pubcomp {
             self.outgoing.remove(at);
+            self.repeat(world, model);
             return Ok(());
         }
         let before = self.outgoing[..at].iter().find(|o| !o.released);
@@ -261,9 +292,10 @@ impl Client {
             format!("client {}: {kind:?} {pid} before {before:?}", self.index)
         })?;
         model.accepted_by_none(outgoing.message, reason)?;
-        model.message_accepted(outgoing.message, stamp);
+        model.message_accepted(outgoing.message, stamp, world.now);
         if kind == AckKind::Puback {
             self.outgoing.remove(at);
+            self.repeat(world, model);
         } else {
             self.outgoing[at].released = true;
             let bytes = crate::wire::ack(AckKind::Pubrel, pid);

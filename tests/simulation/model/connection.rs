@@ -1,11 +1,16 @@
 //! One Network Connection as the model sees it, and what follows from its beginning and its end: which answer a
 //! CONNECT must get, whether a session goes on, when a Will is due, whether the broker was right to close it.
 
+use std::collections::VecDeque;
+
+use super::expiry::Upload;
 use super::session::Session;
 use super::will::{LATE_MS, Verdict, Will};
 use super::{Model, SessionNumber};
 use crate::socket::{Ended, SocketId};
 use crate::trace::{Check, broken, ensure};
+use crate::wire::Connack;
+use myriad::config::Config;
 
 /// How a client left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,7 @@ pub struct Connection {
     pub clean: bool,
     pub expiry_s: u32,
     pub keep_alive_s: u16,
+    pub is_v5: bool,
     pub connect_sent: Option<Moment>,
     pub connack: Option<Moment>,
     pub refused: bool,
@@ -50,6 +56,10 @@ pub struct Connection {
     pub hand_over_failed: bool,
     /// A later connection of the client ended it.
     pub is_taken_over: bool,
+    /// PUBLISHes that the broker has not handled yet.
+    pub uploads: VecDeque<Upload>,
+    /// DISCONNECT of the broker has come in, with this Reason Code.
+    pub told: Option<u8>,
 }
 
 /// When the broker's end was over.
@@ -68,9 +78,18 @@ pub enum Life {
 }
 
 impl Connection {
-    /// CONNECT is sent, and nobody knows whether the broker has seen it.
-    fn is_on_the_way(&self) -> bool {
-        self.connect_sent.is_some() && self.connack.is_none() && self.ended.is_none()
+    /// What was asked for becomes what is granted.
+    fn grant(&mut self, config: &Config) {
+        let max_s = config.limits.keep_alive_s_max;
+        if !self.is_v5 {
+            // A persistent session of 3.x lasts as the broker's configuration says.
+            self.expiry_s = if self.expiry_s > 0 { config.session.expiry_s } else { 0 };
+            return;
+        }
+        self.expiry_s = self.expiry_s.min(config.session.expiry_s_max);
+        if max_s > 0 {
+            self.keep_alive_s = if self.keep_alive_s == 0 { max_s } else { self.keep_alive_s.min(max_s) };
+        }
     }
 
     /// Whether it may take the session over at this moment: an older one too, if it was slow to get home.
@@ -97,12 +116,52 @@ impl Model {
         self.connections[socket] = Connection { connect_sent: Some(now), ..connect };
     }
 
+    /// What CONNACK grants is what the configuration in effect at that moment says, and from now on counts.
+    pub fn granted(&mut self, socket: SocketId, config: Option<usize>, connack: &Connack) -> Check {
+        let Some(config) = config.map(|number| self.settings.config(number)) else {
+            return broken("connack-grants", format!("socket {socket}: nobody has answered"));
+        };
+        let connection = &mut self.connections[socket];
+        let (asked_s, keep_alive_s) = (connection.expiry_s, connection.keep_alive_s);
+        connection.grant(config);
+        if !connection.is_v5 {
+            return Ok(());
+        }
+        let told = (
+            connack.expiry_s.unwrap_or(asked_s),
+            connack.keep_alive_s.unwrap_or(keep_alive_s),
+            connack.receive_max.unwrap_or(u16::MAX),
+            connack.alias_max.unwrap_or(0),
+        );
+        let limits = &config.limits;
+        let right =
+            (connection.expiry_s, connection.keep_alive_s, limits.receive_max, limits.topic_alias_max);
+        ensure(told == right, "connack-grants", || {
+            format!(
+                "socket {socket}: Session Expiry, Keep Alive, Receive Maximum, Topic Alias Maximum are {told:?} \
+                 instead of {right:?}"
+            )
+        })
+    }
+
+    /// The broker's end is over without that the client has read an answer: its session lasts as it was granted.
+    fn granted_unread(&mut self, socket: SocketId, config: Option<usize>) {
+        let connection = &self.connections[socket];
+        if connection.connack.is_none()
+            && !connection.hand_over_failed
+            && let Some(config) = config.map(|number| self.settings.config(number))
+        {
+            self.connections[socket].grant(config);
+        }
+    }
+
     /// CONNACK has come in; says whether the session goes on.
     pub fn connack(&mut self, socket: SocketId, now: Moment, session_present: bool) -> Check {
         self.connections[socket].connack = Some(now);
         let client = self.connections[socket].client;
         let older = self.connections[..socket].iter();
-        let on_the_way = |c: &Connection| c.is_on_the_way();
+        let sent_stamp = self.connections[socket].connect_sent.map_or(0, |sent| sent.stamp);
+        let on_the_way = |c: &Connection| c.connack.is_none() && !c.refused && c.is_rival_at(sent_stamp);
         self.connections[socket].is_contested = older.filter(|c| c.client == client).any(on_the_way);
         self.connections[socket].rival |= self.connections[socket].is_contested;
         let connection = &self.connections[socket];
@@ -152,17 +211,23 @@ impl Model {
         if previous.expiry_s == 0 {
             return Some(false);
         }
+        let client = connection.client;
+        let since = || {
+            let between = self.connections[last + 1..socket].iter();
+            between.filter(move |c| c.client == client && c.connect_sent.is_some() && !c.refused)
+        };
+        if since().any(|other| other.expiry_s != previous.expiry_s) {
+            // Not answered, and perhaps by another configuration.
+            return None;
+        }
         if previous.expiry_s == u32::MAX {
             return Some(true);
         }
         let lasts = u64::from(previous.expiry_s) * 1000;
         // A CONNECT without answer may have begun the time anew.
         let Some(first_end) = previous.ended else { return Some(true) };
-        let client = connection.client;
-        let since =
-            self.connections[last..socket].iter().filter(|c| c.client == client && c.connect_sent.is_some());
         let mut last_end = first_end.at;
-        for other in since {
+        for other in since() {
             last_end = last_end.max(other.ended.map_or(sent, |e| e.at));
         }
         if answered < first_end.at + lasts {
@@ -182,6 +247,7 @@ impl Model {
 
     /// The broker's end of a socket is over.
     pub fn connection_ended(&mut self, socket: SocketId, ended: Ended) -> Check {
+        self.granted_unread(socket, ended.config);
         let connection = &mut self.connections[socket];
         connection.ended = Some(Moment { at: ended.at, stamp: ended.stamp });
         connection.is_taken_over = ended.by_broker && connection.rival;
@@ -194,7 +260,11 @@ impl Model {
                 will.unclear();
             } else if surely_left {
                 will.verdict = Verdict::Never;
-            } else if connection.leave == Some(Leave::Normal) || !answered || connection.is_contested {
+            } else if connection.leave == Some(Leave::Normal)
+                || !answered
+                || connection.is_contested
+                || self.drain_from.is_some()
+            {
                 will.verdict = Verdict::May;
             } else {
                 will.connection_ended(ended.at, expiry_s, rival);
@@ -221,7 +291,8 @@ impl Model {
             || self.connections.iter().enumerate().any(other)
             || connection.silent
             || connection.connect_sent.is_none()
-            || connection.hand_over_failed;
+            || connection.hand_over_failed
+            || self.drain_from.is_some();
         ensure(reason, "unexpected-close", || {
             format!("socket {socket} of client {} at {}", connection.client, ended.at)
         })
@@ -241,6 +312,23 @@ impl Model {
                 "socket {socket} closed only after {silence} ms of silence, Keep Alive {keep_alive_ms} ms"
             )
         })
+    }
+
+    /// Places in Shared Subscriptions that were left because a session has expired by now, or may have, before its client
+    /// knows: it is away, or has not read all yet.
+    pub(super) fn expire_members(&mut self, now: u64) {
+        for number in 0..self.sessions.len() {
+            let client = self.sessions[number].client;
+            let mine = self.connections.iter().filter(|c| c.client == client && !c.refused);
+            let is_over = |c: &Connection| {
+                let over = |ended: EndedAt| ended.at + u64::from(c.expiry_s) * 1000 <= now;
+                c.expiry_s != u32::MAX && c.connect_sent.is_some() && c.ended.is_some_and(over)
+            };
+            let last = mine.rev().take_while(|c| c.connack.is_none() || c.ended.is_some());
+            if last.into_iter().any(is_over) && self.workers[client] {
+                self.members_gone += self.sessions[number].leave_shares();
+            }
+        }
     }
 
     /// The bookkeeping of a session's time without a connection.

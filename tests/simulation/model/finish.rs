@@ -1,8 +1,8 @@
 //! The checks at the end, when everything has come to rest: what should have arrived and did not.
 
-use super::message::{Message, MessageNumber, matches};
+use super::message::{Message, MessageNumber, Stored, matches};
 use super::session::Session;
-use super::will::Verdict;
+use super::will::{Verdict, WILL_SLACK_MS};
 use super::{Model, SessionNumber};
 use crate::trace::{Check, broken, ensure};
 
@@ -11,10 +11,11 @@ impl Model {
     pub fn finish(&mut self, now: u64, calm_from: u64) -> Check {
         self.finish_wills(now)?;
         for session in 0..self.sessions.len() {
-            self.finish_owed(session, calm_from)?;
-            self.finish_retained(session)?;
+            self.finish_owed(session, now, calm_from)?;
+            self.finish_retained(session, now)?;
         }
-        self.finish_shared()
+        self.sys_at_rest(now)?;
+        self.finish_shared(now)
     }
 
     /// Each Will that is due was published once, in its time.
@@ -31,8 +32,11 @@ impl Model {
                     format!("socket {socket}: Will {will:?} was seen only at {}", first.first_at)
                 })?;
             }
+            // One that lives shorter than it may be under way may expire there.
+            let lasts =
+                self.messages[will.message].expiry_s.is_none_or(|s| u64::from(s) * 1000 > WILL_SLACK_MS);
             let expected = match will.verdict {
-                Verdict::Must { .. } => u32::from(self.queue_len_max >= 100)..=1,
+                Verdict::Must { .. } => u32::from(self.queue_len_max >= 100 && lasts)..=1,
                 Verdict::Never | Verdict::Armed => 0..=0,
                 Verdict::Waiting { .. } | Verdict::May => 0..=1,
             };
@@ -49,7 +53,7 @@ impl Model {
     }
 
     /// No message is lost but by the rule of the full mqueue: the oldest goes.
-    fn finish_owed(&mut self, number: SessionNumber, calm_from: u64) -> Check {
+    fn finish_owed(&mut self, number: SessionNumber, now: u64, calm_from: u64) -> Check {
         let session = &self.sessions[number];
         if session.ended.is_some() {
             return Ok(());
@@ -63,6 +67,9 @@ impl Model {
                 }
             }
         }
+        let before = lost.len();
+        lost.retain(|&message| !self.has_expired_waiting(session, message, now));
+        self.checked.expired_waiting += (before - lost.len()) as u64;
         self.checked.dropped += lost.len() as u64;
         for message in lost {
             self.check_lost(session, message, calm_from)?;
@@ -82,7 +89,10 @@ impl Model {
         };
         let later: usize =
             self.messages.iter().enumerate().filter(may_follow).map(|(_, m)| m.sent.len()).sum();
-        ensure(later >= self.queue_len_max as usize, "no-message-lost", || {
+        let since = lost.passages.iter().map(|p| p.from).min().unwrap_or(0);
+        let lengths = self.settings.during(since, u64::MAX).map(|config| config.session.queue_len_max);
+        let len_max = lengths.min().unwrap_or(self.queue_len_max);
+        ensure(later >= len_max as usize, "no-message-lost", || {
             format!(
                 "client {} never got message {number} {lost:?}; {later} may have come after it",
                 session.client
@@ -107,7 +117,7 @@ impl Model {
     }
 
     /// Who subscribed has the last retained message of each topic.
-    fn finish_retained(&mut self, number: SessionNumber) -> Check {
+    fn finish_retained(&mut self, number: SessionNumber, now: u64) -> Check {
         let session = &self.sessions[number];
         if session.ended.is_some() {
             return Ok(());
@@ -120,9 +130,19 @@ impl Model {
             for (topic, &floor) in &s.floors {
                 let of_topic =
                     || self.messages.iter().filter(|m| m.topic == *topic && m.retain && !m.sent.is_empty());
-                // What was sent twice may have replaced a newer one; what is weaker than QoS 1 may be dropped.
-                let weak = of_topic()
-                    .any(|m| m.sent.len() > 1 || m.key >= floor && (m.delete || m.qos == 0 || m.will));
+                // What was sent twice may have replaced a newer one; what is weaker than QoS 1 may be dropped; what is
+                // too large is not kept.
+                let weak = of_topic().any(|m| {
+                    let unsure = m.delete || m.qos == 0 || m.will || m.stored != Stored::Yes;
+                    m.sent.len() > 1 || m.key >= floor && unsure
+                });
+                let numbers = || (0..self.messages.len()).filter(|&n| self.messages[n].topic == *topic);
+                let weak = weak
+                    || numbers().any(|n| {
+                        self.messages[n].key >= floor
+                            && self.messages[n].retain
+                            && self.may_have_expired(n, true, now)
+                    });
                 let fits =
                     |m: &Message| session.packet_max.is_none_or(|max| m.size + topic.len() + 64 <= max);
                 let own = of_topic().any(|m| m.publisher == session.client) && s.no_local;
@@ -143,7 +163,7 @@ impl Model {
     }
 
     /// Each message of a Shared Subscription that had a lasting member came to some member.
-    fn finish_shared(&mut self) -> Check {
+    fn finish_shared(&mut self, now: u64) -> Check {
         for number in 0..self.messages.len() {
             let message = &self.messages[number];
             if message.accepted.is_none() || message.qos == 0 || !message.topic.starts_with("s/") {
@@ -166,6 +186,9 @@ impl Model {
                 continue;
             }
             let qos_2_may_be_gone = message.qos == 2 && self.members_gone > 0;
+            if self.may_have_expired(number, false, now) {
+                continue;
+            }
             if qos_2_may_be_gone || self.queue_len_max < 100 || !self.sessions.iter().any(lasting) {
                 continue;
             }
@@ -178,27 +201,36 @@ impl Model {
 
     /// What a new subscriber to everything got is all that is retained: for each topic the last accepted or a later
     /// one, and nothing of a topic whose last accepted is a deletion that nothing followed.
-    pub fn audit(&mut self, session: SessionNumber, gauge: Option<u64>) -> Check {
+    pub fn audit(&mut self, session: SessionNumber, gauge: Option<u64>, now: u64) -> Check {
         let session = &self.sessions[session];
         for (topic, &last) in &self.retained {
             let of_topic =
                 || self.messages.iter().filter(|m| m.topic == *topic && m.retain && !m.sent.is_empty());
-            let Some(accepted) = of_topic().find(|m| m.key == last) else { continue };
+            let found = self.messages.iter().position(|m| m.topic == *topic && m.retain && m.key == last);
+            let Some(number) = found else { continue };
+            let accepted = &self.messages[number];
             // A QoS 1 PUBLISH that was repeated, and what was never accepted, may have come in between.
             let unsure = of_topic().any(|m| m.key > last || m.sent.len() > 1);
-            if unsure {
+            if unsure || accepted.stored == Stored::Maybe {
                 continue;
             }
             self.checked.retained += 1;
             let got = session.newest_retained.get(topic).copied();
-            let expected = (!accepted.delete).then_some(last);
-            ensure(got == expected, "retained-is-the-last", || {
+            let expected = (!accepted.delete && accepted.stored == Stored::Yes).then_some(last);
+            let expired = got.is_none() && self.may_have_expired(number, true, now);
+            ensure(got == expected || expired, "retained-is-the-last", || {
                 format!("{topic}: a new subscriber got key {got:?}, the last accepted is {accepted:?}")
             })?;
         }
         let seen = session.newest_retained.len() as u64;
-        ensure(gauge.is_none_or(|gauge| gauge == seen), "retained-gauge", || {
-            format!("{seen} retained messages, but the gauge says {gauge:?}")
+        let mut unseen: Vec<&str> = self.messages.iter().filter(|m| m.retain).map(|m| &*m.topic).collect();
+        unseen.sort_unstable();
+        unseen.dedup();
+        unseen
+            .retain(|topic| !session.newest_retained.contains_key(*topic) && self.may_be_counted(topic, now));
+        let right = |gauge: u64| (seen..=seen + unseen.len() as u64).contains(&gauge);
+        ensure(gauge.is_none_or(right), "retained-gauge", || {
+            format!("{seen} retained messages and of {unseen:?} perhaps, but the gauge says {gauge:?}")
         })
     }
 }

@@ -4,8 +4,28 @@
 /// Index into `Model::messages`.
 pub type MessageNumber = usize;
 
+/// One transmission of a PUBLISH, as the broker's end saw it.
+#[derive(Debug, Clone, Copy)]
+pub struct Passage {
+    /// When its last byte came in.
+    pub from: u64,
+    /// When it was surely handled: the same moment, unless its connection was stalled or on its way home.
+    pub until: Option<u64>,
+}
+
+/// Whether an accepted message was kept as the retained one of its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stored {
+    Yes,
+    /// Too large: and what it should have replaced is gone.
+    No,
+    /// Nobody outside can know.
+    #[default]
+    Maybe,
+}
+
 /// An Application Message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Message {
     pub publisher: usize,
     /// The publisher's session. No Local is held to sessions, not to Client Identifiers: what an earlier session of
@@ -26,6 +46,13 @@ pub struct Message {
     pub sent: Vec<u64>,
     /// Stamp at which its publisher heard that it is accepted.
     pub accepted: Option<u64>,
+    /// And the moment.
+    pub accepted_at: Option<u64>,
+    /// Message Expiry Interval.
+    pub expiry_s: Option<u32>,
+    /// Its transmissions that reached the broker.
+    pub passages: Vec<Passage>,
+    pub stored: Stored,
 }
 
 impl Message {

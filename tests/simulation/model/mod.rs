@@ -2,21 +2,26 @@
 //! a race leaves two outcomes open, both pass; where the specification leaves one, the other is a violation by name.
 
 pub mod connection;
+mod drain;
+mod expiry;
 mod finish;
 pub mod message;
 mod receive;
 pub mod session;
+pub mod sys;
 #[cfg(test)]
 mod tests;
 pub mod will;
 
 use std::collections::BTreeMap;
 
+use crate::settings::Settings;
 use crate::trace::{Check, ensure};
 pub use connection::{Connection, Leave};
 use message::{Message, MessageNumber, matches};
 pub use receive::Reception;
 use session::{Session, Snapshot, Subscription};
+use sys::Sys;
 
 /// Index into `Model::sessions`.
 pub type SessionNumber = usize;
@@ -54,6 +59,12 @@ pub struct Model {
     pub workers: Vec<bool>,
     /// Client that sees every Will.
     pub watcher: usize,
+    /// The brokers' configurations.
+    pub settings: Settings,
+    /// The `$SYS` tree as the watcher sees it.
+    pub sys: Sys,
+    /// The moment from which on the node shuts down.
+    pub drain_from: Option<u64>,
     /// How much was checked, so that a run that checks nothing is noticed.
     pub checked: Checked,
 }
@@ -71,37 +82,47 @@ pub struct Checked {
     pub keep_alive: u64,
     pub dropped: u64,
     pub redelivered: u64,
+    pub expiries: u64,
+    pub expired_waiting: u64,
+    pub retried: u64,
+    pub reloads: u64,
+    pub sys: u64,
+    pub drains: u64,
+    pub refused: u64,
 }
 
 impl Checked {
     pub fn add(&mut self, other: Self) {
-        self.receptions += other.receptions;
-        self.owed += other.owed;
-        self.retained += other.retained;
-        self.shared += other.shared;
-        self.wills += other.wills;
-        self.resumed += other.resumed;
-        self.expired += other.expired;
-        self.keep_alive += other.keep_alive;
-        self.dropped += other.dropped;
-        self.redelivered += other.redelivered;
+        for (mine, other) in self.each_mut().into_iter().zip(other.clone().each_mut()) {
+            *mine += *other;
+        }
     }
 
     /// Whether each promise met a case at least once.
     pub fn all_were_put_to_the_test(&self) -> bool {
-        let all = [
-            self.receptions,
-            self.owed,
-            self.retained,
-            self.shared,
-            self.wills,
-            self.resumed,
-            self.expired,
-            self.keep_alive,
-            self.dropped,
-            self.redelivered,
-        ];
-        all.iter().all(|&n| n > 0)
+        self.clone().each_mut().into_iter().all(|n| *n > 0)
+    }
+
+    fn each_mut(&mut self) -> [&mut u64; 17] {
+        [
+            &mut self.receptions,
+            &mut self.owed,
+            &mut self.retained,
+            &mut self.shared,
+            &mut self.wills,
+            &mut self.resumed,
+            &mut self.expired,
+            &mut self.keep_alive,
+            &mut self.dropped,
+            &mut self.redelivered,
+            &mut self.expiries,
+            &mut self.expired_waiting,
+            &mut self.retried,
+            &mut self.reloads,
+            &mut self.sys,
+            &mut self.drains,
+            &mut self.refused,
+        ]
     }
 }
 
@@ -118,9 +139,12 @@ impl Model {
     }
 
     /// Its publisher has PUBACK or PUBREC.
-    pub fn message_accepted(&mut self, number: MessageNumber, stamp: u64) {
+    pub fn message_accepted(&mut self, number: MessageNumber, stamp: u64, now: u64) {
+        let stored = self.storage(number, now);
         let message = &mut self.messages[number];
         message.accepted.get_or_insert(stamp);
+        message.accepted_at.get_or_insert(now);
+        message.stored = stored;
         if message.retain {
             let newest = self.retained.entry(message.topic.clone()).or_default();
             *newest = (*newest).max(message.key);
@@ -139,8 +163,7 @@ impl Model {
         let session = &mut self.sessions[number];
         if session.ended.is_none() {
             session.ended = Some(stamp);
-            let shares = session.subscriptions.iter().filter(|s| s.share.is_some() && s.successor.is_none());
-            self.members_gone += shares.count() as u32;
+            self.members_gone += session.leave_shares();
         }
     }
 
@@ -260,9 +283,10 @@ impl Model {
         })
     }
 
-    /// A refusal of CONNECT is right only where there is no room.
+    /// A refusal of CONNECT is right only where there is no room, or nobody is served any more.
     pub fn refusal_is_right(&self, socket: usize, code: u8, hand_over_failed: bool) -> Check {
-        let right = hand_over_failed && [0x03, 0x88, 0x89, 0x97].contains(&code);
+        let right = hand_over_failed && [0x03, 0x97].contains(&code)
+            || self.drain_from.is_some() && [0x03, 0x88].contains(&code);
         ensure(right, "connect-accepted", || format!("socket {socket} was refused with {code:#x}"))
     }
 }

@@ -11,17 +11,22 @@ use crate::wire::Publish;
 /// A PUBLISH as its client saw it.
 pub struct Reception<'p> {
     pub now: u64,
+    /// When the broker wrote it.
+    pub written: u64,
+    pub is_v5: bool,
     pub session: SessionNumber,
     pub publish: &'p Publish,
     /// Topic Name, aliases resolved.
     pub topic: &'p str,
     /// Not a repetition as far as the client can tell.
     pub fresh: bool,
+    /// It came on this connection before.
+    pub retried: bool,
 }
 
 /// How a message came to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Live,
     /// As a retained message, for a new subscription.
     Retained,
@@ -34,12 +39,14 @@ impl Model {
     pub fn received(&mut self, reception: &Reception<'_>) -> Check<Option<MessageNumber>> {
         self.checked.receptions += 1;
         let Reception { session, publish, topic, .. } = reception;
-        ensure(!publish.dup || self.sessions[*session].connections > 1, "dup-only-repeated", || {
+        let repeated = reception.retried || self.sessions[*session].connections > 1;
+        ensure(!publish.dup || repeated, "dup-only-repeated", || {
             format!("DUP on the first connection of the session: {publish:?}")
         })?;
         if topic.starts_with("$SYS/") {
             let wanted = self.sessions[*session].subscriptions.iter().any(|s| matches(&s.filter, topic));
             ensure(wanted, "unmatched-delivery", || format!("nobody asked for {topic}"))?;
+            self.sys_received(reception)?;
             return Ok(None);
         }
         if publish.payload.is_empty() {
@@ -55,11 +62,12 @@ impl Model {
         })?;
         self.check_will(number, reception)?;
         let way = self.check_wanted(number, reception)?;
+        self.check_expiry(number, reception, way)?;
         self.check_retained(number, reception, way)?;
         if way == Way::Live {
             self.check_order(number, reception)?;
         }
-        self.count(number, reception)?;
+        self.count(number, reception, way)?;
         Ok(Some(number))
     }
 
@@ -166,9 +174,9 @@ impl Model {
         let session = &self.sessions[reception.session];
         let shared = session.live(message).any(|s| s.share.is_some());
         let known = session.got.contains_key(&number);
-        // A repetition of a QoS 1 PUBLISH may be news to who subscribed in between, or whose mqueue was full; one of a
+        // A repetition of a QoS 1 PUBLISH may be news to who subscribed in between, or whose mqueue was full, or where it expired; one of a
         // birth comes after the Wills of the connections that had no time for it.
-        let lasting = session.is_owed(message) && self.queue_len_max >= 100;
+        let lasting = session.is_owed(message) && self.queue_len_max >= 100 && message.expiry_s.is_none();
         let birth = message.topic.starts_with("w/");
         let counts = message.sent.len() <= 1 || !birth && (message.qos == 2 || lasting);
         if shared || known || !counts {
@@ -218,7 +226,10 @@ impl Model {
     }
 
     /// No copy too many.
-    fn count(&mut self, number: MessageNumber, reception: &Reception<'_>) -> Check {
+    fn count(&mut self, number: MessageNumber, reception: &Reception<'_>, way: Way) -> Check {
+        if self.workers[self.sessions[reception.session].client] {
+            self.expire_members(reception.now);
+        }
         let message = &self.messages[number];
         let session = &self.sessions[reception.session];
         let qos = reception.publish.qos;
@@ -246,6 +257,8 @@ impl Model {
         let got = self.sessions[reception.session].got.entry(number).or_default();
         if got.any == 0 {
             got.first_at = reception.now;
+            let queued = way == Way::Live && qos > 0 && !reception.publish.dup;
+            got.queued_at = queued.then_some(reception.written);
         }
         got.any += 1;
         got.fresh += u32::from(reception.fresh);

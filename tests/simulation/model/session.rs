@@ -61,6 +61,8 @@ pub struct Got {
     pub any: u32,
     /// When it came first.
     pub first_at: u64,
+    /// When the broker wrote it first, if it went through the mqueue's order: live and with QoS 1 or 2.
+    pub queued_at: Option<u64>,
 }
 
 /// What tells streams apart that are in order each: publisher, topic, QoS of the publication and of the delivery.
@@ -84,6 +86,8 @@ pub struct Session {
     pub packet_max: Option<usize>,
     /// When it surely had no connection: from, to (stamps).
     pub offline: Vec<(u64, u64)>,
+    /// Its places in Shared Subscriptions were counted as left.
+    pub has_left: bool,
 }
 
 impl Session {
@@ -92,6 +96,14 @@ impl Session {
         self.subscriptions
             .iter()
             .rposition(|s| s.filter == filter && s.share.as_deref() == share && s.over.is_none())
+    }
+
+    /// The session has ended: how many places in Shared Subscriptions it leaves that were not counted before.
+    pub fn leave_shares(&mut self) -> u32 {
+        if std::mem::replace(&mut self.has_left, true) {
+            return 0;
+        }
+        self.subscriptions.iter().filter(|s| s.share.is_some() && s.successor.is_none()).count() as u32
     }
 
     /// Until when a subscription surely delivers at QoS 1 at least.

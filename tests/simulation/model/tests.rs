@@ -1,5 +1,9 @@
 //! The model against histories that are wrong on purpose: every check must be able to fail.
 
+use std::sync::Arc;
+
+use myriad::config::Config;
+
 use super::connection::{Life, Moment};
 use super::message::payload;
 use super::will::{LATE_MS, Verdict, Will};
@@ -13,7 +17,13 @@ const SUBSCRIBER: usize = 1;
 
 /// One publisher on socket 0, one subscriber on socket 1, session 0 for the subscriber.
 fn model() -> Model {
-    let mut model = Model { queue_len_max: 1000, watcher: 9, workers: vec![false; 10], ..Model::default() };
+    let mut model = Model {
+        queue_len_max: 1000,
+        watcher: 9,
+        workers: vec![false; 10],
+        settings: Settings::new(Arc::default()),
+        ..Model::default()
+    };
     for client in [PUBLISHER, SUBSCRIBER] {
         model.connection_opened(client);
         let connection = Connection { client, expiry_s: 60, ..Connection::default() };
@@ -23,6 +33,13 @@ fn model() -> Model {
     model.session(SUBSCRIBER);
     model.sessions[0].connections = 1;
     model
+}
+
+fn limit_queue(model: &mut Model, len_max: u32) {
+    let mut config = Config::default();
+    config.session.queue_len_max = len_max;
+    model.settings = Settings::new(Arc::new(config));
+    model.queue_len_max = len_max;
 }
 
 fn subscribe(model: &mut Model, filter: &str, qos: u8, retain_handling: u8, sent: u64) {
@@ -50,16 +67,15 @@ fn message(model: &mut Model, topic: &str, qos: u8, retain: bool, sent: u64) -> 
         retain,
         size: 20,
         key: number as u64 + 1,
-        will: false,
-        delete: false,
         sent: vec![sent],
-        accepted: None,
+        passages: vec![message::Passage { from: sent, until: Some(sent) }],
+        ..Message::default()
     })
 }
 
 fn accepted(model: &mut Model, topic: &str, qos: u8, retain: bool, sent: u64) -> MessageNumber {
     let number = message(model, topic, qos, retain, sent);
-    model.message_accepted(number, sent + 1);
+    model.message_accepted(number, sent + 1, sent + 1);
     number
 }
 
@@ -78,7 +94,16 @@ fn hear(model: &mut Model, number: MessageNumber, change: impl FnOnce(&mut Publi
     };
     change(&mut publish);
     let topic = publish.topic.clone();
-    let reception = Reception { now: 100, session: 0, publish: &publish, topic: &topic, fresh: !publish.dup };
+    let reception = Reception {
+        now: 100,
+        written: 100,
+        is_v5: true,
+        session: 0,
+        publish: &publish,
+        topic: &topic,
+        fresh: !publish.dup,
+        retried: false,
+    };
     model.received(&reception).map(|_| ())
 }
 
@@ -103,7 +128,7 @@ fn a_lost_message_is_noticed_and_one_that_was_pushed_out_is_not() {
     subscribe(&mut model, "t/#", 1, 0, 10);
     accepted(&mut model, "t/1", 1, false, 20);
     breaks("no-message-lost", model.finish(1000, 100));
-    model.queue_len_max = 2;
+    limit_queue(&mut model, 2);
     for n in 0..2 {
         let number = accepted(&mut model, "t/1", 1, false, 30 + n * 2);
         hear(&mut model, number, |_| ()).unwrap();
@@ -114,7 +139,7 @@ fn a_lost_message_is_noticed_and_one_that_was_pushed_out_is_not() {
 #[test]
 fn what_was_not_the_oldest_may_not_be_dropped() {
     let mut model = model();
-    model.queue_len_max = 1;
+    limit_queue(&mut model, 1);
     subscribe(&mut model, "t/#", 1, 0, 10);
     let numbers: Vec<_> = (0..3).map(|n| accepted(&mut model, "t/1", 1, false, 20 + n * 2)).collect();
     model.offline(0, 15, 200);
@@ -176,13 +201,13 @@ fn stale_and_missed_retained_messages_are_noticed() {
     let newest = accepted(&mut model, "r/1", 1, true, 20);
     hear(&mut model, newest, |_| ()).unwrap();
     breaks("retained-never-older-after-newer", hear(&mut model, new, |p| p.retain = true));
-    breaks("retained-gauge", model.audit(0, Some(2)));
+    breaks("retained-gauge", model.audit(0, Some(2), 100));
     accepted(&mut model, "r/1", 1, true, 30);
-    breaks("retained-is-the-last", model.audit(0, Some(1)));
+    breaks("retained-is-the-last", model.audit(0, Some(1), 100));
 }
 
 fn end(at: u64, by_broker: bool) -> Ended {
-    Ended { at, stamp: 50, by_broker, all_fed: true }
+    Ended { at, stamp: 50, by_broker, all_fed: true, config: None }
 }
 
 fn reconnect(model: &mut Model, sent: u64, answered: u64, session_present: bool) -> Check {
@@ -284,4 +309,111 @@ fn a_shared_message_for_two_or_for_none_is_noticed() {
     model.finish(1000, 100).unwrap();
     model.sessions.swap(0, second);
     breaks("shared-one-member", hear(&mut model, number, |_| ()));
+}
+
+/// A message with an expiry of `expiry_s`, handled by the broker at `at` (ms).
+fn expiring(model: &mut Model, expiry_s: u32, at: u64, sent: u64) -> MessageNumber {
+    let number = accepted(model, "t/1", 1, false, sent);
+    model.messages[number].expiry_s = Some(expiry_s);
+    model.messages[number].passages.clear();
+    model.uploaded(PUBLISHER, sent, number);
+    model.fed(PUBLISHER, sent, at);
+    model.handled(PUBLISHER, sent, at);
+    number
+}
+
+#[test]
+fn an_expiry_that_is_not_counted_down_or_is_over_is_noticed() {
+    let mut model = model();
+    subscribe(&mut model, "t/#", 1, 0, 10);
+    // Seen at 100 ms: 4,901 ms before its end.
+    let number = expiring(&mut model, 5, 1, 20);
+    breaks("expiry-counted-down", hear(&mut model, number, |p| p.expiry_s = Some(4)));
+    breaks("expiry-counted-down", hear(&mut model, number, |p| p.expiry_s = Some(6)));
+    breaks("expiry-counted-down", hear(&mut model, number, |_| ()));
+    hear(&mut model, number, |p| p.expiry_s = Some(5)).unwrap();
+    let never = accepted(&mut model, "t/1", 1, false, 30);
+    breaks("expiry-counted-down", hear(&mut model, never, |p| p.expiry_s = Some(1)));
+    let over = expiring(&mut model, 0, 100, 40);
+    breaks("not-after-its-expiry", hear(&mut model, over, |p| p.expiry_s = Some(1)));
+}
+
+#[test]
+fn a_message_dropped_before_its_expiry_is_noticed() {
+    let lost = |expiry_s, now| {
+        let mut model = model();
+        subscribe(&mut model, "t/#", 1, 0, 10);
+        expiring(&mut model, expiry_s, 1, 20);
+        let later = accepted(&mut model, "t/1", 1, false, 30);
+        hear(&mut model, later, |_| ()).unwrap();
+        model.finish(now, 100)
+    };
+    // At rest it must be there; and so it must if a later one went out of the same queue (at 100 ms) in its time.
+    breaks("no-message-lost", lost(3600, 10_000));
+    breaks("no-message-lost", lost(1, 10_000));
+    let mut model = model();
+    subscribe(&mut model, "t/#", 1, 0, 10);
+    expiring(&mut model, 1, 1, 20);
+    model.finish(10_000, 100).unwrap();
+    assert_eq!(model.checked.expired_waiting, 1);
+}
+
+#[test]
+fn a_sys_tree_at_the_wrong_time_is_noticed() {
+    let tell = |model: &mut Model, second: u64| {
+        let publish = Publish {
+            dup: false,
+            qos: 0,
+            retain: false,
+            topic: "$SYS/brokers/n/datetime".into(),
+            pid: 0,
+            payload: format!("1970-01-01 00:00:{second:02}").into_bytes(),
+            alias: None,
+            subscription_ids: Vec::new(),
+            expiry_s: None,
+        };
+        let (now, topic) = (second * 1000, publish.topic.clone());
+        model.received(&Reception {
+            now,
+            written: now,
+            is_v5: true,
+            session: 0,
+            publish: &publish,
+            topic: &topic,
+            fresh: true,
+            retried: false,
+        })
+    };
+    let begin = || {
+        let mut model = model();
+        model.watcher = SUBSCRIBER;
+        model.sys = Sys::new(10, true);
+        subscribe(&mut model, sys::SYS_FILTER, 0, 2, 10);
+        tell(&mut model, 1).unwrap();
+        tell(&mut model, 11).unwrap();
+        model
+    };
+    breaks("sys-in-time", tell(&mut begin(), 20).map(|_| ()));
+    breaks("sys-in-time", tell(&mut begin(), 25).map(|_| ()));
+    let mut reloaded = begin();
+    reloaded.sys.paced(13_500, 0);
+    breaks("sys-in-time", tell(&mut reloaded, 21).map(|_| ()));
+    reloaded.finish(100_000, 100).unwrap();
+    breaks("sys-in-time", begin().finish(100_000, 100));
+}
+
+#[test]
+fn a_drain_without_a_word_and_one_that_forgets_are_noticed() {
+    let mut model = model();
+    model.connections[SUBSCRIBER].is_v5 = true;
+    model.drain_from = Some(10);
+    model.connection_ended(SUBSCRIBER, end(20, true)).unwrap();
+    breaks("drain-says-why", model.drained_with_reason(SUBSCRIBER));
+    model.connections[SUBSCRIBER].told = Some(0x8b);
+    model.drained_with_reason(SUBSCRIBER).unwrap();
+    subscribe(&mut model, "t/#", 1, 0, 10);
+    accepted(&mut model, "t/1", 1, false, 20);
+    breaks("drain-loses-nothing", model.drained(30, 1, 1));
+    breaks("drain-loses-nothing", model.drained(30, 2, 0));
+    model.drained(30, 2, 1).unwrap();
 }

@@ -66,6 +66,10 @@ pub fn connect(connect: &Connect) -> Vec<u8> {
             props.push(0x18);
             props.extend_from_slice(&will.delay_s.to_be_bytes());
         }
+        if let Some(s) = will.expiry_s {
+            props.push(0x02);
+            props.extend_from_slice(&s.to_be_bytes());
+        }
         properties(&mut body, connect.version, &props);
         string(&mut body, will.topic.as_bytes());
         string(&mut body, &will.payload);

@@ -46,6 +46,7 @@ pub struct WillFields {
     pub qos: u8,
     pub retain: bool,
     pub delay_s: u32,
+    pub expiry_s: Option<u32>,
 }
 
 /// A PUBLISH, either way.
