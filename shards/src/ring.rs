@@ -251,6 +251,8 @@ impl Ring {
             }
             drop(queue);
             let before = self.unconsumed();
+            // What this completes is collected with the next enter.
+            self.settled = false;
             let _ = self.enter_raw(0, EnterFlags::empty(), None);
             if self.unconsumed() < before {
                 continue;
@@ -331,15 +333,19 @@ impl Ring {
         self.arrived.extend(completions);
     }
 
-    /// Whether something is to be submitted, run or taken (pitfall 4).
+    /// Whether something is to be submitted, run or taken (pitfall 4). Asked of every ring before every sleep, so it
+    /// looks no further than it must: completions come into the queue by an enter only, which collects them.
     pub(crate) fn has_work(&mut self) -> bool {
-        if !self.settled || !self.arrived.is_empty() {
+        if !self.settled || self.has_queued() || !self.arrived.is_empty() {
             return true;
         }
         let queue = self.uring.submission();
-        let queued = !queue.is_empty() || queue.taskrun() || queue.cq_overflow();
-        drop(queue);
-        queued || !self.uring.completion().is_empty()
+        queue.taskrun() || queue.cq_overflow()
+    }
+
+    /// Whether something was queued that the last enter has not consumed.
+    pub(crate) fn has_queued(&self) -> bool {
+        self.seen != self.queued
     }
 
     /// The io_uring itself, to be kept until no other shard can name its descriptor.

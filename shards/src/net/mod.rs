@@ -172,16 +172,23 @@ impl Net {
         unsafe { self.rings[ring].push(entry) }
     }
 
-    /// Submits and takes what has arrived: rings 1 and up without waiting, ring 0 for up to `timeout`.
+    /// Submits and takes what has arrived: without a timeout from all rings, with one from ring 0 after a wait, and then
+    /// from the others if they may have rung. [`Net::enter_others`] comes before a wait.
     /// Sends are settled before anything else is looked at, so no callback ever sees one under way that the
     /// kernel has consumed. What the polls say is readable is read at once: a message that comes alone costs one turn.
     pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.prompt = false;
-        self.enter_others()?;
-        // What they brought must not wait for ring 0.
-        let timeout = timeout.filter(|_| !self.has_news());
-        self.rings[0].enter(timeout)?;
-        self.sort(0);
+        if timeout.is_none() {
+            self.enter_others()?;
+        }
+        if timeout.is_some() || self.rings[0].has_work() {
+            self.rings[0].enter(timeout)?;
+            self.sort(0);
+        }
+        if self.bell_rang && timeout.is_some() {
+            // Perhaps for one of them: in the same turn too.
+            self.enter_others()?;
+        }
         if !self.readable.is_empty() {
             self.push_receives();
             self.submit();
@@ -189,31 +196,35 @@ impl Net {
         Ok(())
     }
 
-    /// The part of [`Net::enter`] that never waits.
-    pub(crate) fn enter_others(&mut self) -> io::Result<()> {
+    /// Submits and takes what has arrived in all rings but ring 0, which is the one slept in. `true`: nothing is left
+    /// there.
+    pub(crate) fn enter_others(&mut self) -> io::Result<bool> {
         self.look_for_opened();
+        let mut done = true;
         for ring in 1..self.active {
             if self.rings[ring].has_work() {
                 self.rings[ring].enter(None)?;
                 self.sort(ring);
+                done &= !self.rings[ring].has_work();
             }
         }
-        Ok(())
+        Ok(done)
     }
 
-    /// Takes note of rings that came into use. Slots are reserved in the order of the rings, so those in use are
+    /// How many rings are in use. Takes note of those that came into use. Slots are reserved in the order of the rings, so those in use are
     /// the first ones. Another shard opens one for a hand-over, whose parcel wakes this shard all the same.
-    fn look_for_opened(&mut self) {
+    pub(crate) fn look_for_opened(&mut self) -> usize {
         while self.rings.get(self.active).is_some_and(|ring| ring.port.is_opened()) {
             self.active += 1;
         }
+        self.active
     }
 
     /// Submits everything without waiting and settles the sends.
     fn submit(&mut self) {
         self.look_for_opened();
         for ring in 0..self.active {
-            if self.rings[ring].unconsumed() > 0 {
+            if self.rings[ring].has_queued() {
                 // An error here is one of the ring itself: the next `enter` reports it.
                 if self.rings[ring].enter(None).is_err() {
                     tracing::error!(ring, "submission failed");
@@ -223,7 +234,7 @@ impl Net {
         }
     }
 
-    /// Takes sends and polls out of what has arrived, queues the rest for [`Net::complete`].
+    /// Takes sends, polls and the bell out of what has arrived, queues the rest for [`Net::complete`].
     fn sort(&mut self, ring: usize) {
         // Nothing is pushed in this loop: a push may collect more completions, and consume sends whose failure has
         // not been seen.
@@ -233,6 +244,7 @@ impl Net {
             match Operation::of(entry.user_data()) {
                 Some(Operation::Send) => self.sent(ring as u16, &entry),
                 Some(Operation::Poll) => polls.push(entry),
+                Some(Operation::Bell) => self.bell_rang = true,
                 _ => self.completions.push_back((ring as u16, entry)),
             }
         }
@@ -242,11 +254,6 @@ impl Net {
             self.polled(ring as u16, &entry);
         }
         self.polls = polls;
-    }
-
-    /// Whether a ring other than 0, which is the one slept in, has something to take.
-    pub(crate) fn others_have_work(&mut self) -> bool {
-        self.rings.iter_mut().take(self.active).skip(1).any(Ring::has_work)
     }
 
     /// Whether something has come that no turn has looked at.
@@ -276,7 +283,6 @@ impl Net {
         let id = self.id_of(ring, entry);
         let (slot, result) = (entry.user_data() as u32, entry.result());
         match Operation::of(entry.user_data())? {
-            Operation::Bell => self.bell_rang = true,
             Operation::Accept => return self.accept_done(ring, slot, result),
             Operation::PollOut => self.writable(id, result),
             Operation::Receive => return self.receive_completed(id, result, entry.flags()),
@@ -284,9 +290,10 @@ impl Net {
             Operation::HandOver => return self.hand_over_failed(id, result),
             Operation::HandedOver => return self.arrived(ring, result, entry.user_data()),
             Operation::Connect | Operation::Install => return self.connect_done(slot, result),
-            // Answers that need no reaction: nothing was there to cancel or to throw away. Sends and polls were
-            // dealt with before.
-            Operation::Send
+            // Answers that need no reaction: nothing was there to cancel or to throw away. The first three were dealt
+            // with before.
+            Operation::Bell
+            | Operation::Send
             | Operation::Poll
             | Operation::AcceptCancel
             | Operation::Discard

@@ -83,19 +83,18 @@ impl Sleeper {
         let wait = shard.next_in().map_or(WAIT_MAX, |due| due.min(WAIT_MAX));
         let net = &mut shard.core.net;
         let door = shard.core.post.door();
-        net.enter_others()?;
         if wait.is_zero() || net.has_news() || !door.bell.prepare() {
             return net.enter(None);
         }
         // The other rings write to the eventfd that ring 0 polls: enabled first, then the fence, then the
         // look, so a completion is either seen here or writes (pitfall 4). Polling their descriptors would
         // not do (pitfall 3). Ring 0's own eventfd stays disabled, so nothing nests (pitfall 2).
-        let others = net.active > 1;
+        let others = net.look_for_opened() > 1;
         let mut timeout = Some(wait);
         if others {
             net.notify(1, true);
             fence(Ordering::SeqCst);
-            if net.others_have_work() {
+            if !net.enter_others()? || net.has_news() {
                 timeout = None;
             }
         }
@@ -105,10 +104,9 @@ impl Sleeper {
             net.notify(1, false);
         }
         result?;
-        if net.completions.iter().any(|(_, entry)| Operation::of(entry.user_data()) != Some(Operation::Bell))
-        {
+        if net.has_news() {
             net.counts.wakes += 1;
-        } else if !net.has_news() && wait == WAIT_MAX {
+        } else if !net.bell_rang && wait == WAIT_MAX {
             // Idle for long: memory of a busy time goes back.
             net.counts.idle_waits += 1;
             net.trim();
