@@ -334,13 +334,16 @@ impl Ring {
     }
 
     /// Whether something is to be submitted, run or taken (pitfall 4). Asked of every ring before every sleep, so it
-    /// looks no further than it must: completions come into the queue by an enter only, which collects them.
+    /// looks no further than it must. The completion queue too: descriptors from other shards (SEND_FD) appear there
+    /// whenever the thread returns from the kernel, with neither an enter of this ring nor its TASKRUN flag.
     pub(crate) fn has_work(&mut self) -> bool {
         if !self.settled || self.has_queued() || !self.arrived.is_empty() {
             return true;
         }
         let queue = self.uring.submission();
-        queue.taskrun() || queue.cq_overflow()
+        let flagged = queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        flagged || !self.uring.completion().is_empty()
     }
 
     /// Whether something was queued that the last enter has not consumed.
