@@ -202,3 +202,25 @@ fn a_target_that_has_ended_leaves_the_connection_where_it_is() {
     assert_eq!(moved.read(&mut [0; 8]).unwrap(), 0);
     stop(shards);
 }
+
+#[test]
+fn descriptors_for_quiet_rings_are_noticed_at_once() {
+    // Rings so small that most connections move into one that has no other traffic than such arrivals.
+    let config = shards::Config { connections_max: 1200, ring_slots_max: Some(64), ..config(2) };
+    let shards = movers(config);
+    let address = shards.addresses()[0];
+    let begin = std::time::Instant::now();
+    let mut clients = Vec::new();
+    for number in 0..500 {
+        let mut stream = client(address);
+        stream.write_all(format!(">1\n>0\n>1\nhello {number}\n").as_bytes()).unwrap();
+        let expected = format!("1:hello {number}\n");
+        assert_eq!(read(&mut stream, expected.len()), expected.as_bytes());
+        clients.push(stream);
+    }
+    // One that is noticed only by the look around of an idle shard takes half a second.
+    assert!(begin.elapsed().as_secs() < 20, "{:?} for 500 connections", begin.elapsed());
+    drop(clients);
+    eventually("all closed", || idle(&shards));
+    stop(shards);
+}
