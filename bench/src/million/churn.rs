@@ -26,7 +26,8 @@ const WARM_UP_MAX_S: f64 = 20.0;
 const REST: Duration = Duration::from_secs(4);
 /// How much more memory than before counts as the same: an allocator's scatter.
 const MEMORY_FACTOR: f64 = 1.05;
-const MEMORY_BYTES: f64 = 2e6;
+// A heap grows by huge pages of 2 MiB, a few in each thread.
+const MEMORY_BYTES: f64 = 12e6;
 /// Sockets and descriptors of others that may have come meanwhile.
 const SLACK: u64 = 8;
 

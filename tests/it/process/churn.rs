@@ -63,7 +63,8 @@ fn two_hundred_thousand_connections_leave_nothing_behind() {
     let before = resident_at_rest_kib(broker.pid());
     round(CONNECTIONS / 2);
     let after = resident_at_rest_kib(broker.pid());
-    assert!(after < before + 4 * 1024, "{before} KiB became {after} KiB");
+    // A few huge pages, which the system gives whole; a session of each connection would be 40 MiB.
+    assert!(after < before + 16 * 1024, "{before} KiB became {after} KiB");
     let mut clients: Vec<_> =
         (0..200).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
     clients.iter_mut().for_each(|client| client.subscribe("t", 0));
