@@ -13,7 +13,7 @@ use super::load::{Command, Kind, Plan, Subscriptions};
 use super::results::Run;
 use super::rig::Rig;
 use super::size;
-use super::stages::{FOR_EVER, LOOK, each, note_flow};
+use super::stages::{FOR_EVER, LOOK, note_flow, tally};
 use super::target::Target;
 
 /// Clients that publish, and ping; the last of them subscribes.
@@ -83,17 +83,11 @@ fn retained(rig: &mut Rig, options: &Retained) -> anyhow::Result<()> {
     rig.fleet.command(|_| Command::Retain { topics })?;
     until_silent(rig, "retain", |t| t.retained, topics.into())?;
     let (mut stage, _) = rig.end(&begun)?;
-    stage.asked = topics.into();
-    stage.done = rig.fleet.totals().retained;
-    stage.lost = stage.asked - stage.asked.min(stage.done);
-    stage.broker_cpu_us_each = each(stage.broker_cpu_s, stage.done);
+    tally(&mut stage, topics.into(), rig.fleet.totals().retained);
     let done = stage.done;
     rig.keep(stage);
     rig.rest(REST)?;
-    if let (Some(before), Some(after)) = (empty, rig.broker.usage()) {
-        let each = (after.rss_bytes as f64 - before as f64) / done.max(1) as f64;
-        rig.run.figures.insert("bytes_per_retained_message", each);
-    }
+    rig.growth("bytes_per_retained_message", empty, done);
     if !rig.is_interrupted() {
         deliver(rig, options)?;
     }
@@ -116,9 +110,8 @@ fn deliver(rig: &mut Rig, options: &Retained) -> anyhow::Result<()> {
     rig.watch("deliver", SILENCE_MAX, LOOK, |t| t.pending == 0)?;
     let delivered = rig.fleet.totals().retained_delivered;
     let (mut stage, figures) = rig.end(&begun)?;
-    (stage.asked, stage.done, stage.seconds) = (topics.into(), delivered, seconds);
-    stage.lost = stage.asked - stage.asked.min(delivered);
-    stage.broker_cpu_us_each = each(stage.broker_cpu_s, stage.done);
+    stage.seconds = seconds;
+    tally(&mut stage, topics.into(), delivered);
     note_flow(&mut stage, &figures);
     if figures.unanswered > 0 {
         rig.run.problems.push(format!("deliver: {} PINGREQs unanswered", figures.unanswered));

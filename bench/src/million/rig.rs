@@ -198,6 +198,14 @@ impl Rig {
         Ok((stage, figures))
     }
 
+    /// Notes under `name` by how many bytes the broker has grown since it had `before`, for each of `n`.
+    pub(crate) fn growth(&mut self, name: &'static str, before: Option<u64>, n: u64) {
+        if let (Some(before), Some(after)) = (before, self.broker.usage()) {
+            let each = (after.rss_bytes as f64 - before as f64) / n.max(1) as f64;
+            self.run.figures.insert(name, each);
+        }
+    }
+
     /// Keeps a finished stage: its line is printed, and what must not have happened becomes a problem of the run.
     pub(crate) fn keep(&mut self, mut stage: Stage) {
         stage.per_s = stage.done as f64 / stage.seconds.max(1e-6);

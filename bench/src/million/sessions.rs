@@ -13,7 +13,7 @@ use super::load::{Command, Kind, Plan, Subscriptions};
 use super::results::Run;
 use super::rig::Rig;
 use super::size;
-use super::stages::{FOR_EVER, LOOK, each};
+use super::stages::{FOR_EVER, LOOK, each, tally};
 use super::target::Target;
 
 /// Clients that stay connected and publish.
@@ -82,17 +82,11 @@ fn sessions(rig: &mut Rig, options: &Sessions) -> anyhow::Result<()> {
     rig.fleet.command(|_| Command::Fill { clients, interval_us: 0.0, leave: true })?;
     rig.watch("sessions", FOR_EVER, LOOK, |t| t.task_left == 0)?;
     let (mut stage, _) = rig.end(&begun)?;
-    stage.asked = options.clients.into();
-    stage.done = rig.fleet.totals().handshakes - begun.totals.handshakes;
-    stage.lost = stage.asked - stage.asked.min(stage.done);
-    stage.broker_cpu_us_each = each(stage.broker_cpu_s, stage.done);
+    tally(&mut stage, options.clients.into(), rig.fleet.totals().handshakes - begun.totals.handshakes);
     let done = stage.done;
     rig.keep(stage);
     rig.rest(REST)?;
-    if let (Some(before), Some(after)) = (empty, rig.broker.usage()) {
-        let each = (after.rss_bytes as f64 - before as f64) / done.max(1) as f64;
-        rig.run.figures.insert("bytes_per_session", each);
-    }
+    rig.growth("bytes_per_session", empty, done);
     if rig.is_interrupted() {
         return Ok(());
     }

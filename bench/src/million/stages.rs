@@ -237,16 +237,10 @@ impl Rig {
         self.fleet.command(|_| Command::StopFlow)?;
         self.watch("storm", DRAIN_MAX, LOOK, |t| t.pending == 0)?;
         let (mut stage, figures) = self.end(&begun)?;
-        stage.asked = totals.chosen;
-        stage.done = totals.handshakes - begun.totals.handshakes;
-        stage.lost = stage.asked.saturating_sub(stage.done);
+        tally(&mut stage, totals.chosen, totals.handshakes - begun.totals.handshakes);
         stage.second_latency = figures.second.result();
         stage.second_title = Some("handshakes of the returning clients");
-        stage.broker_cpu_us_each = each(stage.broker_cpu_s, stage.done);
-        stage.notes.push(format!(
-            "all were back after {seconds:.2} s; `seconds` has {} s of calm more",
-            CALM.as_secs()
-        ));
+        stage.notes.push(format!("its CPU is that of {} s of calm afterwards too", CALM.as_secs()));
         stage.seconds = seconds;
         if figures.unanswered > 0 {
             self.run.problems.push(format!("storm: {} PINGREQs unanswered", figures.unanswered));
@@ -269,9 +263,7 @@ impl Rig {
         self.watch("takeover", FOR_EVER, LOOK_CLOSELY, |t| t.task_left == 0)?;
         let totals = self.fleet.totals();
         let (mut stage, figures) = self.end(&begun)?;
-        (stage.asked, stage.done) = (totals.chosen, figures.done);
-        stage.lost = stage.asked.saturating_sub(stage.done);
-        stage.broker_cpu_us_each = each(stage.broker_cpu_s, stage.done);
+        tally(&mut stage, totals.chosen, figures.done);
         self.keep(stage);
         Ok(())
     }
@@ -289,10 +281,8 @@ impl Rig {
         let left = self.fleet.totals();
         self.watch("end", FORGET, LOOK, |_| false)?;
         let (mut stage, _) = self.end(&begun)?;
-        stage.asked = begun.totals.held;
-        stage.done = stage.asked.saturating_sub(left.held + left.task_left);
-        stage.lost = stage.asked - stage.done;
-        stage.broker_cpu_us_each = each(stage.broker_cpu_s, stage.done);
+        let held = begun.totals.held;
+        tally(&mut stage, held, held.saturating_sub(left.held + left.task_left));
         stage.seconds = seconds;
         self.keep(stage);
         Ok(())
@@ -324,6 +314,12 @@ pub(super) fn note_flow(stage: &mut Stage, figures: &Figures) {
     if figures.foreign > 0 {
         stage.notes.push(format!("{} deliveries of an earlier stage or of others", figures.foreign));
     }
+}
+
+/// What was asked for and what was done of it, and what follows from the two.
+pub(super) fn tally(stage: &mut Stage, asked: u64, done: u64) {
+    (stage.asked, stage.done, stage.lost) = (asked, done, asked.saturating_sub(done));
+    stage.broker_cpu_us_each = each(stage.broker_cpu_s, done);
 }
 
 pub(super) fn each(cpu_s: Option<f64>, n: u64) -> Option<f64> {

@@ -5,18 +5,7 @@
 /// Stands for a figure that was not measured.
 pub(super) const NONE: &str = "–";
 
-/// `1000000` as `1,000,000`.
-pub(super) fn integer(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(super) use crate::million::size::grouped as integer;
 
 /// Rounded to an integer, with thousands separators: bytes of one connection, a rate.
 pub(super) fn rounded(v: f64) -> String {
