@@ -91,8 +91,8 @@ impl<A: Application> Io<'_, A> {
     }
 
     /// Opens a TCP connection to `to`, from the address `from` (its port is chosen while connecting). `connected` or
-    /// `connect_failed` follows with `key`, never from within this call. Counts as one of
-    /// `Config::connections_max`.
+    /// `connect_failed` follows with `key`, never from within this call; on a shard that is ending, nothing does. Counts
+    /// as one of `Config::connections_max`.
     pub fn connect(&mut self, to: SocketAddr, from: Option<IpAddr>, key: u64) {
         self.core.net.connect(to, from, key);
     }

@@ -364,6 +364,25 @@ fn is_getter(name: &str) -> bool {
     name.starts_with("get_") && name != "get_mut"
 }
 
+/// The expression that `file` gives its constant `name`.
+fn constant(file: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(root().join(file)).unwrap();
+    let start = format!("const {name}: ");
+    let line = text.lines().find_map(|line| Some(line.split_once(&start)?.1));
+    let line = line.unwrap_or_else(|| panic!("{file} has no constant {name}"));
+    line.split_once(" = ").unwrap().1.to_owned()
+}
+
+/// `myriadctl tune` advises for rings that it can't ask: its package does not know the broker's.
+#[test]
+fn tune_knows_the_rings_of_shards() {
+    for name in ["RING_SLOTS_MAX", "SHARD_LOCKED_BYTES"] {
+        let [of_shards, of_tune] =
+            ["shards/src/limits.rs", "tools/src/ctl/tune/settings.rs"].map(|file| constant(file, name));
+        assert_eq!(of_shards, of_tune, "{name}");
+    }
+}
+
 #[test]
 fn the_scanner_sees_what_it_should() {
     let code = "use crate::{a::{b, c}, d}; // crate::x\n/* crate::y */ let s = \"crate::z \\\" crate::z\";\n\

@@ -59,17 +59,18 @@ fn socket(to: SocketAddr, from: Option<IpAddr>) -> io::Result<Socket> {
 }
 
 impl Net {
-    /// Begins to connect; [`Event::Connected`] or [`Event::ConnectFailed`] follows.
+    /// Begins to connect; [`Event::Connected`] or [`Event::ConnectFailed`] follows, unless the shard is ending: an answer
+    /// would let who connects again upon each failure keep it from that.
     pub(crate) fn connect(&mut self, to: SocketAddr, from: Option<IpAddr>, key: u64) {
+        if self.connects.closed {
+            return;
+        }
         if let Err(error) = self.try_connect(to, from, key) {
             self.events.push_back(Event::ConnectFailed { key, error });
         }
     }
 
     fn try_connect(&mut self, to: SocketAddr, from: Option<IpAddr>, key: u64) -> io::Result<()> {
-        if self.connects.closed {
-            return Err(io::Error::from(io::ErrorKind::NotConnected));
-        }
         let full =
             || io::Error::new(io::ErrorKind::StorageFull, "the shard holds its maximum of connections");
         let socket = socket(to, from)?;

@@ -159,13 +159,18 @@ fn many_connects_at_once_over_several_rings() {
     stop(echo);
 }
 
-#[test]
-fn shards_end_while_a_connect_is_under_way() {
-    // A full backlog that nobody empties: the connect stays without an answer.
+/// A listener with a backlog of one that nobody empties: what connects later stays without an answer.
+fn full_listener() -> (socket2::Socket, SocketAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+#[test]
+fn shards_end_while_a_connect_is_under_way() {
+    let (_listener, address) = full_listener();
     let (shards, hears) = dialler(without_listeners(1, 100), address, None);
     for key in 0..50 {
         dial(&shards, key);
@@ -238,4 +243,31 @@ fn a_shard_connects_to_itself() {
     both.sort_unstable();
     assert_eq!(both, [(false, 0), (true, 0)]);
     stop(shards);
+}
+
+/// Connects again whenever a connect fails.
+#[derive(Clone)]
+struct Stubborn(SocketAddr);
+
+impl Script for Stubborn {
+    fn message(&mut self, io: &mut Port<'_, Self>, _from: Option<ShardId>, _word: Word) {
+        io.connect(self.0, None, 0);
+    }
+    fn connect_failed(&mut self, io: &mut Port<'_, Self>, _key: u64, _error: std::io::Error) {
+        io.connect(self.0, None, 0);
+    }
+}
+
+#[test]
+fn who_connects_again_and_again_does_not_keep_a_shard_from_ending() {
+    let (_listener, address) = full_listener();
+    let patient = shards::Config { flush_timeout_ms: 60_000, ..without_listeners(1, 100) };
+    let shards = start(patient, move |_| Stubborn(address));
+    for _ in 0..50 {
+        shards.handle().send(ShardId(0), Word::Number(0));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let begin = Instant::now();
+    stop(shards);
+    assert!(begin.elapsed() < Duration::from_secs(30), "ended after {:?}", begin.elapsed());
 }

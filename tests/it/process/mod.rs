@@ -8,6 +8,7 @@ use crate::broker::{Broker, binary, peer_is_mosquitto, temporary_dir, unused_add
 mod churn;
 mod command_line;
 mod limits;
+mod locked_memory;
 mod notify;
 mod seccomp;
 mod signals;
