@@ -67,7 +67,7 @@ impl<M, H> Batch<M, H> {
 /// What everyone knows of one shard.
 pub(crate) struct Door {
     pub(crate) bell: Bell,
-    /// Where to write when [`Bell::post`] says so: polled by data ring 0.
+    /// Where to write when [`Bell::post`] says so: read by data ring 0.
     pub(crate) eventfd: Arc<EventFd>,
     /// The shard has ended: nothing sent to it is read any more.
     pub(crate) gone: AtomicBool,

@@ -24,6 +24,8 @@ pub struct Capacity {
 
 /// Descriptors that a shard needs besides its rings and listeners: glommio's rings, eventfds.
 const DESCRIPTORS_PER_SHARD: u64 = 10;
+/// A ring's own and its eventfd.
+const DESCRIPTORS_PER_RING: u64 = 2;
 /// Descriptors for everything else in the process.
 const DESCRIPTORS_SPARE: u64 = 64;
 
@@ -40,7 +42,8 @@ pub fn check(config: &Config) -> Result<Capacity, StartError> {
     check_io_uring()?;
     let layout = Layout::new(config, descriptors_max);
     let shards = u64::from(config.shards);
-    let per_shard = DESCRIPTORS_PER_SHARD + u64::from(layout.rings) + 2 * config.listeners.len() as u64;
+    let rings = DESCRIPTORS_PER_RING * u64::from(layout.rings);
+    let per_shard = DESCRIPTORS_PER_SHARD + rings + 2 * config.listeners.len() as u64;
     let needed = DESCRIPTORS_SPARE + shards * per_shard;
     if needed > descriptors_max {
         return Err(StartError::Descriptors { needed, allowed: descriptors_max });
@@ -67,6 +70,7 @@ fn check_io_uring() -> Result<(), StartError> {
         opcode::Close::CODE,
         opcode::MsgRingSendFd::CODE,
         opcode::PollAdd::CODE,
+        opcode::Read::CODE,
         opcode::Recv::CODE,
         opcode::Send::CODE,
         opcode::SendMsg::CODE,

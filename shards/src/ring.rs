@@ -12,6 +12,8 @@ use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue};
 
+use crate::sys::EventFd;
+
 /// The kernel may refuse submissions for lack of memory; longer than this ends the process.
 const STUCK_MAX: Duration = Duration::from_secs(10);
 /// Waits for locked memory that are left to all rings of the process.
@@ -139,6 +141,18 @@ pub(crate) struct Ring {
     seen: u32,
     /// The last enter that ran deferred work brought no completion, so there is none left (pitfall 4).
     settled: bool,
+    /// Written by its completions (not by those of ring 0), read by ring 0.
+    bell: Arc<EventFd>,
+    /// Completions write to the eventfd.
+    notifies: bool,
+    /// Ring 0 is reading the eventfd.
+    bell_is_read: bool,
+}
+
+/// What is left of a ring whose shard has ended. In this order: the ring reads into the other.
+pub(crate) struct Remains {
+    _uring: IoUring,
+    _bell: Arc<EventFd>,
 }
 
 fn builder(size: RingSize, no_array: bool) -> io::Result<IoUring> {
@@ -186,8 +200,8 @@ pub(crate) fn build(mut size: RingSize) -> io::Result<IoUring> {
 }
 
 impl Ring {
-    /// A ring with `size.slots` direct descriptors.
-    pub(crate) fn new(size: RingSize, port: Arc<Port>) -> io::Result<Self> {
+    /// The ring that its shard sleeps in, with `size.slots` direct descriptors; `bell` is what others wake it with.
+    pub(crate) fn first(size: RingSize, port: Arc<Port>, bell: Arc<EventFd>) -> io::Result<Self> {
         let uring = build(size)?;
         port.fd.store(uring.as_raw_fd(), Ordering::Release);
         port.give_back(size.slots as i32);
@@ -199,24 +213,43 @@ impl Ring {
             arrived: Vec::new(),
             seen: 0,
             settled: false,
+            bell,
+            notifies: false,
+            bell_is_read: false,
         })
     }
 
-    /// Lets completions of this ring write to `eventfd` while that is enabled; disabled at first.
-    pub(crate) fn register_eventfd(&mut self, eventfd: i32) -> io::Result<()> {
-        self.uring.submitter().register_eventfd(eventfd)?;
-        self.notify(false);
-        Ok(())
+    /// A further ring. Its completions write to an eventfd while that is enabled; disabled at first.
+    pub(crate) fn further(size: RingSize, port: Arc<Port>) -> io::Result<Self> {
+        let mut ring = Self::first(size, port, Arc::new(EventFd::new()?))?;
+        ring.uring.submitter().register_eventfd(ring.bell.fd())?;
+        ring.uring.completion().disable_eventfd();
+        Ok(ring)
     }
 
-    /// Enables or disables the eventfd.
-    pub(crate) fn notify(&mut self, enabled: bool) {
+    /// Enables or disables the eventfd; says whether that changed anything.
+    pub(crate) fn notify(&mut self, enabled: bool) -> bool {
+        if self.notifies == enabled {
+            return false;
+        }
+        self.notifies = enabled;
         let completions = self.uring.completion();
         if enabled {
             completions.enable_eventfd();
         } else {
             completions.disable_eventfd();
         }
+        true
+    }
+
+    /// For ring 0: what reads the eventfd, unless it does so already.
+    pub(crate) fn read_bell(&mut self) -> Option<Entry> {
+        (!std::mem::replace(&mut self.bell_is_read, true)).then(|| self.bell.read())
+    }
+
+    /// Ring 0 has read the eventfd.
+    pub(crate) fn bell_was_read(&mut self) {
+        self.bell_is_read = false;
     }
 
     /// Queues a submission; submits first when the queue is full.
@@ -333,8 +366,7 @@ impl Ring {
         self.arrived.extend(completions);
     }
 
-    /// Whether something is to be submitted, run or taken (pitfall 4). Asked of every ring before every sleep, so it
-    /// looks no further than it must. The completion queue too: descriptors from other shards (SEND_FD) appear there
+    /// Whether something is to be submitted, run or taken (pitfall 4). Looks no further than it must. The completion queue too: descriptors from other shards (SEND_FD) appear there
     /// whenever the thread returns from the kernel, with neither an enter of this ring nor its TASKRUN flag.
     pub(crate) fn has_work(&mut self) -> bool {
         if !self.settled || self.has_queued() || !self.arrived.is_empty() {
@@ -351,8 +383,8 @@ impl Ring {
         self.seen != self.queued
     }
 
-    /// The io_uring itself, to be kept until no other shard can name its descriptor.
-    pub(crate) fn into_inner(self) -> IoUring {
-        self.uring
+    /// What is to be kept until no other shard can name this ring's descriptor.
+    pub(crate) fn into_remains(self) -> Remains {
+        Remains { _uring: self.uring, _bell: self.bell }
     }
 }

@@ -12,7 +12,6 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
-use io_uring::IoUring;
 
 use crate::application::{Application, ShardId};
 use crate::io::Io;
@@ -21,7 +20,7 @@ use crate::listener::Bound;
 use crate::mailbox::{Door, Exchange};
 use crate::net::{Capacity, Net};
 use crate::probe::{check, ring_error};
-use crate::ring::Port;
+use crate::ring::{Port, Remains};
 use crate::shard::{Core, Shard, run};
 use crate::stats::ShardStats;
 use crate::sys::{self, EventFd, SignalsBlocked, SmallPages};
@@ -163,7 +162,7 @@ impl<A: Application> Handle<A> {
 
 /// The running shards.
 pub struct Shards<A: Application> {
-    threads: Vec<ExecutorJoinHandle<Vec<IoUring>>>,
+    threads: Vec<ExecutorJoinHandle<Vec<Remains>>>,
     handle: Handle<A>,
     addresses: Vec<SocketAddr>,
     stats: Vec<Arc<ShardStats>>,
@@ -185,8 +184,8 @@ impl<A: Application> Seed<A> {
     fn core(self) -> io::Result<(Core<A>, Arc<ShardStats>)> {
         let ports = &self.ports[usize::from(self.number)];
         let acceptor = self.layout.acceptor(self.sockets);
-        let eventfd = self.post.door().eventfd.clone();
-        let net = Net::new(&self.layout, ports, self.capacity, acceptor, &eventfd)?;
+        let bell = self.post.door().eventfd.clone();
+        let net = Net::new(&self.layout, ports, self.capacity, acceptor, bell)?;
         Ok((Core::new(self.number, net, self.post, self.ports, self.start), self.stats))
     }
 }
@@ -299,7 +298,7 @@ fn launch<A, F>(
     seeds: impl Iterator<Item = Seed<A>>,
     bound: &[Bound],
     make: &F,
-) -> Result<Vec<ExecutorJoinHandle<Vec<IoUring>>>, StartError>
+) -> Result<Vec<ExecutorJoinHandle<Vec<Remains>>>, StartError>
 where
     A: Application,
     F: Fn(ShardId, &mut Io<'_, A>) -> A + Send + Clone + 'static,
@@ -370,7 +369,7 @@ fn wait_ready(readies: &mpsc::Receiver<io::Result<()>>, shards: usize) -> Result
 }
 
 /// Joins the threads of a start that failed; a thread's own error says more.
-fn ended(threads: Vec<ExecutorJoinHandle<Vec<IoUring>>>, error: StartError) -> StartError {
+fn ended(threads: Vec<ExecutorJoinHandle<Vec<Remains>>>, error: StartError) -> StartError {
     let mut error = error;
     for thread in threads {
         if let Err(failed) = thread.join()

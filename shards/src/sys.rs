@@ -3,9 +3,17 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
 
-/// An eventfd: written by whoever wakes, polled by ring 0 of a shard.
-pub(crate) struct EventFd(OwnedFd);
+use io_uring::types::Fd;
+use io_uring::{opcode, squeue};
+
+/// An eventfd: written by whoever wakes, read by ring 0 of a shard.
+pub(crate) struct EventFd {
+    fd: OwnedFd,
+    /// Where ring 0 reads to; the value says nothing.
+    count: AtomicU64,
+}
 
 impl EventFd {
     /// A new one with count 0.
@@ -16,27 +24,24 @@ impl EventFd {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: as above.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, count: AtomicU64::new(0) })
     }
 
     /// Adds 1, which wakes.
     pub(crate) fn ring(&self) {
         let one = 1u64;
         // SAFETY: writes 8 bytes from a local. It can only fail when the count is at its maximum of 2^64 - 2.
-        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+        unsafe { libc::write(self.fd.as_raw_fd(), (&raw const one).cast(), 8) };
     }
 
-    /// Sets the count to 0 without ever waiting.
-    pub(crate) fn reset(&self) {
-        let mut count = 0u64;
-        let iov = libc::iovec { iov_base: (&raw mut count).cast(), iov_len: 8 };
-        // SAFETY: reads at most 8 bytes into a local. RWF_NOWAIT: the count may be 0.
-        unsafe { libc::preadv2(self.0.as_raw_fd(), &iov, 1, -1, libc::RWF_NOWAIT) };
+    /// What completes as soon as the count is not 0, and sets it to 0. Writes into this value: it has to outlive the ring.
+    pub(crate) fn read(&self) -> squeue::Entry {
+        opcode::Read::new(Fd(self.fd.as_raw_fd()), self.count.as_ptr().cast(), 8).build()
     }
 
     /// Its descriptor number.
     pub(crate) fn fd(&self) -> i32 {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 }
 

@@ -118,7 +118,7 @@ impl Net {
             .build()
             .user_data(Operation::Install.on(0, place));
         // SAFETY: the place is boxed and taken until the last completion of the chain (`connect_done`).
-        unsafe { self.rings[ring].push_chain(&[begin, install]) };
+        unsafe { self.ring(ring).push_chain(&[begin, install]) };
     }
 
     /// A CONNECT has failed (one that succeeds gives no completion), or an installation is done: either is the last

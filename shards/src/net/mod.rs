@@ -6,15 +6,15 @@ mod close;
 mod connect;
 mod move_away;
 mod read;
+mod rings;
 mod write;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
 
-use io_uring::{cqueue, squeue};
+use io_uring::cqueue;
 
 use crate::application::{Accepted, Closed, ConnectionId};
 use crate::chunks::Chunks;
@@ -74,9 +74,11 @@ pub(crate) enum Event {
 
 /// The sockets of one shard.
 pub(crate) struct Net {
-    pub(crate) rings: Vec<Ring>,
+    rings: Vec<Ring>,
     /// How many of them are in use: the others have no connection, no submission and no completion.
-    pub(crate) active: usize,
+    active: usize,
+    /// Rings but ring 0 that are looked at in each turn; the eventfds of the others in use tell of their completions.
+    awake: Vec<usize>,
     slots: u32,
     pub(crate) table: Table,
     receive: ReceiveBuffers,
@@ -104,7 +106,7 @@ pub(crate) struct Net {
     capacity: Arc<Capacity>,
     pub(crate) now_ms: u64,
     pub(crate) counts: Counts,
-    /// The eventfd's poll in ring 0 has fired or ended.
+    /// An eventfd has ended the last wait.
     pub(crate) bell_rang: bool,
     /// Something waits for the success of a send under way, which no completion tells: do not sleep on it.
     prompt: bool,
@@ -117,18 +119,20 @@ impl Net {
         ports: &[Arc<Port>],
         capacity: Arc<Capacity>,
         acceptor: Acceptor,
-        eventfd: &EventFd,
+        bell: Arc<EventFd>,
     ) -> io::Result<Self> {
         let mut rings = Vec::with_capacity(ports.len());
         for port in ports {
-            let mut ring = Ring::new(layout.ring, port.clone())?;
-            ring.register_eventfd(eventfd.fd())?;
-            rings.push(ring);
+            rings.push(match rings.is_empty() {
+                true => Ring::first(layout.ring, port.clone(), bell.clone())?,
+                false => Ring::further(layout.ring, port.clone())?,
+            });
         }
         Ok(Self {
             table: Table::new(rings.len() * layout.ring.slots as usize),
             rings,
             active: 1,
+            awake: Vec::new(),
             slots: layout.ring.slots,
             receive: ReceiveBuffers::new(layout.receive_buffers),
             readable: VecDeque::new(),
@@ -150,7 +154,7 @@ impl Net {
             capacity,
             now_ms: 0,
             counts: Counts::default(),
-            bell_rang: true,
+            bell_rang: false,
             prompt: false,
         })
     }
@@ -161,99 +165,6 @@ impl Net {
 
     fn place(&self, index: u32) -> (usize, u32) {
         ((index / self.slots) as usize, index % self.slots)
-    }
-
-    /// Queues a submission for the ring and slot of a connection.
-    ///
-    /// # Safety
-    /// As [`Ring::push`].
-    unsafe fn push(&mut self, ring: usize, entry: &squeue::Entry) {
-        // SAFETY: the caller's promise.
-        unsafe { self.rings[ring].push(entry) }
-    }
-
-    /// Submits and takes what has arrived: without a timeout from all rings, with one from ring 0 after a wait, and then
-    /// from the others if they may have rung. [`Net::enter_others`] comes before a wait.
-    /// Sends are settled before anything else is looked at, so no callback ever sees one under way that the
-    /// kernel has consumed. What the polls say is readable is read at once: a message that comes alone costs one turn.
-    pub(crate) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.prompt = false;
-        if timeout.is_none() {
-            self.enter_others()?;
-        }
-        if timeout.is_some() || self.rings[0].has_work() {
-            self.rings[0].enter(timeout)?;
-            self.sort(0);
-        }
-        if self.bell_rang && timeout.is_some() {
-            // Perhaps for one of them: in the same turn too.
-            self.enter_others()?;
-        }
-        if !self.readable.is_empty() {
-            self.push_receives();
-            self.submit();
-        }
-        Ok(())
-    }
-
-    /// Submits and takes what has arrived in all rings but ring 0, which is the one slept in. `true`: nothing is left
-    /// there.
-    pub(crate) fn enter_others(&mut self) -> io::Result<bool> {
-        self.look_for_opened();
-        let mut done = true;
-        for ring in 1..self.active {
-            if self.rings[ring].has_work() {
-                self.rings[ring].enter(None)?;
-                self.sort(ring);
-                done &= !self.rings[ring].has_work();
-            }
-        }
-        Ok(done)
-    }
-
-    /// How many rings are in use. Takes note of those that came into use. Slots are reserved in the order of the rings, so those in use are
-    /// the first ones. Another shard opens one for a hand-over, whose parcel wakes this shard all the same.
-    pub(crate) fn look_for_opened(&mut self) -> usize {
-        while self.rings.get(self.active).is_some_and(|ring| ring.port.is_opened()) {
-            self.active += 1;
-        }
-        self.active
-    }
-
-    /// Submits everything without waiting and settles the sends.
-    fn submit(&mut self) {
-        self.look_for_opened();
-        for ring in 0..self.active {
-            if self.rings[ring].has_queued() {
-                // An error here is one of the ring itself: the next `enter` reports it.
-                if self.rings[ring].enter(None).is_err() {
-                    tracing::error!(ring, "submission failed");
-                }
-                self.sort(ring);
-            }
-        }
-    }
-
-    /// Takes sends, polls and the bell out of what has arrived, queues the rest for [`Net::complete`].
-    fn sort(&mut self, ring: usize) {
-        // Nothing is pushed in this loop: a push may collect more completions, and consume sends whose failure has
-        // not been seen.
-        let mut arrived = std::mem::take(&mut self.rings[ring].arrived);
-        let mut polls = std::mem::take(&mut self.polls);
-        for entry in arrived.drain(..) {
-            match Operation::of(entry.user_data()) {
-                Some(Operation::Send) => self.sent(ring as u16, &entry),
-                Some(Operation::Poll) => polls.push(entry),
-                Some(Operation::Bell) => self.bell_rang = true,
-                _ => self.completions.push_back((ring as u16, entry)),
-            }
-        }
-        self.rings[ring].arrived = arrived;
-        self.settle(ring);
-        for entry in polls.drain(..) {
-            self.polled(ring as u16, &entry);
-        }
-        self.polls = polls;
     }
 
     /// Whether something has come that no turn has looked at.
@@ -309,13 +220,6 @@ impl Net {
         self.push_moves();
         self.push_receives();
         self.push_accepts();
-    }
-
-    /// Enables or disables the eventfd of the rings from `first` on.
-    pub(crate) fn notify(&mut self, first: usize, enabled: bool) {
-        for ring in self.rings.iter_mut().take(self.active).skip(first) {
-            ring.notify(enabled);
-        }
     }
 
     /// How long a flush before a close may take, milliseconds.

@@ -62,9 +62,9 @@ impl Net {
         // SAFETY: none names memory.
         unsafe {
             match armed {
-                true => self.rings[ring].push_chain(&[cancel, send, close]),
+                true => self.ring(ring).push_chain(&[cancel, send, close]),
                 // Straight from its first RECV: nothing is there to cancel.
-                false => self.rings[ring].push_chain(&[send, close]),
+                false => self.ring(ring).push_chain(&[send, close]),
             }
         }
     }

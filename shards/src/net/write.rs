@@ -115,7 +115,7 @@ impl Net {
         let all = outbound.sending == outbound.queued;
         self.prompt |= !all || outbound.drain_owed;
         self.prompt |= self.table.slot(connection).is_some_and(|c| c.state == State::Flushing);
-        let ring = &mut self.rings[ring];
+        let ring = self.ring(ring);
         // SAFETY: the segments and vectors stay in the output, untouched, until `settle` sees the entry
         // consumed; new bytes go to the tail, which is not part of the send.
         unsafe { ring.push(&entry) };

@@ -6,16 +6,12 @@
 //! for them (pitfall 6, its counter overflows at 32,768), and none is used between shards.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-use io_uring::opcode;
-use io_uring::types::Fd;
 
 use super::{Shard, Turn};
 use crate::application::Application;
-use crate::ring;
-use crate::ring::Operation;
+use crate::ring::Remains;
 
 /// Longest wait: an idle shard looks around twice a second, at microseconds a time, whatever should have woken it.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -40,89 +36,50 @@ impl Drop for ExitOnPanic {
 }
 
 /// Runs the shard to its end; returns its rings.
-pub(crate) fn run<A: Application>(mut shard: Shard<A>) -> Vec<io_uring::IoUring> {
+pub(crate) fn run<A: Application>(mut shard: Shard<A>) -> Vec<Remains> {
     let number = shard.core.shard.0;
     let _guard = ExitOnPanic(number);
-    let mut sleeper = Sleeper { bell_armed: false };
     let mut turn = Turn::More;
     while turn != Turn::Ended {
-        turn = match catch_unwind(AssertUnwindSafe(|| sleeper.turn(&mut shard, turn))) {
+        turn = match catch_unwind(AssertUnwindSafe(|| one_turn(&mut shard, turn))) {
             Ok(Ok(turn)) => turn,
             Ok(Err(error)) => die(number, &format!("its ring: {error}")),
             Err(_) => die(number, "panic on its thread"),
         };
     }
     shard.core.post.door().gone.store(true, Ordering::Release);
-    shard.core.net.rings.into_iter().map(ring::Ring::into_inner).collect()
+    shard.core.net.into_remains()
 }
 
-/// What the loop needs beside the shard.
-struct Sleeper {
-    /// The bell's poll in ring 0 is armed.
-    bell_armed: bool,
+/// One turn; waits first if the last one found nothing to do.
+fn one_turn<A: Application>(shard: &mut Shard<A>, last: Turn) -> std::io::Result<Turn> {
+    if last == Turn::Idle {
+        wait(shard)?;
+    } else {
+        shard.core.net.enter(None)?;
+    }
+    Ok(shard.turn())
 }
 
-impl Sleeper {
-    /// One turn; waits first if the last one found nothing to do.
-    fn turn<A: Application>(&mut self, shard: &mut Shard<A>, last: Turn) -> std::io::Result<Turn> {
-        if std::mem::take(&mut shard.core.net.bell_rang) {
-            shard.core.post.door().eventfd.reset();
-            self.bell_armed = false;
-        }
-        if last == Turn::Idle {
-            self.wait(shard)?;
-        } else {
-            shard.core.net.enter(None)?;
-        }
-        Ok(shard.turn())
+/// Waits in ring 0 until something is there or the next timer is due.
+fn wait<A: Application>(shard: &mut Shard<A>) -> std::io::Result<()> {
+    let wait = shard.next_in().map_or(WAIT_MAX, |due| due.min(WAIT_MAX));
+    let net = &mut shard.core.net;
+    let door = shard.core.post.door();
+    if wait.is_zero() || net.has_news() || !door.bell.prepare() {
+        return net.enter(None);
     }
-
-    /// Waits in ring 0 until something is there or the next timer is due.
-    fn wait<A: Application>(&mut self, shard: &mut Shard<A>) -> std::io::Result<()> {
-        self.arm_bell(shard);
-        let wait = shard.next_in().map_or(WAIT_MAX, |due| due.min(WAIT_MAX));
-        let net = &mut shard.core.net;
-        let door = shard.core.post.door();
-        if wait.is_zero() || net.has_news() || !door.bell.prepare() {
-            return net.enter(None);
-        }
-        // The other rings write to the eventfd that ring 0 polls: enabled first, then the fence, then the
-        // look, so a completion is either seen here or writes (pitfall 4). Polling their descriptors would
-        // not do (pitfall 3). Ring 0's own eventfd stays disabled, so nothing nests (pitfall 2).
-        let others = net.look_for_opened() > 1;
-        let mut timeout = Some(wait);
-        if others {
-            net.notify(1, true);
-            fence(Ordering::SeqCst);
-            if !net.enter_others()? || net.has_news() {
-                timeout = None;
-            }
-        }
-        let result = net.enter(timeout);
-        door.bell.woken();
-        if others {
-            net.notify(1, false);
-        }
-        result?;
-        if net.has_news() {
-            net.counts.wakes += 1;
-        } else if !net.bell_rang && wait == WAIT_MAX {
-            // Idle for long: memory of a busy time goes back.
-            net.counts.idle_waits += 1;
-            net.trim();
-        }
-        Ok(())
+    net.bell_rang = false;
+    let is_quiet = net.listen()? && !net.has_news();
+    let result = net.enter(is_quiet.then_some(wait));
+    door.bell.woken();
+    result?;
+    if net.has_news() {
+        net.counts.wakes += 1;
+    } else if !net.bell_rang && wait == WAIT_MAX {
+        // Idle for long: memory of a busy time goes back.
+        net.counts.idle_waits += 1;
+        net.trim();
     }
-
-    /// Arms the poll of the eventfd in ring 0. One shot: a wake by a ring's eventfd would end a multishot.
-    fn arm_bell<A: Application>(&mut self, shard: &mut Shard<A>) {
-        if self.bell_armed {
-            return;
-        }
-        self.bell_armed = true;
-        let entry =
-            opcode::PollAdd::new(Fd(shard.core.post.door().eventfd.fd()), libc::POLLIN as u32).build();
-        // SAFETY: names no memory.
-        unsafe { shard.core.net.rings[0].push(&entry.user_data(Operation::Bell.on(0, 0))) };
-    }
+    Ok(())
 }
