@@ -79,10 +79,7 @@ impl Clients {
         let serial = SessionSerial(self.next_serial);
         self.next_serial += 1;
         let index = self.sessions.insert(Session::new(client_id, serial, version));
-        let Self { sessions, by_client_id, hasher, .. } = self;
-        by_client_id.insert(hasher.hash_one(client_id), index, |index| {
-            sessions.get(index).map_or(0, |session| hasher.hash_one(&*session.client_id))
-        });
+        self.by_client_id.insert(self.hasher.hash_one(client_id), index);
         self.metrics.sessions.inc();
         index
     }

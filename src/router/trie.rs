@@ -193,10 +193,7 @@ impl Trie {
             self.change(parent, |links| links.plus = child);
             return child;
         }
-        let Self { nodes, edges, hasher, .. } = self;
-        edges.insert(hasher.hash_one((parent, level.as_bytes())), child, |child| {
-            nodes.get(child).map_or(0, |child| hasher.hash_one((child.parent, child.level.as_bytes())))
-        });
+        self.edges.insert(self.hasher.hash_one((parent, level.as_bytes())), child);
         self.change(parent, |links| links.literals += 1);
         child
     }
