@@ -123,13 +123,14 @@ fn memory(facts: &Facts, wish: &Wish) -> CheckRow {
 
 fn open_files(facts: &Facts, wish: &Wish) -> CheckRow {
     // Direct descriptors: the limit bounds a ring's table, and there are as many rings as it takes.
-    if wish.own_broker {
+    if wish.own_broker || facts.peer_is_myriad {
+        let has = facts.peer_open_files_max.unwrap_or(facts.open_files_max).min(facts.open_files_max);
         return Row {
             name: "RLIMIT_NOFILE",
-            has: grouped(facts.open_files_max),
+            has: grouped(has),
             needs: "1,024".into(),
             fits: None,
-            ok: facts.open_files_max >= 1024,
+            ok: has >= 1024,
             mend: "raise it: ulimit -Hn 1048576".into(),
         }
         .into();
@@ -243,6 +244,7 @@ mod tests {
             memory_available_bytes: 20_000_000_000,
             open_files_max: 20_000,
             peer_open_files_max: None,
+            peer_is_myriad: false,
             file_max: 2_400_000,
             files_open: 1_000,
             ports: (32_768, 60_999),
@@ -292,6 +294,8 @@ mod tests {
         let f = Facts { peer_open_files_max: Some(20_000), ..facts() };
         let open = row(&f, &peer, "RLIMIT_NOFILE");
         assert_eq!((open.verdict, open.fits), (Verdict::FallsShort, Some(19_900)));
+        let myriad = Facts { peer_is_myriad: true, ..f.clone() };
+        assert_eq!(row(&myriad, &peer, "RLIMIT_NOFILE").fits, None);
         let unlimited = Facts { peer_open_files_max: Some(u64::MAX), ..facts() };
         assert_eq!(row(&unlimited, &peer, "RLIMIT_NOFILE").fits, None);
     }

@@ -17,6 +17,8 @@ pub(crate) struct Facts {
     pub(crate) open_files_max: u64,
     /// Soft limit of open files of the broker of `--pid`, which is its own matter to raise.
     pub(crate) peer_open_files_max: Option<u64>,
+    /// The broker of `--pid` is a Myriad: its connections are no descriptors.
+    pub(crate) peer_is_myriad: bool,
     /// `fs.file-max`, and how many are open.
     pub(crate) file_max: u64,
     pub(crate) files_open: u64,
@@ -51,6 +53,7 @@ impl Facts {
             memory_available_bytes: memory.available_bytes.min(control_group_left().unwrap_or(u64::MAX)),
             open_files_max: getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard),
             peer_open_files_max: peer.and_then(|pid| open_files(&text(&format!("/proc/{pid}/limits")))),
+            peer_is_myriad: peer.is_some_and(|pid| text(&format!("/proc/{pid}/comm")).starts_with("myriad")),
             file_max: first("/proc/sys/fs/file-max").unwrap_or(u64::MAX),
             files_open: first("/proc/sys/fs/file-nr").unwrap_or(0),
             ports: (port(0, 32_768), port(1, 60_999)),
