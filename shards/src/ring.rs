@@ -145,11 +145,11 @@ pub(crate) struct Ring {
     bell: Arc<EventFd>,
     /// Completions write to the eventfd.
     notifies: bool,
-    /// Ring 0 is reading the eventfd.
-    bell_is_read: bool,
+    /// A read of the eventfd is under way in ring 0.
+    reading_bell: bool,
 }
 
-/// What is left of a ring whose shard has ended. In this order: the ring reads into the other.
+/// What is left of a ring whose shard has ended. The shard's ring 0 reads into the eventfds of all of them: it goes first.
 pub(crate) struct Remains {
     _uring: IoUring,
     _bell: Arc<EventFd>,
@@ -202,6 +202,10 @@ pub(crate) fn build(mut size: RingSize) -> io::Result<IoUring> {
 impl Ring {
     /// The ring that its shard sleeps in, with `size.slots` direct descriptors; `bell` is what others wake it with.
     pub(crate) fn first(size: RingSize, port: Arc<Port>, bell: Arc<EventFd>) -> io::Result<Self> {
+        Self::new(size, port, bell)
+    }
+
+    fn new(size: RingSize, port: Arc<Port>, bell: Arc<EventFd>) -> io::Result<Self> {
         let uring = build(size)?;
         port.fd.store(uring.as_raw_fd(), Ordering::Release);
         port.give_back(size.slots as i32);
@@ -215,13 +219,13 @@ impl Ring {
             settled: false,
             bell,
             notifies: false,
-            bell_is_read: false,
+            reading_bell: false,
         })
     }
 
     /// A further ring. Its completions write to an eventfd while that is enabled; disabled at first.
     pub(crate) fn further(size: RingSize, port: Arc<Port>) -> io::Result<Self> {
-        let mut ring = Self::first(size, port, Arc::new(EventFd::new()?))?;
+        let mut ring = Self::new(size, port, Arc::new(EventFd::new()?))?;
         ring.uring.submitter().register_eventfd(ring.bell.fd())?;
         ring.uring.completion().disable_eventfd();
         Ok(ring)
@@ -243,13 +247,13 @@ impl Ring {
     }
 
     /// For ring 0: what reads the eventfd, unless it does so already.
-    pub(crate) fn read_bell(&mut self) -> Option<Entry> {
-        (!std::mem::replace(&mut self.bell_is_read, true)).then(|| self.bell.read())
+    pub(crate) fn begin_to_read_bell(&mut self) -> Option<Entry> {
+        (!std::mem::replace(&mut self.reading_bell, true)).then(|| self.bell.read())
     }
 
     /// Ring 0 has read the eventfd.
     pub(crate) fn bell_was_read(&mut self) {
-        self.bell_is_read = false;
+        self.reading_bell = false;
     }
 
     /// Queues a submission; submits first when the queue is full.

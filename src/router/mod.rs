@@ -50,7 +50,7 @@ struct Filter {
     subscribers: Subscribers,
 }
 
-// With 12 to 16 bytes in the table: under 60 bytes for a filter of up to 22 bytes with one subscriber.
+// With 10 to 19 bytes in the table: under 60 bytes for a filter of up to 22 bytes with one subscriber.
 const _: () = assert!(size_of::<Filter>() == 40);
 
 /// The subscriptions of one shard.

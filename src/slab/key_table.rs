@@ -32,7 +32,7 @@ fn mark(hash: u64) -> u32 {
 }
 
 /// A map of 32-bit values found by the hash of a key that the caller keeps elsewhere and compares itself.
-/// 12 to 16 bytes an entry; an empty one allocates nothing. No call touches more than about a thousand entries.
+/// 10 to 19 bytes an entry; an empty one allocates nothing. No call touches more than about a thousand entries.
 /// Memory comes back when the last one is removed, as the tides of a broker's tables are worth keeping room for.
 #[derive(Debug, Clone, Default)]
 pub struct KeyTable {
@@ -172,17 +172,23 @@ mod tests {
     #[test]
     fn parts_stay_small_and_entries_cheap() {
         let mut table = KeyTable::new();
-        for value in 0..200_000_u32 {
-            table.insert(hash(value), value);
+        for (begin, end) in [(0, 150_000), (150_000, 200_000), (200_000, 256_000), (256_000, 300_000_u32)] {
+            for value in begin..end {
+                table.insert(hash(value), value);
+            }
+            check_size(&table);
         }
+        assert!((0..300_000).all(|value| table.find(hash(value), |found| found == value) == Some(value)));
+    }
+
+    fn check_size(table: &KeyTable) {
         let longest = table.parts.iter().map(HashTable::len).max();
         assert!(longest.is_some_and(|len| len < 1000), "a part of {longest:?} keys is rehashed at once");
-        assert!((0..200_000).all(|value| table.find(hash(value), |found| found == value) == Some(value)));
         let buckets: usize =
             table.parts.iter().map(|part| (part.capacity() * 8 / 7).next_power_of_two()).sum();
         let bytes =
             buckets * (size_of::<Entry>() + 1) + table.parts.capacity() * size_of::<HashTable<Entry>>();
-        assert!(bytes < 18 * table.len(), "{} bytes an entry", bytes / table.len());
+        assert!(bytes < 20 * table.len(), "{} bytes an entry", bytes / table.len());
     }
 
     #[test]

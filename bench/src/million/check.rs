@@ -125,12 +125,14 @@ fn open_files(facts: &Facts, wish: &Wish) -> CheckRow {
     // Direct descriptors: the limit bounds a ring's table, and there are as many rings as it takes.
     if wish.own_broker || facts.peer_is_myriad {
         let has = facts.peer_open_files_max.unwrap_or(facts.open_files_max).min(facts.open_files_max);
+        // Two for each ring, and some; n descriptors allow rings of n slots.
+        let needs = (wish.connections.saturating_mul(9) / 4).isqrt().saturating_add(128).max(1024);
         return Row {
             name: "RLIMIT_NOFILE",
             has: grouped(has),
-            needs: "1,024".into(),
+            needs: grouped(needs),
             fits: None,
-            ok: has >= 1024,
+            ok: has >= needs,
             mend: "raise it: ulimit -Hn 1048576".into(),
         }
         .into();

@@ -45,7 +45,7 @@ impl Ground {
     pub(crate) fn prepare(target: &Target, wanted: u32, closed: u32, table: bool) -> anyhow::Result<Self> {
         let peer = target.peer()?;
         if target.netns {
-            netns::enter()?;
+            netns::enter(wanted.into())?;
         }
         let interrupt = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {

@@ -17,15 +17,23 @@ const SETTINGS: [(&str, &str); 3] = [
     ("/proc/sys/net/ipv4/tcp_max_syn_backlog", "65536"),
 ];
 
-/// Moves this thread, and all that it starts from now on, into a new network namespace.
+/// Slots of the kernel's table of connections, of all namespaces that have none of their own.
+const TABLE: &str = "/proc/sys/net/ipv4/tcp_ehash_entries";
+/// Slots of the tables of namespaces made from here; 0: they share that one. Since Linux 6.1.
+const TABLE_OF_CHILDREN: &str = "/proc/sys/net/ipv4/tcp_child_ehash_entries";
+
+/// Moves this thread, and all that it starts from now on, into a new network namespace with room for so many connections.
 ///
 /// # Errors
 /// No right to it, or no namespaces in this kernel.
-pub(crate) fn enter() -> anyhow::Result<()> {
-    match unshare(CloneFlags::CLONE_NEWNET) {
-        Ok(()) => {}
-        Err(Errno::EPERM) => bail!("--netns: a network namespace needs root (CAP_SYS_ADMIN)"),
-        Err(why) => bail!("--netns: this kernel has no network namespaces: {why}"),
+pub(crate) fn enter(connections: u64) -> anyhow::Result<()> {
+    unshare_network()?;
+    // Two sockets a slot, as `myriadctl tune` advises for a host. What is made has it, so it takes one in between.
+    let slots = connections.next_power_of_two();
+    let shared = fs::read_to_string(TABLE).ok().and_then(|text| text.trim().parse::<i64>().ok());
+    let is_short = shared.is_some_and(|shared| shared.unsigned_abs() < slots);
+    if is_short && fs::write(TABLE_OF_CHILDREN, slots.to_string()).is_ok() {
+        unshare_network()?;
     }
     loopback_up().context("--netns: the loopback interface does not come up")?;
     for (path, value) in SETTINGS {
@@ -33,6 +41,14 @@ pub(crate) fn enter() -> anyhow::Result<()> {
         let _ = fs::write(path, value);
     }
     Ok(())
+}
+
+fn unshare_network() -> anyhow::Result<()> {
+    match unshare(CloneFlags::CLONE_NEWNET) {
+        Ok(()) => Ok(()),
+        Err(Errno::EPERM) => bail!("--netns: a network namespace needs root (CAP_SYS_ADMIN)"),
+        Err(why) => bail!("--netns: this kernel has no network namespaces: {why}"),
+    }
 }
 
 /// Asks the kernel to set interface 1, which is always `lo`, up.

@@ -79,6 +79,8 @@ pub(crate) struct Net {
     active: usize,
     /// Rings but ring 0 that are looked at in each turn; the eventfds of the others in use tell of their completions.
     awake: Vec<usize>,
+    /// When all rings are looked at next.
+    look_around_at_ms: u64,
     slots: u32,
     pub(crate) table: Table,
     receive: ReceiveBuffers,
@@ -106,7 +108,7 @@ pub(crate) struct Net {
     capacity: Arc<Capacity>,
     pub(crate) now_ms: u64,
     pub(crate) counts: Counts,
-    /// An eventfd has ended the last wait.
+    /// An eventfd was read since the last wait began.
     pub(crate) bell_rang: bool,
     /// Something waits for the success of a send under way, which no completion tells: do not sleep on it.
     prompt: bool,
@@ -133,6 +135,7 @@ impl Net {
             rings,
             active: 1,
             awake: Vec::new(),
+            look_around_at_ms: 0,
             slots: layout.ring.slots,
             receive: ReceiveBuffers::new(layout.receive_buffers),
             readable: VecDeque::new(),

@@ -11,6 +11,9 @@ use io_uring::squeue;
 use super::Net;
 use crate::ring::{Operation, Remains, Ring};
 
+/// Time between two looks at all rings, milliseconds.
+const LOOK_AROUND_MS: u64 = 500;
+
 impl Net {
     /// Queues a submission for the ring and slot of a connection.
     ///
@@ -81,9 +84,10 @@ impl Net {
 
     /// Before a sleep in ring 0: all rings become quiet. First the eventfds are enabled and read, then the fence, then the
     /// look, so a completion is either seen here or writes (pitfall 4). The rings' descriptors could not be polled instead
-    /// (pitfall 3). Ring 0 has no eventfd of its own: nothing nests (pitfall 2). `true`: nothing is left to do.
+    /// (pitfall 3). None is registered with ring 0: nothing nests (pitfall 2). `true`: nothing is left to do.
     pub(crate) fn listen(&mut self) -> io::Result<bool> {
         self.look_for_opened();
+        self.look_around();
         self.read_bell(0);
         let mut next = 0;
         while let Some(&ring) = self.awake.get(next) {
@@ -102,14 +106,28 @@ impl Net {
         fence(Ordering::SeqCst);
         let rings = &mut self.rings;
         self.awake.retain(|&ring| rings[ring].has_work() && rings[ring].notify(false));
-        Ok(self.awake.is_empty())
+        // A push to a full ring 0 may have collected completions.
+        Ok(self.awake.is_empty() && self.rings[0].arrived.is_empty())
     }
 
-    /// Lets ring 0 read the eventfd of a ring, or its own: the one that other shards write to.
+    /// Looks at all rings now and then, whatever their eventfds say: what a kernel fails to tell is late, not lost.
+    fn look_around(&mut self) {
+        if self.now_ms < self.look_around_at_ms {
+            return;
+        }
+        self.look_around_at_ms = self.now_ms + LOOK_AROUND_MS;
+        for ring in 1..self.active {
+            if self.rings[ring].has_work() {
+                self.wake(ring);
+            }
+        }
+    }
+
+    /// Lets ring 0 read the eventfd of a ring; for ring 0 the one that other shards write to.
     fn read_bell(&mut self, ring: usize) {
-        if let Some(entry) = self.rings[ring].read_bell() {
+        if let Some(entry) = self.rings[ring].begin_to_read_bell() {
             let entry = entry.user_data(Operation::Bell.on(0, ring as u32));
-            // SAFETY: the eventfd, and what it is read to, outlive all rings (`Remains`).
+            // SAFETY: the eventfd, and what it is read to, outlive ring 0 (`Remains`).
             unsafe { self.rings[0].push(&entry) };
         }
     }

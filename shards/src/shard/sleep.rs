@@ -13,7 +13,7 @@ use super::{Shard, Turn};
 use crate::application::Application;
 use crate::ring::Remains;
 
-/// Longest wait: an idle shard looks around twice a second, at microseconds a time, whatever should have woken it.
+/// Longest wait: an idle shard looks at all its rings twice a second, at microseconds a time, whatever should have woken it.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 /// Exit status after a failure on a shard's thread.
 const EXIT_SOFTWARE: i32 = 70;
@@ -70,7 +70,7 @@ fn wait<A: Application>(shard: &mut Shard<A>) -> std::io::Result<()> {
         return net.enter(None);
     }
     net.bell_rang = false;
-    let is_quiet = net.listen()? && !net.has_news();
+    let is_quiet = net.listen()? && !net.has_leftovers();
     let result = net.enter(is_quiet.then_some(wait));
     door.bell.woken();
     result?;

@@ -11,7 +11,8 @@ use super::settings::{
 const CONNECTION_BYTES: u64 = 4_700;
 /// The same with the client's end on the same machine.
 const BOTH_ENDS_BYTES: u64 = 6_800;
-/// Descriptors of the broker besides its rings: for each shard, and for everything else.
+/// Descriptors of the broker: for each ring, for each shard besides, and for everything else.
+const DESCRIPTORS_PER_RING: u64 = 2;
 const DESCRIPTORS_PER_SHARD: u64 = 12;
 const DESCRIPTORS_SPARE: u64 = 64;
 
@@ -250,7 +251,8 @@ fn by_memory(memory: Memory, load_generator: bool) -> Limit {
 fn by_descriptors(facts: &Facts) -> Limit {
     let per_ring = facts.files_per_ring.min(RING_SLOTS_MAX);
     let for_rings = facts.files_per_ring.saturating_sub(DESCRIPTORS_SPARE) / facts.cpus;
-    let rings_max = for_rings.saturating_sub(DESCRIPTORS_PER_SHARD).min(u64::from(u16::MAX));
+    let rings_max = for_rings.saturating_sub(DESCRIPTORS_PER_SHARD) / DESCRIPTORS_PER_RING;
+    let rings_max = rings_max.min(u64::from(u16::MAX));
     let slots = rings_max.saturating_mul(per_ring).saturating_sub(SLOTS_SPARE);
     Limit {
         name: "RLIMIT_NOFILE",
