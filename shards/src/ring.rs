@@ -370,8 +370,9 @@ impl Ring {
         self.arrived.extend(completions);
     }
 
-    /// Whether something is to be submitted, run or taken (pitfall 4). Looks no further than it must. The completion queue too: descriptors from other shards (SEND_FD) appear there
-    /// whenever the thread returns from the kernel, with neither an enter of this ring nor its TASKRUN flag.
+    /// Whether something is to be submitted, run or taken (pitfall 4). Looks no further than it must. The completion
+    /// queue too: descriptors from other shards (SEND_FD) appear there whenever the thread returns from the kernel,
+    /// with neither an enter of this ring nor its TASKRUN flag.
     pub(crate) fn has_work(&mut self) -> bool {
         if !self.settled || self.has_queued() || !self.arrived.is_empty() {
             return true;

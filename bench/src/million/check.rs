@@ -292,6 +292,9 @@ mod tests {
     #[test]
     fn open_files_limit_only_a_broker_of_others() {
         assert_eq!(row(&facts(), &wish(1_000_000), "RLIMIT_NOFILE").fits, None);
+        let few = Facts { open_files_max: 1024, ..facts() };
+        assert_eq!(row(&few, &wish(100_000), "RLIMIT_NOFILE").verdict, Verdict::Ok);
+        assert_eq!(row(&few, &wish(1_000_000), "RLIMIT_NOFILE").verdict, Verdict::FallsShort);
         let peer = Wish { own_broker: false, ..wish(100_000) };
         let f = Facts { peer_open_files_max: Some(20_000), ..facts() };
         let open = row(&f, &peer, "RLIMIT_NOFILE");

@@ -47,6 +47,15 @@ impl Net {
             self.sort(0);
         }
         self.look_for_opened();
+        self.enter_awake()?;
+        if !self.readable.is_empty() {
+            self.push_receives();
+            self.submit();
+        }
+        Ok(())
+    }
+
+    fn enter_awake(&mut self) -> io::Result<()> {
         // What is done with one ring may wake another.
         let mut next = 0;
         while let Some(&ring) = self.awake.get(next) {
@@ -54,10 +63,6 @@ impl Net {
                 self.enter_one(ring)?;
             }
             next += 1;
-        }
-        if !self.readable.is_empty() {
-            self.push_receives();
-            self.submit();
         }
         Ok(())
     }
@@ -89,15 +94,9 @@ impl Net {
         self.look_for_opened();
         self.look_around();
         self.read_bell(0);
-        let mut next = 0;
-        while let Some(&ring) = self.awake.get(next) {
-            // While still disabled: an enter writes to the eventfd whenever the ring has completed anything since the last
-            // write, even if this enter completes nothing.
-            if self.rings[ring].has_work() {
-                self.enter_one(ring)?;
-            }
-            next += 1;
-        }
+        // While still disabled: an enter writes to the eventfd whenever the ring has completed anything since the last
+        // write, even if this enter completes nothing.
+        self.enter_awake()?;
         for next in 0..self.awake.len() {
             let ring = self.awake[next];
             self.rings[ring].notify(true);
