@@ -5,7 +5,6 @@
 pub mod proxy;
 pub mod websocket;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proxy::Proxy;
@@ -49,8 +48,8 @@ pub enum End {
 /// What the layers learn about the client.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Its address as the proxy in front says.
-    pub remote: Option<SocketAddr>,
+    /// What the load balancer in front says.
+    pub proxy: Option<proxy::Header>,
 }
 
 /// The layers of a listener. A plain one has none.
@@ -84,6 +83,8 @@ pub struct Buffers {
     pub up: Vec<u8>,
     /// Bytes for the socket.
     pub down: Vec<u8>,
+    /// What was learned on the way.
+    pub facts: Facts,
     /// Between layers, on the way up.
     below: Vec<u8>,
     /// Between layers, on the way down.
@@ -115,21 +116,21 @@ pub struct Transport {
 const _: () = assert!(size_of::<Transport>() <= 72);
 
 impl Transport {
-    /// Takes bytes of the socket. `buffers.up` and `buffers.down` are then what MQTT and the socket get, also where an error comes
+    /// Takes bytes of the socket. `buffers` then has what MQTT and the socket get and what was learned, also where an error comes
     /// back. `is_congested`: the client does not take what it is sent, so nothing is answered that may be left out.
     ///
     /// # Errors
     /// Nothing more is to be received; `close` is to be called after the last `send`.
-    pub fn receive(&mut self, bytes: &[u8], is_congested: bool, buffers: &mut Buffers) -> Result<Facts, End> {
-        let Buffers { up, down, below, answers } = buffers;
+    pub fn receive(&mut self, bytes: &[u8], is_congested: bool, buffers: &mut Buffers) -> Result<(), End> {
+        let Buffers { up, down, facts, below, answers } = buffers;
         for buffer in [&mut *up, down, below, answers] {
             buffer.clear();
         }
-        let mut facts = Facts::default();
+        *facts = Facts::default();
         below.extend_from_slice(bytes);
         if let Some(proxy) = &mut self.proxy {
-            let Some(header) = proxy.receive(below)? else { return Ok(facts) };
-            facts.remote = header.source;
+            let Some(header) = proxy.receive(below)? else { return Ok(()) };
+            facts.proxy = Some(header);
             self.proxy = None;
         }
         match &mut self.websocket {
@@ -141,7 +142,7 @@ impl Transport {
             }
             None => up.append(below),
         }
-        Ok(facts)
+        Ok(())
     }
 
     /// Appends to `down` what carries `above` to the client.
