@@ -37,13 +37,32 @@ impl Document<'_> {
     }
 }
 
-type Entry<'t, 'i> = (&'t Spanned<toml::de::DeString<'i>>, &'t Spanned<DeValue<'i>>);
+/// A key with its value, somewhere below a section.
+struct Entry<'t, 'i> {
+    /// The keys on the way to it, with dots between.
+    name: String,
+    offset: usize,
+    value: &'t DeValue<'i>,
+}
 
-/// The entries of a table in the order of the file, so that the first error is the one that stands first.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
-    let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    entries
+/// All below `table` in the order of the file, so that the first error is the one that stands first. The keys of a table
+/// in it are its own, after its name and a dot.
+fn entries<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
+    let mut found = Vec::new();
+    collect("", table, &mut found);
+    found.sort_by_key(|entry| entry.offset);
+    found
+}
+
+fn collect<'t, 'i>(prefix: &str, table: &'t DeTable<'i>, into: &mut Vec<Entry<'t, 'i>>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        match value.get_ref() {
+            // The depth is that of the document, which the parser limits.
+            DeValue::Table(table) if !table.is_empty() => collect(&format!("{name}."), table, into),
+            value => into.push(Entry { name, offset: key.span().start, value }),
+        }
+    }
 }
 
 impl Draft {
@@ -54,7 +73,9 @@ impl Draft {
             let offset = error.span().map_or(0, |span| span.start);
             document.error(offset, format!("not TOML: {}", error.message().replace('\n', ", ")))
         })?;
-        for (key, value) in in_order(table.get_ref()) {
+        let mut sections: Vec<_> = table.get_ref().iter().collect();
+        sections.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in sections {
             let (section, offset) = (key.get_ref().as_ref(), key.span().start);
             match value.get_ref() {
                 DeValue::Array(items) if section == LISTENER => self.listeners(document, items.iter())?,
@@ -75,12 +96,11 @@ impl Draft {
     }
 
     fn section(&mut self, document: Document<'_>, section: &str, table: &DeTable<'_>) -> Result<(), Error> {
-        for (name, value) in in_order(table) {
-            let (name, offset) = (name.get_ref().as_ref(), name.span().start);
-            let Some(key) = keys::find(section, name) else {
-                return Err(document.error(offset, keys::unknown_key(section, name)));
+        for Entry { name, offset, value } in entries(table) {
+            let Some(key) = keys::find(section, &name) else {
+                return Err(document.error(offset, keys::unknown_key(section, &name)));
             };
-            key.store(&mut self.config, Value::of_toml(value.get_ref()))
+            key.store(&mut self.config, Value::of_toml(value))
                 .map_err(|problem| document.error(offset, format!("{section}.{name}: {problem}")))?;
             self.origins.insert(key.path(), document.origin(offset));
         }
@@ -100,12 +120,11 @@ impl Draft {
             };
             let mut listener = Listener::default();
             let mut has_url = false;
-            for (name, value) in in_order(table) {
-                let (name, offset) = (name.get_ref().as_ref(), name.span().start);
-                let Some(key) = keys::find_of_listener(name) else {
-                    return Err(document.error(offset, keys::unknown_key(LISTENER, name)));
+            for Entry { name, offset, value } in entries(table) {
+                let Some(key) = keys::find_of_listener(&name) else {
+                    return Err(document.error(offset, keys::unknown_key(LISTENER, &name)));
                 };
-                key.store(&mut listener, Value::of_toml(value.get_ref()))
+                key.store(&mut listener, Value::of_toml(value))
                     .map_err(|problem| document.error(offset, format!("{LISTENER}.{name}: {problem}")))?;
                 has_url |= name == "url";
                 self.origins.insert(format!("{LISTENER}[{index}].{name}"), document.origin(offset));

@@ -14,7 +14,7 @@ pub(super) enum Change {
     Restart,
 }
 
-/// A key of the structure `S`.
+/// A key of the structure `S`. A table in a section is written out: the key `cert` of `tls` is the key `tls.cert`.
 pub(super) struct Key<S> {
     pub(super) section: &'static str,
     pub(super) name: &'static str,
@@ -41,27 +41,27 @@ impl<S> Key<S> {
 }
 
 macro_rules! key {
-    ($section:ident.$name:ident, $form:expr, $change:ident) => {
+    ($section:ident.$name:ident$(.$more:ident)*, $form:expr, $change:ident) => {
         Key {
             section: stringify!($section),
-            name: stringify!($name),
+            name: concat!(stringify!($name) $(, ".", stringify!($more))*),
             form: $form,
             change: Change::$change,
-            read: |config: &Config| config.$section.$name.to_value(),
+            read: |config: &Config| config.$section.$name$(.$more)*.to_value(),
             write: |config: &mut Config, value| {
-                Field::from_value(value).map(|value| config.$section.$name = value).is_some()
+                Field::from_value(value).map(|value| config.$section.$name$(.$more)* = value).is_some()
             },
         }
     };
-    (listener: $name:ident, $form:expr) => {
+    (listener: $name:ident$(.$more:ident)*, $form:expr) => {
         Key {
             section: LISTENER,
-            name: stringify!($name),
+            name: concat!(stringify!($name) $(, ".", stringify!($more))*),
             form: $form,
             change: Change::Restart,
-            read: |listener: &Listener| listener.$name.to_value(),
+            read: |listener: &Listener| listener.$name$(.$more)*.to_value(),
             write: |listener: &mut Listener, value| {
-                Field::from_value(value).map(|value| listener.$name = value).is_some()
+                Field::from_value(value).map(|value| listener.$name$(.$more)* = value).is_some()
             },
         }
     };
@@ -214,6 +214,8 @@ mod tests {
             }
             Form::Choice(names) => names.iter().map(|name| Value::Text((*name).into())).collect(),
             Form::Flag => vec![Value::Flag(true), Value::Flag(false)],
+            Form::Size => vec![Value::Integer(0), Value::Integer(i64::MAX)],
+            Form::Texts => vec![Value::Texts(Vec::new()), Value::Texts(vec!["a".into(), "b".into()])],
             Form::Text | Form::Url | Form::Durability | Form::LogLevel => Vec::new(),
         }
     }

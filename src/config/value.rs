@@ -15,6 +15,8 @@ pub(super) enum Value {
     Float(f64),
     Flag(bool),
     Text(String),
+    /// Strings in brackets.
+    Texts(Vec<String>),
     /// A kind of TOML that no key takes, by its name.
     Other(&'static str),
 }
@@ -29,7 +31,8 @@ impl Value {
             DeValue::Float(float) => float.as_str().parse().map_or(Self::Other("a float"), Self::Float),
             DeValue::Boolean(flag) => Self::Flag(*flag),
             DeValue::Datetime(_) => Self::Other("a date"),
-            DeValue::Array(_) => Self::Other("an array"),
+            DeValue::Array(items) => texts(items.iter().map(toml::Spanned::get_ref))
+                .map_or(Self::Other("an array of other things than strings"), Self::Texts),
             DeValue::Table(_) => Self::Other("a table"),
         }
     }
@@ -43,6 +46,16 @@ impl Value {
     }
 }
 
+/// The strings of an array, if all are.
+fn texts<'t, 'i: 't>(items: impl Iterator<Item = &'t DeValue<'i>>) -> Option<Vec<String>> {
+    items
+        .map(|item| match item {
+            DeValue::String(text) => Some(text.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -50,6 +63,10 @@ impl fmt::Display for Value {
             Self::Float(float) => write!(f, "{float:?}"),
             Self::Flag(flag) => write!(f, "{flag}"),
             Self::Text(text) => write!(f, "{}", toml::Value::String(text.clone())),
+            Self::Texts(texts) => {
+                let strings = texts.iter().cloned().map(toml::Value::String);
+                write!(f, "{}", toml::Value::Array(strings.collect()))
+            }
             Self::Other(name) => f.write_str(name),
         }
     }
@@ -64,12 +81,16 @@ pub(super) enum Form {
     Seconds(u32, u32),
     /// Bytes, or a size with units.
     Bytes(u32, u32),
+    /// Bytes of any number, or a size with units.
+    Size,
     /// A number with a fraction.
     Factor(f64, f64),
     /// true or false.
     Flag,
     /// Any string.
     Text,
+    /// Any strings, in brackets; one alone may lack them.
+    Texts,
     /// One of these strings.
     Choice(&'static [&'static str]),
     /// "auto", or a whole number up to this.
@@ -94,12 +115,17 @@ impl Form {
             (Self::Seconds(min, max), Value::Text(text)) => seconds(text).and_then(|n| whole(n, min, max)),
             (Self::Bytes(min, max), Value::Integer(n)) => whole(*n, min, max),
             (Self::Bytes(min, max), Value::Text(text)) => bytes(text).and_then(|n| whole(n, min, max)),
+            (Self::Size, Value::Integer(n)) => (*n >= 0).then(|| value.clone()),
+            (Self::Size, Value::Text(text)) => bytes(text).map(Value::Integer),
             (Self::Factor(min, max), Value::Float(x)) => (min..=max).contains(x).then_some(Value::Float(*x)),
             (Self::Factor(..), Value::Integer(n)) => {
                 let n = f64::from(i32::try_from(*n).unwrap_or(i32::MAX));
                 return self.resolve(Value::Float(n));
             }
-            (Self::Flag, Value::Flag(_)) | (Self::Text, Value::Text(_)) => Some(value.clone()),
+            (Self::Flag, Value::Flag(_)) | (Self::Text, Value::Text(_)) | (Self::Texts, Value::Texts(_)) => {
+                Some(value.clone())
+            }
+            (Self::Texts, Value::Text(text)) => Some(Value::Texts(vec![text.clone()])),
             (Self::Choice(names), Value::Text(text)) => names.contains(&text.as_str()).then(|| value.clone()),
             (Self::Shards(max), Value::Integer(n)) => whole(*n, 1, u32::from(max)),
             (Self::Shards(_), Value::Text(text)) => (text == "auto").then(|| value.clone()),
@@ -130,9 +156,11 @@ impl fmt::Display for Form {
             Self::Count(min, max) => write!(f, "a whole number from {min} to {max}"),
             Self::Seconds(min, max) => write!(f, "seconds from {min} to {max}, as 30, \"90s\" or \"48h\""),
             Self::Bytes(min, max) => write!(f, "bytes from {min} to {max}, as 4096 or \"64 KiB\""),
+            Self::Size => f.write_str("bytes, as 4096 or \"64 KiB\""),
             Self::Factor(min, max) => write!(f, "a number from {min:?} to {max:?}"),
             Self::Flag => f.write_str("true or false"),
             Self::Text => f.write_str("a string"),
+            Self::Texts => f.write_str("strings in brackets, as [\"a\", \"b\"]"),
             Self::Choice(names) => write!(f, "one of {}", quoted(names)),
             Self::Shards(max) => write!(f, "\"auto\" or a whole number from 1 to {max}"),
             Self::Url => f.write_str("a URL as \"mqtt://127.0.0.1:1883\""),
@@ -237,6 +265,15 @@ macro_rules! integer_field {
 
 integer_field!(u8, u16, u32);
 
+impl Field for u64 {
+    fn to_value(&self) -> Value {
+        Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX))
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        if let Value::Integer(n) = value { n.try_into().ok() } else { None }
+    }
+}
+
 impl Field for f32 {
     fn to_value(&self) -> Value {
         // By way of its shortest decimal form, so that 1.1 is printed as 1.1 and not as the nearest `f32`.
@@ -263,6 +300,25 @@ impl Field for String {
     }
     fn from_value(value: Value) -> Option<Self> {
         if let Value::Text(text) = value { Some(text) } else { None }
+    }
+}
+
+impl Field for Vec<String> {
+    fn to_value(&self) -> Value {
+        Value::Texts(self.clone())
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        if let Value::Texts(texts) = value { Some(texts) } else { None }
+    }
+}
+
+/// What may be left out is an empty string where it is printed.
+impl<T: Field> Field for Option<T> {
+    fn to_value(&self) -> Value {
+        self.as_ref().map_or_else(|| Value::Text(String::new()), Field::to_value)
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        if value == Value::Text(String::new()) { Some(None) } else { T::from_value(value).map(Some) }
     }
 }
 
@@ -418,6 +474,32 @@ mod tests {
         assert_eq!(Value::of_argument("\"48h\""), Value::Text("48h".into()));
         assert_eq!(Value::of_argument("64 KiB"), Value::Text("64 KiB".into()));
         assert_eq!(Value::of_argument(""), Value::Text(String::new()));
+        assert_eq!(Value::of_argument("['a', \"b\"]"), Value::Texts(vec!["a".into(), "b".into()]));
+        assert!(matches!(Value::of_argument("['a', 1]"), Value::Other(_)));
+    }
+
+    #[test]
+    fn one_string_is_a_list_of_it() {
+        let one = Form::Texts.resolve(Value::Text("deny all".into())).unwrap();
+        assert_eq!(Vec::<String>::from_value(one.clone()), Some(vec!["deny all".into()]));
+        assert_eq!(one.to_string(), "[\"deny all\"]");
+        assert!(
+            Form::Texts.resolve(Value::Integer(1)).unwrap_err().starts_with("expected strings in brackets")
+        );
+    }
+
+    #[test]
+    fn what_is_left_out_is_empty_where_it_is_printed() {
+        let path = Some(PathBuf::from("a"));
+        for value in [None, path] {
+            assert_eq!(Option::<PathBuf>::from_value(value.to_value()), Some(value));
+        }
+    }
+
+    #[test]
+    fn sizes_may_exceed_32_bits() {
+        assert_eq!(Form::Size.resolve(Value::Text("20 GiB".into())), Ok(Value::Integer(20 << 30)));
+        assert!(Form::Size.resolve(Value::Integer(-1)).is_err());
     }
 
     #[test]
