@@ -85,7 +85,10 @@ impl ClientIdFile {
 fn network(text: &str) -> Result<IpNet, String> {
     let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
     address.or_else(|_| text.parse()).map_err(|_| {
-        format!("expected an address or a network as 192.168.1.0/24, not {:?}", text.get(..64).unwrap_or(text))
+        format!(
+            "expected an address or a network as 192.168.1.0/24, not {:?}",
+            text.get(..64).unwrap_or(text)
+        )
     })
 }
 

@@ -104,10 +104,7 @@ impl PasswordHash {
         }
     }
 
-    fn argon2<'a>(
-        variant: Argon2Variant,
-        mut fields: impl Iterator<Item = &'a str>,
-    ) -> Result<Self, String> {
+    fn argon2<'a>(variant: Argon2Variant, mut fields: impl Iterator<Item = &'a str>) -> Result<Self, String> {
         if fields.next() != Some("v=19") {
             return Err("expected version 19 of argon2 (v=19)".into());
         }
@@ -173,6 +170,13 @@ fn number(text: Option<&str>, name: &str, min: u32, max: u32) -> Result<u32, Str
     parsed.ok_or_else(|| format!("{name} has to be a whole number from {min} to {max}"))
 }
 
+/// Whether two secrets of one length are the same, in a time that does not tell where they differ.
+#[cfg(feature = "server")]
+pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let differences = a.iter().zip(b).fold(0, |all, (x, y)| std::hint::black_box(all | (x ^ y)));
+    a.len() == b.len() && std::hint::black_box(differences) == 0
+}
+
 #[cfg(feature = "server")]
 impl PasswordHash {
     /// Whether that is the password. Costs what `cost` says, right or wrong; the comparison takes the same time wherever
@@ -182,7 +186,7 @@ impl PasswordHash {
         if self.derive(password, &mut found).is_none() {
             return false;
         }
-        ring::constant_time::verify_slices_are_equal(&found, &self.hash).is_ok()
+        is_same(&found, &self.hash)
     }
 
     /// The hash of `password` with this salt and cost.
@@ -221,12 +225,20 @@ mod tests {
     use super::*;
 
     /// `argon2 somesalt` of the reference implementation, with m = 64 KiB, t = 2, p = 1.
-    const ARGON2ID: &str = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+    const ARGON2ID: &str =
+        "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
 
     #[test]
     fn what_is_no_hash_is_told_without_being_quoted() {
         for text in [
-            "", "secret", "$", "$7$", "$7$0$c2FsdHNhbHQ=$aGFzaA==", "$7$x$a$b", "$6$c2FsdHNhbHQ=$aGFzaA==", "$9$a$b",
+            "",
+            "secret",
+            "$",
+            "$7$",
+            "$7$0$c2FsdHNhbHQ=$aGFzaA==",
+            "$7$x$a$b",
+            "$6$c2FsdHNhbHQ=$aGFzaA==",
+            "$9$a$b",
             "$argon2id$v=16$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
             "$argon2id$v=19$m=65536,t=2$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
             "$argon2id$v=19$m=4294967295,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
@@ -237,16 +249,25 @@ mod tests {
             assert!(!problem.contains("secret") && !problem.contains("CTFh"), "{text}: {problem}");
         }
         let debug = format!("{:?}", PasswordHash::parse(ARGON2ID).unwrap());
-        assert!(debug.contains("65536") && !debug.contains("somesalt") && !debug.contains("hash:"), "{debug}");
+        assert!(
+            debug.contains("65536") && !debug.contains("somesalt") && !debug.contains("hash:"),
+            "{debug}"
+        );
     }
 
     #[cfg(feature = "server")]
     #[test]
     fn passwords_are_held_against_hashes_of_other_programs() {
         // Of the reference implementation of argon2; of mosquitto_passwd 2.0 (`-H sha512-pbkdf2`, `-H sha512`).
-        let hash = PasswordHash::parse(ARGON2ID).unwrap();
-        assert!(hash.verify(b"password"));
-        assert!(!hash.verify(b"Password") && !hash.verify(b""));
+        let pbkdf2 = "$7$101$rAJyXzAzlCCPiRug$eqNs22k+sJ4FSIun6eSxH0kvJngJAm2wylHOj+an1izyuh3qBgJj6d73P+h3ELtWrJk6qiIEb3eo\
+                      r9IQXP9Wjg==";
+        let sha512 = "$6$14hmPBYGxf3fgXqz$wszWaRasOfNVINKW6QDOvtODSrq2QUIZ9hhvHm4xPWrYzqygpOa/kYLoscbSqbmIit+WBOzGlOGknqMS\
+                      DQgQ7w==";
+        for (text, password) in [(ARGON2ID, "password"), (pbkdf2, "s3cret"), (sha512, "s3cret")] {
+            let hash = PasswordHash::parse(text).unwrap();
+            assert!(hash.verify(password.as_bytes()), "{text}");
+            assert!(!hash.verify(b"S3cret") && !hash.verify(b"") && !hash.verify(b"passwordd"), "{text}");
+        }
     }
 
     #[cfg(feature = "server")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{Identity, PeerCertificate};
+use super::{Exchange, Identity, PeerCertificate};
 use crate::packet::ReasonCode;
 
 /// What a client shows in its CONNECT, and where it comes from.
@@ -109,6 +109,11 @@ impl Refusal {
         Self { reason: ReasonCode::ServerBusy, why: Cow::Borrowed(why) }
     }
 
+    /// 0x88, return code 3: who should know can't be asked.
+    pub fn unavailable(why: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: ReasonCode::ServerUnavailable, why: why.into() }
+    }
+
     /// 0x8C, return code 5.
     pub const fn bad_method(why: &'static str) -> Self {
         Self { reason: ReasonCode::BadAuthenticationMethod, why: Cow::Borrowed(why) }
@@ -133,4 +138,34 @@ pub enum Answer {
     Now(Verdict),
     /// Later, by `Input::Authenticated`, exactly once for a connection that is still there.
     Later,
+}
+
+/// A message of the client in an exchange of enhanced authentication (MQTT 5.0 section 4.12).
+#[derive(Debug)]
+pub enum ExchangeStep<'a> {
+    /// Its first.
+    First(&'a [u8]),
+    /// Its last, with what was kept since the first.
+    Last(Box<Exchange>, &'a [u8]),
+}
+
+/// What the server says to it.
+#[derive(Debug)]
+pub enum Step {
+    /// The client has to say more.
+    Continue {
+        /// To be kept until then.
+        exchange: Box<Exchange>,
+        /// Authentication Data of the AUTH that asks for it.
+        data: Vec<u8>,
+    },
+    /// It is known.
+    Done {
+        /// Who it is.
+        identity: Arc<Identity>,
+        /// Authentication Data of the CONNACK, or of the AUTH that ends it.
+        data: Vec<u8>,
+    },
+    /// It is not.
+    Refused(Refusal),
 }

@@ -107,7 +107,8 @@ fn rules(acl: &Value) -> Result<Vec<IdentityRule>, &'static str> {
         Value::Array(list) => {
             for rule in list {
                 let field = |name| rule.get(name).and_then(Value::as_str);
-                let access = field("action").and_then(access).ok_or("the token's ACL has an unknown action")?;
+                let access =
+                    field("action").and_then(access).ok_or("the token's ACL has an unknown action")?;
                 let allow = match field("permission") {
                     Some("allow") => true,
                     Some("deny") => false,
@@ -130,9 +131,15 @@ fn access(name: &str) -> Option<Access> {
     }
 }
 
-fn push(rules: &mut Vec<IdentityRule>, access: Access, allow: bool, filter: &Value) -> Result<(), &'static str> {
+fn push(
+    rules: &mut Vec<IdentityRule>,
+    access: Access,
+    allow: bool,
+    filter: &Value,
+) -> Result<(), &'static str> {
     let filter = filter.as_str().ok_or("a filter of the token's ACL is no text")?;
-    check_filter(filter, &TopicLimits::default()).map_err(|_| "a filter of the token's ACL is no Topic Filter")?;
+    check_filter(filter, &TopicLimits::default())
+        .map_err(|_| "a filter of the token's ACL is no Topic Filter")?;
     if rules.len() == RULES_MAX {
         return Err("the token's ACL has more than 256 rules");
     }
@@ -210,8 +217,14 @@ mod tests {
         let rules = acl(r#"[{"permission":"deny","action":"all","topic":"a"}]"#).unwrap().0.rules.unwrap();
         assert_eq!(&*rules, [IdentityRule { access: Access::Both, allow: false, filter: "a".into() }]);
         for broken in [
-            "7", r#"{"write":["a"]}"#, r#"{"pub":"a"}"#, r#"{"pub":[7]}"#, r#"{"pub":["a/#/b"]}"#, r#"[{}]"#,
-            r#"[{"permission":"maybe","action":"all","topic":"a"}]"#, r#"[{"permission":"deny","action":"all"}]"#,
+            "7",
+            r#"{"write":["a"]}"#,
+            r#"{"pub":"a"}"#,
+            r#"{"pub":[7]}"#,
+            r#"{"pub":["a/#/b"]}"#,
+            r#"[{}]"#,
+            r#"[{"permission":"maybe","action":"all","topic":"a"}]"#,
+            r#"[{"permission":"deny","action":"all"}]"#,
         ] {
             assert!(acl(broken).is_err(), "{broken}");
         }
