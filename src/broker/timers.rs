@@ -51,7 +51,7 @@ impl Broker {
         self.clients.connections.timer_fired(index, now);
         let Some(id) = self.clients.connections.id_at(index) else { return };
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
-        if connection.phase == Phase::Opening {
+        if connection.phase != Phase::Connected {
             let timeout_s = self.clients.config.limits.connect_timeout_s;
             let at = connection.heard_at.plus_s(u64::from(timeout_s));
             if at > now {
@@ -60,6 +60,13 @@ impl Broker {
             self.metrics().connect_timeouts.inc();
             return self.fail(now, id, &Error::ConnectTimeout(timeout_s), fx);
         }
+        if let Some(at) = connection.identity.as_ref().and_then(|identity| identity.expires_at) {
+            if at <= now {
+                return self.fail(now, id, &Error::CredentialsExpired, fx);
+            }
+            self.clients.want_connection_timer(index, at, fx);
+        }
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
         let max_ms = connection.silence_max_ms;
         if connection.stalled {
             // Its PINGREQs lie unread in the socket: that is not its fault.

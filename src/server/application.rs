@@ -2,13 +2,17 @@
 //! what `shards` offers, through the layers of those connections that have some. No decision is made here.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use shards::{Accepted, Closed, Io};
 
 use super::access::Access;
+use super::auth_gate::Gate;
+use super::auth_pool::Pool;
 use super::hand_over::{self, HandOver};
 use super::wrapped::WrappedConnections;
+use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
 use crate::broker::{self, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -26,7 +30,16 @@ pub(super) enum ServerMessage {
     /// Another shard's broker to this one's.
     Broker(ShardMessage),
     /// SIGHUP.
-    Reload(Arc<Config>, Arc<[Layers]>),
+    Reload(Arc<Config>, Arc<[Layers]>, Arc<Gate>),
+    /// The verdict about a client of this shard.
+    Authenticated {
+        /// Which.
+        connection: ConnectionId,
+        /// What.
+        verdict: Verdict,
+        /// Hashes, signatures and requests that it took.
+        computed: u32,
+    },
     /// SIGTERM.
     Drain,
 }
@@ -39,6 +52,7 @@ pub(super) struct Setup {
     /// By listener.
     pub(super) layers: Arc<[Layers]>,
     pub(super) access: Arc<Access>,
+    pub(super) door: Door,
 }
 
 /// A shard's broker.
@@ -48,27 +62,41 @@ pub(super) struct Application {
     wrapped: WrappedConnections,
     buffers: Buffers,
     access: Arc<Access>,
+    door: Door,
     metrics: Arc<Metrics>,
     /// Connections that the rules of access refused after their PROXY header.
     refused: u64,
     is_exiting: bool,
 }
 
+/// What a shard needs to ask who a client is.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    /// Who knows.
+    pub(super) gate: Arc<Gate>,
+    /// Who does the work.
+    pub(super) pool: Arc<Pool>,
+}
+
 impl Application {
     /// Made on the shard's own thread.
     pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
-        let Setup { config, shared, layers, access } = setup;
+        let Setup { config, shared, layers, access, door } = setup;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
         let mut wrapped = WrappedConnections::new(layers);
-        broker.start(Timestamp(io.now_ms()), &mut Machine { io, wrapped: &mut wrapped });
-        Self { broker, wrapped, buffers: Buffers::default(), access, metrics, refused: 0, is_exiting: false }
+        let now = Timestamp(io.now_ms());
+        broker.start(now, &mut Machine { io, wrapped: &mut wrapped, door: &door, metrics: &metrics });
+        let buffers = Buffers::default();
+        Self { broker, wrapped, buffers, access, door, metrics, refused: 0, is_exiting: false }
     }
 
     #[inline]
     fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
-        let machine = &mut Machine { io, wrapped: &mut self.wrapped };
-        self.broker.handle(Timestamp(machine.io.now_ms()), input, machine);
+        let now = Timestamp(io.now_ms());
+        let machine =
+            &mut Machine { io, wrapped: &mut self.wrapped, door: &self.door, metrics: &self.metrics };
+        self.broker.handle(now, input, machine);
     }
 
     /// Bytes of a connection with layers: everything that comes out of them is one input.
@@ -81,6 +109,12 @@ impl Application {
         wrapped.is_ended = end.is_some();
         if !buffers.down.is_empty() {
             io.output(connection).extend_from_slice(&buffers.down);
+        }
+        let is_over = end.is_none() && wrapped.transport.is_plain();
+        if is_over {
+            // Behind a PROXY header there may be nothing but MQTT: from here on it is as any plain connection.
+            self.wrapped.flush_one(connection, io);
+            self.wrapped.remove(connection);
         }
         if self.learned(io, connection, &buffers.facts) && !buffers.up.is_empty() {
             self.input(io, Input::Received { connection: ours(connection), bytes: &buffers.up });
@@ -213,9 +247,14 @@ impl shards::Application for Application {
                 self.input(io, Input::Message { from: ShardId(from.0), message });
             }
             (ServerMessage::Broker(_), None) => {}
-            (ServerMessage::Reload(config, layers), _) => {
+            (ServerMessage::Reload(config, layers, gate), _) => {
                 self.wrapped.set_listeners(layers);
+                self.door.gate = gate;
                 self.input(io, Input::Reload(config));
+            }
+            (ServerMessage::Authenticated { connection, verdict, computed }, _) => {
+                self.metrics.auth_computed.add(u64::from(computed));
+                self.input(io, Input::Authenticated { connection, verdict });
             }
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }
@@ -255,6 +294,15 @@ impl shards::Application for Application {
 struct Machine<'a, 'b> {
     io: &'a mut Io<'b, Application>,
     wrapped: &'a mut WrappedConnections,
+    door: &'a Door,
+    metrics: &'a Metrics,
+}
+
+impl Machine<'_, '_> {
+    fn moment(&self) -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Moment { at: Timestamp(self.io.now_ms()), unix_s: since.map_or(0, |since| since.as_secs()) }
+    }
 }
 
 impl Effects for Machine<'_, '_> {
@@ -346,6 +394,15 @@ impl Effects for Machine<'_, '_> {
 
     fn set_timer(&mut self, timer: Timer, at: Timestamp) {
         self.io.set_timer(timer.to_bits(), at.0);
+    }
+
+    fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer {
+        let to = (ShardId(self.io.shard().0), connection);
+        self.door.gate.ask(client, self.moment(), to, &self.door.pool, self.metrics)
+    }
+
+    fn exchange(&mut self, client: &Credentials<'_>, step: ExchangeStep<'_>) -> Step {
+        self.door.gate.exchange(client, step)
     }
 
     fn stop_accepting(&mut self) {

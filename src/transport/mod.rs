@@ -160,6 +160,11 @@ impl Transport {
         }
     }
 
+    /// Whether nothing is left to do: bytes pass as they are.
+    pub fn is_plain(&self) -> bool {
+        self.proxy.is_none() && self.websocket.is_none()
+    }
+
     /// Whether MQTT can't be spoken yet.
     pub fn is_handshaking(&self) -> bool {
         self.proxy.is_some() || self.websocket.as_ref().is_some_and(Layer::is_handshaking)
