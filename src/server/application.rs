@@ -153,8 +153,9 @@ impl Application {
             }
             End::WebSocket(transport::websocket::Error::Violation(_)) => self.metrics.errors_websocket.inc(),
         }
-        let remote = self.broker.origin(ours(connection)).map(|origin| origin.remote);
-        tracing::debug!(?remote, %end, "closing the connection");
+        if let Some(origin) = self.broker.origin(ours(connection)) {
+            tracing::debug!(remote = %origin.remote, %end, "closing the connection");
+        }
     }
 
     /// Nothing more can be received of a connection: closes it, once the broker has taken what came before and if the connection is

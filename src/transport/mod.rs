@@ -162,7 +162,9 @@ impl Transport {
 
     /// Whether nothing is left to do: bytes pass as they are.
     pub fn is_plain(&self) -> bool {
-        self.proxy.is_none() && self.websocket.is_none()
+        // Taken apart, so that no layer to come is forgotten here.
+        let Self { proxy, websocket } = self;
+        proxy.is_none() && websocket.is_none()
     }
 
     /// Whether MQTT can't be spoken yet.
