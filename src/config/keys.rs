@@ -172,7 +172,7 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 9] = [
     key!(listener: access, Form::Access, Live),
     key!(listener: proxy_protocol, Form::Flag),
     key!(listener: trusted, Form::Networks, Live),
-    key!(listener: origins, Form::Texts),
+    key!(listener: origins, Form::Texts, Live),
     key!(listener: unix_mode, Form::Mode),
 ];
 
