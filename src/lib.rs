@@ -37,6 +37,9 @@ pub mod connection;
 /// One broker a shard: inputs in, effects out.
 pub mod broker;
 
+/// TLS: bytes in, bytes out.
+pub mod transport;
+
 /// The broker on the real machine; the only module that names `shards`.
 #[cfg(all(feature = "server", not(loom)))]
 pub mod server;

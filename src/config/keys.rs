@@ -3,7 +3,7 @@
 //! once.
 
 use super::value::{Field, Form, Value};
-use super::{Config, Listener, SharedStrategy};
+use super::{CertificateField, Config, Listener, SharedStrategy, TlsVersion};
 
 /// When a changed value has effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,15 +124,24 @@ pub(super) static KEYS: [Key<Config>; 37] = [
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 4] = [
+pub(super) static LISTENER_KEYS: [Key<Listener>; 13] = [
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
     key!(listener: backlog, Form::Count(1, 65_535)),
+    key!(listener: tls.cert, Form::Texts),
+    key!(listener: tls.key, Form::Texts),
+    key!(listener: tls.ca, Form::Texts),
+    key!(listener: tls.crl, Form::Texts),
+    key!(listener: tls.require_client_cert, Form::Flag),
+    key!(listener: tls.username_from, Form::Choice(&CertificateField::NAMES)),
+    key!(listener: tls.client_id_from, Form::Choice(&CertificateField::NAMES)),
+    key!(listener: tls.min_version, Form::Choice(&TlsVersion::NAMES)),
+    key!(listener: tls.reload_s, Form::Seconds(0, 86_400)),
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 17] = [
+const LATER: [&str; 16] = [
     "auth",
     "acl",
     "admin",
@@ -141,7 +150,6 @@ const LATER: [&str; 17] = [
     "listener.proxy_protocol",
     "listener.connect_rate",
     "listener.bytes_rate",
-    "listener.tls",
     "limits.memory_max",
     "session.queue_priorities",
     "session.queue_low_watermark",
@@ -264,7 +272,7 @@ mod tests {
     #[test]
     fn what_comes_later_is_not_called_unknown() {
         for (section, name) in
-            [("listener", "tls"), ("auth", "order"), ("cluster", "nats"), ("limits", "memory_max")]
+            [("listener", "access"), ("auth", "order"), ("cluster", "nats"), ("limits", "memory_max")]
         {
             assert!(
                 unknown_key(section, name).ends_with("not in this version of Myriad"),

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::ListenerUrl;
+use super::{ListenerTls, ListenerUrl};
 
 /// The whole configuration in effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,6 +89,8 @@ pub struct Listener {
     pub allow_anonymous: bool,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
+    /// `tls`: of mqtts:// and wss://.
+    pub tls: ListenerTls,
 }
 
 impl Listener {
@@ -99,6 +101,7 @@ impl Listener {
             max_connections: Limits::default().max_connections,
             allow_anonymous: false,
             backlog: 1024,
+            tls: ListenerTls::default(),
         }
     }
 }

@@ -483,7 +483,9 @@ mod tests {
         let one = Form::Texts.resolve(Value::Text("deny all".into())).unwrap();
         assert_eq!(Vec::<String>::from_value(one.clone()), Some(vec!["deny all".into()]));
         assert_eq!(one.to_string(), "[\"deny all\"]");
-        assert!(Form::Texts.resolve(Value::Integer(1)).unwrap_err().starts_with("expected strings in brackets"));
+        assert!(
+            Form::Texts.resolve(Value::Integer(1)).unwrap_err().starts_with("expected strings in brackets")
+        );
     }
 
     #[test]
