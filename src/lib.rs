@@ -37,7 +37,7 @@ pub mod connection;
 /// One broker a shard: inputs in, effects out.
 pub mod broker;
 
-/// TLS: bytes in, bytes out.
+/// What lies between sockets and MQTT: TLS, WebSocket, PROXY protocol.
 pub mod transport;
 
 /// The broker on the real machine; the only module that names `shards`.

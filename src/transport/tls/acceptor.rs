@@ -79,7 +79,18 @@ impl Acceptor {
         files: &TlsFiles,
         before: Option<&Self>,
     ) -> Result<(Self, Vec<String>), FileError> {
-        let provider = Arc::new(default_provider());
+        Self::with_provider(tls, alpn, files, before, default_provider())
+    }
+
+    /// The same with other cryptography.
+    pub(super) fn with_provider(
+        tls: &ListenerTls,
+        alpn: &[&[u8]],
+        files: &TlsFiles,
+        before: Option<&Self>,
+        provider: CryptoProvider,
+    ) -> Result<(Self, Vec<String>), FileError> {
+        let provider = Arc::new(provider);
         let now_s = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
         let mut warnings = Vec::new();
         let certificates = files
@@ -116,11 +127,16 @@ impl Acceptor {
     }
 
     /// A connection of the listener that has sent nothing yet.
+    pub fn open(self: &Arc<Self>) -> Tls {
+        Tls::new(Arc::clone(self))
+    }
+
+    /// The state of a handshake that begins.
     ///
     /// # Errors
     /// The configuration does not fit together; [`Acceptor::new`] made it so that it does.
-    pub fn open(self: &Arc<Self>) -> Result<Tls, TlsError> {
-        Ok(Tls::new(UnbufferedServerConnection::new(Arc::clone(&self.config))?, Arc::clone(self)))
+    pub(super) fn connection(&self) -> Result<UnbufferedServerConnection, TlsError> {
+        Ok(UnbufferedServerConnection::new(Arc::clone(&self.config))?)
     }
 
     /// The fields of a client's certificate to keep.

@@ -36,7 +36,7 @@ const STEPS_MAX: usize = 64;
 const MQTT_CONNECT: u8 = 0x10;
 
 /// Why a TLS connection has to end. What the client is told (an alert) is among the bytes to send.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TlsError {
     /// The client speaks MQTT without TLS.
     #[error("plain MQTT on a TLS listener")]
@@ -91,7 +91,8 @@ pub struct Established {
 /// One connection's TLS. Call [`Tls::receive`] with what came, then send what is in `down`; [`Tls::send`] once the
 /// handshake is over; [`Tls::close`] before the last bytes leave. After an error only what is in `down` is sent.
 pub struct Tls {
-    connection: UnbufferedServerConnection,
+    /// From the first byte on: who connects and says nothing costs no handshake's state.
+    connection: Option<Box<UnbufferedServerConnection>>,
     /// Bytes of a record or message that has not wholly come.
     partial: Vec<u8>,
     /// Until the handshake is over.
@@ -104,9 +105,9 @@ pub struct Tls {
 }
 
 impl Tls {
-    fn new(connection: UnbufferedServerConnection, acceptor: Arc<Acceptor>) -> Self {
+    fn new(acceptor: Arc<Acceptor>) -> Self {
         Self {
-            connection,
+            connection: None,
             partial: Vec::new(),
             acceptor: Some(acceptor),
             established: None,
@@ -149,6 +150,7 @@ impl Tls {
         if !self.has_received {
             self.has_received = true;
             self.recognize_plain(from_below)?;
+            self.begin()?;
         }
         let result = if self.partial.is_empty() {
             let result = self.process(from_below, up, down);
@@ -178,7 +180,7 @@ impl Tls {
     /// Appends the records of the plaintext `from_above` to `down`. Nothing, before the handshake is over and after the end.
     ///
     /// # Errors
-    /// The keys are used up (TLS 1.2, after 2^64 records) or the connection is broken.
+    /// The keys are used up (TLS 1.2 with AES-GCM, after 2^24 records; 1.3 takes new ones), or the connection is broken.
     pub fn send(&mut self, from_above: &[u8], down: &mut Vec<u8>) -> Result<(), TlsError> {
         self.write(down, |mut traffic, down| {
             for plaintext in from_above.chunks(FRAGMENT_LEN) {
@@ -208,13 +210,22 @@ impl Tls {
         Err(error)
     }
 
+    /// Makes the state of the handshake.
+    fn begin(&mut self) -> Result<(), TlsError> {
+        let connection = self.acceptor.as_ref().map(|acceptor| acceptor.connection()).transpose();
+        self.has_failed = connection.is_err();
+        self.connection = connection?.map(Box::new);
+        Ok(())
+    }
+
     /// Lets rustls take from `bytes` all that is whole. Returns how many bytes it is done with.
     fn process(&mut self, bytes: &mut [u8], up: &mut Vec<u8>, down: &mut Vec<u8>) -> Result<usize, TlsError> {
+        let Some(connection) = &mut self.connection else { return Ok(0) };
         let mut consumed = 0;
         // Each step takes a record of at least 5 bytes, or sends what an earlier one has queued.
         for _ in 0..bytes.len() + STEPS_MAX {
             let rest = bytes.get_mut(consumed..).unwrap_or_default();
-            let UnbufferedStatus { mut discard, state } = self.connection.process_tls_records(rest);
+            let UnbufferedStatus { mut discard, state } = connection.process_tls_records(rest);
             let mut is_over = false;
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -230,7 +241,7 @@ impl Tls {
                 Ok(_) => is_over = true,
                 Err(error) => {
                     consumed += discard;
-                    self.tell(bytes.get_mut(consumed..).unwrap_or_default(), down);
+                    tell(connection, bytes.get_mut(consumed..).unwrap_or_default(), down);
                     return Err(error.into());
                 }
             }
@@ -240,18 +251,6 @@ impl Tls {
             }
         }
         Ok(consumed)
-    }
-
-    /// Appends the alert that rustls has queued with an error to `down`. `rest` is what it has not taken.
-    fn tell(&mut self, rest: &mut [u8], down: &mut Vec<u8>) {
-        // Never beyond what is queued: after a fault rustls must not look at bytes again (it asserts so).
-        while self.connection.wants_write() {
-            let status = self.connection.process_tls_records(rest);
-            let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state else { return };
-            if encode(down, |room| data.encode(room)).is_err() {
-                return;
-            }
-        }
     }
 
     /// Calls `f` with what can encrypt, if there is such a thing now.
@@ -266,12 +265,13 @@ impl Tls {
         if self.has_failed || self.is_handshaking() {
             return Ok(());
         }
+        let Some(connection) = &mut self.connection else { return Ok(()) };
         // rustls has to see what it was not done with: it keeps places in it.
         let mut partial = std::mem::take(&mut self.partial);
         let mut result = Ok(());
         let mut f = Some(f);
         for _ in 0..STEPS_MAX {
-            let status = self.connection.process_tls_records(&mut partial);
+            let status = connection.process_tls_records(&mut partial);
             match status.state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     result = encode(down, |room| data.encode(room))
@@ -288,8 +288,12 @@ impl Tls {
                 break;
             }
         }
+        if result.is_err() {
+            // TLS 1.2 whose keys are used up says so in order.
+            tell(connection, &mut partial, down);
+            self.has_failed = true;
+        }
         self.partial = partial;
-        self.has_failed |= result.is_err();
         result
     }
 
@@ -298,29 +302,15 @@ impl Tls {
         if self.partial.len() > PARTIAL_BYTES_MAX {
             return Err(TlsError::TooLong);
         }
-        if self.connection.is_handshaking() {
+        let Some(connection) = self.connection.as_deref().filter(|it| !it.is_handshaking()) else {
             return Ok(());
-        }
+        };
         let Some(acceptor) = self.acceptor.take() else { return Ok(()) };
-        let resumed = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        let is_tls13 = self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-        let peer = self.peer(&acceptor, resumed).inspect_err(|_| self.close(down))?;
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let is_tls13 = connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let peer = peer(connection, &acceptor, resumed).inspect_err(|_| self.close(down))?;
         self.established = Some(Box::new(Established { resumed, is_tls13, peer }));
         Ok(())
-    }
-
-    /// Who the client is by its certificate. A resumed session's was checked when the session began; its time may have run
-    /// out since.
-    fn peer(&self, acceptor: &Acceptor, resumed: bool) -> Result<Option<Box<PeerCertificate>>, TlsError> {
-        let Some(leaf) = self.connection.peer_certificates().and_then(|chain| chain.first()) else {
-            return Ok(None);
-        };
-        let refused = |problem: &str| TlsError::ClientCertificate(problem.into());
-        let facts = certificate::read(leaf, acceptor.wanted()).map_err(refused)?;
-        if resumed && acceptor.now_s().is_none_or(|now_s| now_s > facts.not_after_s) {
-            return Err(refused("it has expired since the session began"));
-        }
-        Ok((!acceptor.wanted().is_empty()).then(|| Box::new(facts.peer)))
     }
 }
 
@@ -330,6 +320,36 @@ impl fmt::Debug for Tls {
             .field("is_handshaking", &self.is_handshaking())
             .field("partial_len", &self.partial.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// Who the client is by its certificate. A resumed session's was checked when the session began; its time may have run
+/// out since.
+fn peer(
+    connection: &UnbufferedServerConnection,
+    acceptor: &Acceptor,
+    resumed: bool,
+) -> Result<Option<Box<PeerCertificate>>, TlsError> {
+    let Some(leaf) = connection.peer_certificates().and_then(|chain| chain.first()) else {
+        return Ok(None);
+    };
+    let refused = |problem: &str| TlsError::ClientCertificate(problem.into());
+    let facts = certificate::read(leaf, acceptor.wanted()).map_err(refused)?;
+    if resumed && acceptor.now_s().is_none_or(|now_s| now_s > facts.not_after_s) {
+        return Err(refused("it has expired since the session began"));
+    }
+    Ok((!acceptor.wanted().is_empty()).then(|| Box::new(facts.peer)))
+}
+
+/// Appends the alert that rustls has queued with an error to `down`. `rest` is what it has not taken.
+fn tell(connection: &mut UnbufferedServerConnection, rest: &mut [u8], down: &mut Vec<u8>) {
+    // Never beyond what is queued: after a fault rustls must not look at bytes again (it asserts so).
+    while connection.wants_write() {
+        let status = connection.process_tls_records(rest);
+        let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state else { return };
+        if encode(down, |room| data.encode(room)).is_err() {
+            return;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 
 fn server() -> Tls {
     let authority = Authority::new("root");
-    acceptor(&ListenerTls::default(), &files(&[&authority.server(&[HOST])])).open().unwrap()
+    acceptor(&ListenerTls::default(), &files(&[&authority.server(&[HOST])])).open()
 }
 
 /// Gives `bytes` to a new connection; what it answers and says.
@@ -86,7 +86,7 @@ fn noise_never_panics() {
             // A plausible record header, so that more is read.
             bytes.splice(0..0, [0x16, 3, 1, 0, (seed % 200) as u8]);
         }
-        let mut server = acceptor.open().unwrap();
+        let mut server = acceptor.open();
         for piece in bytes.chunks(1 + seed as usize % 50) {
             if give(&mut server, piece).1.is_err() {
                 break;
@@ -108,8 +108,8 @@ fn every_byte_of_a_handshake_may_be_wrong_and_the_stream_may_end_anywhere() {
         for at in 0..hello.len() {
             let mut bytes = hello.clone();
             bytes[at] ^= 0x55;
-            let _ = give(&mut acceptor.open().unwrap(), &bytes);
-            let (down, result) = give(&mut acceptor.open().unwrap(), &hello[..at]);
+            let _ = give(&mut acceptor.open(), &bytes);
+            let (down, result) = give(&mut acceptor.open(), &hello[..at]);
             assert!(result.is_ok() && down.is_empty(), "{at}");
         }
     }

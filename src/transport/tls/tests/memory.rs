@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn the_fixed_part_is_small() {
     // The rest (keys, a few lists) is measured by the benchmark of 10,000 idle connections.
-    assert!(size_of::<Tls>() <= 1536, "{}", size_of::<Tls>());
+    assert!(size_of::<Tls>() <= 64, "{}", size_of::<Tls>());
 }
 
 #[test]

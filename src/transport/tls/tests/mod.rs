@@ -110,7 +110,7 @@ struct Pair {
 
 impl Pair {
     fn new(client: ClientConnection, acceptor: &Arc<Acceptor>) -> Self {
-        let server = acceptor.open().unwrap();
+        let server = acceptor.open();
         Self {
             client,
             server,
