@@ -20,6 +20,9 @@ pub mod config;
 /// Counters of a shard.
 pub mod metrics;
 
+/// Authentication: who a client is.
+pub mod auth;
+
 /// One client's state: what may outlive its connection.
 pub mod session;
 
