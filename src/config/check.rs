@@ -31,6 +31,10 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
         ));
     }
     for (index, listener) in config.listeners.iter().enumerate() {
+        listener
+            .tls
+            .check(false)
+            .map_err(|(key, problem)| (format!("{LISTENER}[{index}].{key}"), problem))?;
         let blame = |problem| (format!("{LISTENER}[{index}].url"), problem);
         check_exposure(listener).map_err(blame)?;
         let url = &listener.url;

@@ -156,7 +156,7 @@ impl Transport {
         #[cfg(feature = "server")]
         let decrypted = self.decrypt(below, answers, down, &mut facts);
         #[cfg(not(feature = "server"))]
-        let decrypted = Ok(());
+        let decrypted: Result<(), End> = Ok(());
         match &mut self.websocket {
             Some(websocket) if !below.is_empty() => {
                 websocket.set_congested(is_congested);

@@ -18,9 +18,10 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 use zeroize::Zeroizing;
 
+use super::certificate::{Parsed, Validity, Wanted};
 use super::resolver::Resolver;
-use super::{Tls, TlsError, certificate, pem};
-use crate::config::{CertificateField, ListenerTls, TlsVersion};
+use super::{Tls, TlsError, pem};
+use crate::config::{ListenerTls, TlsVersion};
 
 /// A file, read: its name for messages, and its bytes, which are overwritten when it goes.
 pub struct NamedFile {
@@ -60,7 +61,7 @@ impl FileError {
 pub struct Acceptor {
     config: Arc<ServerConfig>,
     /// The fields of a client's certificate to keep.
-    wanted: Vec<CertificateField>,
+    wanted: Wanted,
     /// The key of the session tickets, for the next one that trusts the same authorities.
     ticketer: Arc<dyn ProducesTickets>,
 }
@@ -121,8 +122,7 @@ impl Acceptor {
         config.ticketer = Arc::clone(&ticketer);
         // A device reconnects with the last ticket; a second one only costs its bytes.
         config.send_tls13_tickets = 1;
-        let mut wanted = vec![tls.username_from, tls.client_id_from];
-        wanted.retain(|field| *field != CertificateField::None);
+        let wanted = Wanted { username: tls.username_from, client_id: tls.client_id_from };
         Ok((Self { config: Arc::new(config), wanted, ticketer }, warnings))
     }
 
@@ -140,8 +140,8 @@ impl Acceptor {
     }
 
     /// The fields of a client's certificate to keep.
-    pub(super) fn wanted(&self) -> &[CertificateField] {
-        &self.wanted
+    pub(super) fn wanted(&self) -> Wanted {
+        self.wanted
     }
 
     /// Seconds since 1970, by the clock that certificates are checked with.
@@ -167,7 +167,8 @@ fn certified_key(
 ) -> Result<(CertifiedKey, Vec<String>), FileError> {
     let chain = pem::certificates(&cert.bytes).map_err(|problem| FileError::new(cert, problem))?;
     let leaf = chain.first().ok_or_else(|| FileError::new(cert, "there is no certificate in it"))?;
-    let facts = certificate::read(leaf, &[]).map_err(|problem| FileError::new(cert, problem))?;
+    let parsed = Parsed::new(leaf).map_err(|problem| FileError::new(cert, problem))?;
+    let (validity, names) = (parsed.validity(), parsed.dns_names());
     let private = pem::private_key(&key.bytes).map_err(|problem| FileError::new(key, problem))?;
     let pair = CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
@@ -179,20 +180,20 @@ fn certified_key(
             "its private key is of a kind that can't serve: RSA, ECDSA or Ed25519 is needed",
         ),
     })?;
-    if let Some(warning) = out_of_time(&facts, now_s) {
+    if let Some(warning) = out_of_time(validity, now_s) {
         warnings.push(format!("{}: the certificate {warning}", cert.name));
     }
-    Ok((pair, facts.dns_names))
+    Ok((pair, names))
 }
 
 /// Whether a certificate has expired or is for a later time, with the date.
-fn out_of_time(facts: &certificate::Facts, now_s: i64) -> Option<String> {
+fn out_of_time(validity: Validity, now_s: i64) -> Option<String> {
     let date = |s: i64| format!("{} UTC", crate::metrics::datetime_utc(u64::try_from(s).unwrap_or(0)));
-    if now_s > facts.not_after_s {
-        return Some(format!("expired on {}: clients will refuse it", date(facts.not_after_s)));
+    if now_s > validity.until_s {
+        return Some(format!("expired on {}: clients will refuse it", date(validity.until_s)));
     }
-    (now_s < facts.not_before_s)
-        .then(|| format!("is valid only from {}: clients will refuse it", date(facts.not_before_s)))
+    (now_s < validity.from_s)
+        .then(|| format!("is valid only from {}: clients will refuse it", date(validity.from_s)))
 }
 
 /// The check of clients' certificates; `None`: they are not asked for any.

@@ -8,100 +8,94 @@ use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
+use crate::auth::PeerCertificate;
 use crate::config::CertificateField;
 
 /// Bytes of the longest fact that is kept: what a User Name or Client Identifier may have.
 const FACT_LEN_MAX: usize = 65_535;
 
-/// What a client's certificate says of it; only what the listener's `username_from` and `client_id_from` ask for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PeerCertificate {
-    /// The first common name of the subject.
-    pub common_name: Option<Box<str>>,
-    /// The subject as an RFC 4514 string: most specific name first, as `CN=car-7,O=Example`.
-    pub distinguished_name: Option<Box<str>>,
-    /// The first alternative name that is a DNS name, an email address or a URI.
-    pub alternative_name: Option<Box<str>>,
+/// What of a client's certificate is kept: the listener's `username_from` and `client_id_from`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) username: CertificateField,
+    pub(super) client_id: CertificateField,
 }
 
-impl PeerCertificate {
-    /// What `field` says.
-    pub fn field(&self, field: CertificateField) -> Option<&str> {
-        match field {
-            CertificateField::None => None,
-            CertificateField::CommonName => self.common_name.as_deref(),
-            CertificateField::DistinguishedName => self.distinguished_name.as_deref(),
-            CertificateField::AlternativeName => self.alternative_name.as_deref(),
+/// When a certificate is valid, in seconds since 1970, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub(super) from_s: i64,
+    pub(super) until_s: i64,
+}
+
+/// A certificate, parsed.
+pub(super) struct Parsed<'a>(X509Certificate<'a>);
+
+impl<'a> Parsed<'a> {
+    /// Reads a certificate.
+    ///
+    /// # Errors
+    /// It is no X.509 certificate.
+    pub(super) fn new(certificate: &'a CertificateDer<'_>) -> Result<Self, &'static str> {
+        let (_, parsed) =
+            X509Certificate::from_der(certificate).map_err(|_| "its certificate is not X.509 in DER")?;
+        Ok(Self(parsed))
+    }
+
+    /// When it is valid.
+    pub(super) fn validity(&self) -> Validity {
+        let validity = self.0.validity();
+        Validity { from_s: validity.not_before.timestamp(), until_s: validity.not_after.timestamp() }
+    }
+
+    /// DNS names of a server: its alternative names, or where it has none its common name.
+    pub(super) fn dns_names(&self) -> Vec<String> {
+        let names = self.alternative_names().iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        let names: Vec<_> = names.collect();
+        if names.is_empty() { self.common_name().into_iter().collect() } else { names }
+    }
+
+    /// Who the client is that shows it.
+    pub(super) fn peer(&self, wanted: Wanted) -> PeerCertificate {
+        PeerCertificate {
+            username: self.fact(wanted.username),
+            client_id: self.fact(wanted.client_id),
+            subject: distinguished_name(self.0.subject()).into_boxed_str(),
         }
     }
-}
 
-/// A certificate's part that this module reads.
-pub(super) struct Facts {
-    /// Seconds since 1970 from which it is valid.
-    pub(super) not_before_s: i64,
-    /// Seconds since 1970 until which it is valid.
-    pub(super) not_after_s: i64,
-    /// DNS names of a server: its alternative names, or where it has none its common name.
-    pub(super) dns_names: Vec<String>,
-    /// Who it is, as far as `wanted`.
-    pub(super) peer: PeerCertificate,
-}
+    /// A field, if it is one that MQTT can have as User Name or Client Identifier (1.5.4).
+    fn fact(&self, field: CertificateField) -> Option<Box<str>> {
+        let fact = match field {
+            CertificateField::None => None,
+            CertificateField::CommonName => self.common_name(),
+            CertificateField::DistinguishedName => Some(distinguished_name(self.0.subject())),
+            CertificateField::AlternativeName => self.alternative_name(),
+        };
+        let fact = fact.filter(|fact| (1..=FACT_LEN_MAX).contains(&fact.len()) && !fact.contains('\0'));
+        fact.map(String::into_boxed_str)
+    }
 
-/// Reads a certificate; `wanted` are the fields of [`PeerCertificate`] to keep.
-///
-/// # Errors
-/// It is no X.509 certificate.
-pub(super) fn read(
-    certificate: &CertificateDer<'_>,
-    wanted: &[CertificateField],
-) -> Result<Facts, &'static str> {
-    let (_, parsed) =
-        X509Certificate::from_der(certificate).map_err(|_| "its certificate is not X.509 in DER")?;
-    let keep = |field, fact: &dyn Fn() -> Option<String>| {
-        let fact = if wanted.contains(&field) { fact() } else { None };
-        fact.filter(|fact| !fact.is_empty() && fact.len() <= FACT_LEN_MAX && !fact.contains('\0'))
-            .map(String::into_boxed_str)
-    };
-    Ok(Facts {
-        not_before_s: parsed.validity().not_before.timestamp(),
-        not_after_s: parsed.validity().not_after.timestamp(),
-        dns_names: dns_names(&parsed),
-        peer: PeerCertificate {
-            common_name: keep(CertificateField::CommonName, &|| common_name(&parsed)),
-            distinguished_name: keep(CertificateField::DistinguishedName, &|| {
-                Some(distinguished_name(parsed.subject()))
-            }),
-            alternative_name: keep(CertificateField::AlternativeName, &|| alternative_name(&parsed)),
-        },
-    })
-}
+    fn common_name(&self) -> Option<String> {
+        self.0.subject().iter_common_name().find_map(text)
+    }
 
-fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
-    certificate.subject().iter_common_name().find_map(text)
-}
+    fn alternative_names(&self) -> &[GeneralName<'_>] {
+        let extension = self.0.subject_alternative_name().ok().flatten();
+        extension.map_or(&[], |extension| extension.value.general_names.as_slice())
+    }
 
-fn alternative_names<'a>(certificate: &'a X509Certificate<'_>) -> &'a [GeneralName<'a>] {
-    let extension = certificate.subject_alternative_name().ok().flatten();
-    extension.map_or(&[], |extension| extension.value.general_names.as_slice())
-}
-
-fn alternative_name(certificate: &X509Certificate<'_>) -> Option<String> {
-    alternative_names(certificate).iter().find_map(|name| match name {
-        GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
-            Some((*name).to_owned())
-        }
-        _ => None,
-    })
-}
-
-fn dns_names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let names = alternative_names(certificate).iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        _ => None,
-    });
-    let names: Vec<_> = names.collect();
-    if names.is_empty() { common_name(certificate).into_iter().collect() } else { names }
+    fn alternative_name(&self) -> Option<String> {
+        self.alternative_names().iter().find_map(|name| match name {
+            GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
+                Some((*name).to_owned())
+            }
+            _ => None,
+        })
+    }
 }
 
 /// The text of an attribute, if it is of a kind of string: UTF-8, printable, IA5, and the older BMP and Latin 1 forms.

@@ -7,6 +7,7 @@ mod certificate;
 mod pem;
 mod resolver;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 mod tests;
 
 use std::fmt;
@@ -16,8 +17,10 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{AlertDescription, HandshakeKind, ProtocolVersion};
 
+use crate::auth::PeerCertificate;
+
 pub use acceptor::{Acceptor, FileError, NamedFile, TlsFiles};
-pub use certificate::PeerCertificate;
+use certificate::Parsed;
 
 /// Bytes that may be kept until they are whole. In traffic that is one record (RFC 8446, 5.2: 16 KiB, 256 and a header);
 /// in a handshake one message, which may span records: a certificate chain is the longest.
@@ -84,7 +87,7 @@ pub struct Established {
     pub resumed: bool,
     /// TLS 1.3, not 1.2.
     pub is_tls13: bool,
-    /// What the client's certificate says, as far as asked for; `None`: it showed none, or nothing is asked for.
+    /// What the client's certificate says; `None`: it showed none.
     pub peer: Option<Box<PeerCertificate>>,
 }
 
@@ -334,11 +337,11 @@ fn peer(
         return Ok(None);
     };
     let refused = |problem: &str| TlsError::ClientCertificate(problem.into());
-    let facts = certificate::read(leaf, acceptor.wanted()).map_err(refused)?;
-    if resumed && acceptor.now_s().is_none_or(|now_s| now_s > facts.not_after_s) {
+    let parsed = Parsed::new(leaf).map_err(refused)?;
+    if resumed && acceptor.now_s().is_none_or(|now_s| now_s > parsed.validity().until_s) {
         return Err(refused("it has expired since the session began"));
     }
-    Ok((!acceptor.wanted().is_empty()).then(|| Box::new(facts.peer)))
+    Ok(Some(Box::new(parsed.peer(acceptor.wanted()))))
 }
 
 /// Appends the alert that rustls has queued with an error to `down`. `rest` is what it has not taken.

@@ -2,8 +2,8 @@
 
 use rcgen::{CertificateParams, DnType, SanType};
 
-use super::super::PeerCertificate;
 use super::*;
+use crate::auth::PeerCertificate;
 use crate::config::CertificateField;
 use crate::transport::tls::tests::authority::named;
 
@@ -60,10 +60,9 @@ fn a_required_certificate_is_required() {
     for versions in [V12, V13] {
         let mut pair = listener.pair(Some((&[&leaf.cert], &leaf.key)), versions);
         let peer = pair.shake().peer.unwrap();
-        assert_eq!(peer.common_name.as_deref(), Some("car-7"));
-        assert_eq!(peer.distinguished_name, None, "only what is asked for is kept");
-        assert_eq!(peer.field(CertificateField::CommonName), Some("car-7"));
-        assert_eq!(peer.field(CertificateField::None), None);
+        assert_eq!(peer.username.as_deref(), Some("car-7"));
+        assert_eq!(peer.client_id, None, "only what is asked for is kept");
+        assert_eq!(&*peer.subject, "CN=car-7");
     }
 }
 
@@ -100,7 +99,7 @@ fn a_revoked_certificate_is_refused_and_others_are_not() {
     let (bad, good) = (listener.authority.client("bad"), listener.authority.client("good"));
     listener.files.revocations.push(file("ca.crl", &listener.authority.revoke(&[&bad])));
     listener.expect_refusal(Some((&[&bad.cert], &bad.key)), "CertificateRevoked");
-    assert_eq!(listener.peer_of(&good).common_name.as_deref(), Some("good"));
+    assert_eq!(listener.peer_of(&good).username.as_deref(), Some("good"));
 }
 
 #[test]
@@ -129,7 +128,7 @@ fn a_session_with_a_certificate_resumes_as_the_same_client() {
         Pair::new(connect(&config, HOST), &acceptor).shake();
         let again = Pair::new(connect(&config, HOST), &acceptor).shake();
         assert!(again.resumed);
-        assert_eq!(again.peer.unwrap().common_name.as_deref(), Some("car-7"));
+        assert_eq!(again.peer.unwrap().username.as_deref(), Some("car-7"));
     }
 }
 
@@ -151,9 +150,8 @@ fn who_a_client_is() {
     ];
     let peer = listener.peer_of(&listener.authority.sign(params));
     let expected = "1.3.6.1.4.1.99999.1=own,serialNumber=007,C=DE,O=\\#Example,CN=a\\, \\\"b\\\" \\+ 百万\\ ";
-    assert_eq!(peer.distinguished_name.as_deref(), Some(expected));
-    assert_eq!(peer.alternative_name.as_deref(), Some("car-7@example.org"));
-    assert_eq!(peer.common_name, None);
+    assert_eq!(peer.username.as_deref(), Some(expected));
+    assert_eq!(peer.client_id.as_deref(), Some("car-7@example.org"));
 }
 
 #[test]
@@ -163,12 +161,12 @@ fn names_in_older_kinds_of_strings_are_read() {
     params.distinguished_name.remove(DnType::CommonName);
     let name = rcgen::string::BmpString::try_from("Zürich").unwrap();
     params.distinguished_name.push(DnType::CommonName, rcgen::DnValue::BmpString(name));
-    assert_eq!(listener.peer_of(&listener.authority.sign(params)).common_name.as_deref(), Some("Zürich"));
+    assert_eq!(listener.peer_of(&listener.authority.sign(params)).username.as_deref(), Some("Zürich"));
 }
 
 #[test]
 fn a_name_with_a_null_character_is_nobody() {
     let listener = Listener::new();
     let leaf = listener.authority.client("admin\0.example");
-    assert_eq!(listener.peer_of(&leaf).common_name, None);
+    assert_eq!(listener.peer_of(&leaf).username, None);
 }

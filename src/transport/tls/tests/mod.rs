@@ -1,7 +1,7 @@
 //! The layer against rustls' own client, in memory: versions, splits, resumption, names, certificates, garbage.
 
 #[path = "../../../../tests/it/tls/authority.rs"]
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 mod authority;
 
 mod clients;
