@@ -251,12 +251,8 @@ impl Broker {
 
     /// Sends the connection home with the bytes from its CONNECT on.
     fn leave<E: Effects>(&mut self, id: ConnectionId, home: ShardId, bytes: &[u8], fx: &mut E) {
+        let Some(origin) = self.origin(id) else { return };
         let Some(connection) = self.clients.connections.remove(id) else { return };
-        let origin = Origin {
-            listener: connection.listener,
-            remote: connection.remote.into(),
-            over_capacity: connection.over_capacity,
-        };
         fx.hand_over(id, home, HandOver { bytes: bytes.to_vec(), origin, identity: connection.identity });
     }
 

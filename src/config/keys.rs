@@ -54,11 +54,14 @@ macro_rules! key {
         }
     };
     (listener: $name:ident$(.$more:ident)*, $form:expr) => {
+        key!(listener: $name$(.$more)*, $form, Restart)
+    };
+    (listener: $name:ident$(.$more:ident)*, $form:expr, $change:ident) => {
         Key {
             section: LISTENER,
             name: concat!(stringify!($name) $(, ".", stringify!($more))*),
             form: $form,
-            change: Change::Restart,
+            change: Change::$change,
             read: |listener: &Listener| listener.$name$(.$more)*.to_value(),
             write: |listener: &mut Listener, value| {
                 Field::from_value(value).map(|value| listener.$name$(.$more)* = value).is_some()
@@ -124,11 +127,16 @@ pub(super) static KEYS: [Key<Config>; 37] = [
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 13] = [
+pub(super) static LISTENER_KEYS: [Key<Listener>; 18] = [
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
     key!(listener: backlog, Form::Count(1, 65_535)),
+    key!(listener: access, Form::Access, Live),
+    key!(listener: proxy_protocol, Form::Flag),
+    key!(listener: trusted, Form::Networks, Live),
+    key!(listener: origins, Form::Texts),
+    key!(listener: unix_mode, Form::Mode),
     key!(listener: tls.cert, Form::Texts),
     key!(listener: tls.key, Form::Texts),
     key!(listener: tls.ca, Form::Texts),
@@ -141,13 +149,11 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 13] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 16] = [
+const LATER: [&str; 14] = [
     "auth",
     "acl",
     "admin",
     "cluster",
-    "listener.access",
-    "listener.proxy_protocol",
     "listener.connect_rate",
     "listener.bytes_rate",
     "limits.memory_max",
@@ -224,6 +230,9 @@ mod tests {
             Form::Flag => vec![Value::Flag(true), Value::Flag(false)],
             Form::Size => vec![Value::Integer(0), Value::Integer(i64::MAX)],
             Form::Texts => vec![Value::Texts(Vec::new()), Value::Texts(vec!["a".into(), "b".into()])],
+            Form::Access => vec![Value::Texts(vec!["deny all".into()]), Value::Texts(Vec::new())],
+            Form::Networks => vec![Value::Texts(vec!["10.0.0.0/8".into()]), Value::Texts(Vec::new())],
+            Form::Mode => vec![Value::Text("0600".into())],
             Form::Text | Form::Url | Form::Durability | Form::LogLevel => Vec::new(),
         }
     }

@@ -2,6 +2,7 @@
 //! modules can trust it. `keys` is the table of every key; reading, `--set`, printing and reloading all walk it.
 //! Pure but for `Arguments::load`, which reads the file: no clock, no name lookup.
 
+mod access;
 mod check;
 mod cli;
 mod draft;
@@ -14,13 +15,14 @@ mod sections;
 mod tls;
 mod value;
 
+pub use access::{AccessRules, Networks};
 pub use cli::{Arguments, Cli, Command};
 pub use error::{Error, Origin};
-pub use listener_url::ListenerUrl;
+pub use listener_url::{ListenerUrl, Scheme};
 pub use reload::Reload;
 pub use sections::{
-    Config, Durability, Limits, Listener, Log, Mqtt, Node, Retained, Session, ShardCount, SharedStrategy,
-    Storage, Sys,
+    Config, Durability, FileMode, Limits, Listener, Log, Mqtt, Node, Retained, Session, ShardCount,
+    SharedStrategy, Storage, Sys,
 };
 pub use tls::{CertificateField, ListenerTls, TlsVersion};
 

@@ -103,15 +103,12 @@ impl ListenerTls {
             return if *self == Self::default() {
                 Ok(())
             } else {
-                Err((
-                    "url",
-                    "this listener has a tls table and its url no TLS: write mqtts:// or wss://".into(),
-                ))
+                Err(("url", "it has a tls table and its URL no TLS; write mqtts:// or wss://".into()))
             };
         }
         if self.cert.is_empty() {
-            let mend = "as tls = { cert = \"server.pem\", key = \"server.key\" }";
-            return Err(("url", format!("mqtts:// and wss:// need a certificate and its key, {mend}")));
+            let mend = "write tls = { cert = \"server.pem\", key = \"server.key\" } under it";
+            return Err(("url", format!("it needs a certificate and its key; {mend}")));
         }
         if self.cert.len() != self.key.len() {
             let (certs, keys) = (self.cert.len(), self.key.len());

@@ -96,10 +96,10 @@ impl Certificates {
     /// The first listener whose files can't serve.
     pub(super) fn load(config: &Config, mut warn: impl FnMut(String)) -> Result<Self, Unusable> {
         let mut watch = |listener: &Listener| {
-            if !listener.url.is_tls() {
+            let Some(scheme) = listener.url.scheme().filter(|scheme| scheme.is_tls()) else {
                 return Ok(None);
-            }
-            let alpn = if listener.url.is_websocket() { ALPN_HTTP } else { ALPN_MQTT };
+            };
+            let alpn = if scheme.is_websocket() { ALPN_HTTP } else { ALPN_MQTT };
             let (watched, warnings) = Watched::new(listener.url.to_string(), &listener.tls, alpn)?;
             warnings.into_iter().for_each(&mut warn);
             Ok(Some(watched))
@@ -121,9 +121,8 @@ impl Certificates {
             return None;
         }
         let (ask, asked) = channel();
-        let spawned = thread::Builder::new()
-            .name("certificates".into())
-            .spawn(move || self.run(&asked, apply));
+        let spawned =
+            thread::Builder::new().name("certificates".into()).spawn(move || self.run(&asked, apply));
         match spawned {
             Ok(_) => Some(Watcher { ask }),
             Err(error) => {
@@ -262,7 +261,9 @@ fn load(tls: &ListenerTls) -> Result<Loaded, FileError> {
     let keys = read_all(&tls.key)?;
     for path in &tls.key {
         if std::fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o007 != 0) {
-            warnings.push(format!("{path}: every user of this machine may read or write this private key: chmod o= {path}"));
+            warnings.push(format!(
+                "{path}: every user of this machine may read or write this private key: chmod o= {path}"
+            ));
         }
     }
     let (authorities, revocations) = (read_all(&tls.ca)?, read_all(&tls.crl)?);
@@ -289,7 +290,9 @@ fn read(path: &str) -> Result<NamedFile, FileError> {
     let problem = |problem: String| FileError { file: path.into(), problem };
     let bytes = read_bytes(path).map_err(|error| problem(format!("can't be read: {error}")))?;
     if bytes.len() as u64 > FILE_LEN_MAX {
-        return Err(problem(format!("has more than {FILE_LEN_MAX} bytes, which no file of certificates needs")));
+        return Err(problem(format!(
+            "has more than {FILE_LEN_MAX} bytes, which no file of certificates needs"
+        )));
     }
     Ok(NamedFile { name: path.into(), bytes })
 }

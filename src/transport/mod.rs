@@ -7,7 +7,6 @@ pub mod proxy;
 pub mod tls;
 pub mod websocket;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proxy::Proxy;
@@ -55,8 +54,8 @@ pub enum End {
 /// What the layers learn about the client.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Its address as the proxy in front says.
-    pub remote: Option<SocketAddr>,
+    /// What the load balancer in front says.
+    pub proxy: Option<proxy::Header>,
     /// The TLS handshake is over since this call, with this outcome.
     #[cfg(feature = "server")]
     pub established: Option<Box<tls::Established>>,
@@ -102,6 +101,8 @@ pub struct Buffers {
     pub up: Vec<u8>,
     /// Bytes for the socket.
     pub down: Vec<u8>,
+    /// What was learned on the way.
+    pub facts: Facts,
     /// Between layers, on the way up.
     below: Vec<u8>,
     /// Between layers, on the way down.
@@ -135,26 +136,26 @@ pub struct Transport {
 const _: () = assert!(size_of::<Transport>() <= 72);
 
 impl Transport {
-    /// Takes bytes of the socket. `buffers.up` and `buffers.down` are then what MQTT and the socket get, also where an error comes
+    /// Takes bytes of the socket. `buffers` then has what MQTT and the socket get and what was learned, also where an error comes
     /// back. `is_congested`: the client does not take what it is sent, so nothing is answered that may be left out.
     ///
     /// # Errors
     /// Nothing more is to be received; `close` is to be called after the last `send`.
-    pub fn receive(&mut self, bytes: &[u8], is_congested: bool, buffers: &mut Buffers) -> Result<Facts, End> {
-        let Buffers { up, down, below, answers } = buffers;
+    pub fn receive(&mut self, bytes: &[u8], is_congested: bool, buffers: &mut Buffers) -> Result<(), End> {
+        let Buffers { up, down, facts, below, answers } = buffers;
         for buffer in [&mut *up, down, below, answers] {
             buffer.clear();
         }
-        let mut facts = Facts::default();
+        *facts = Facts::default();
         below.extend_from_slice(bytes);
         if let Some(proxy) = &mut self.proxy {
-            let Some(header) = proxy.receive(below)? else { return Ok(facts) };
-            facts.remote = header.source;
+            let Some(header) = proxy.receive(below)? else { return Ok(()) };
+            facts.proxy = Some(header);
             self.proxy = None;
         }
         // What was decrypted before a fault is still for the layers above.
         #[cfg(feature = "server")]
-        let decrypted = self.decrypt(below, answers, down, &mut facts);
+        let decrypted = self.decrypt(below, answers, down, facts);
         #[cfg(not(feature = "server"))]
         let decrypted: Result<(), End> = Ok(());
         match &mut self.websocket {
@@ -168,8 +169,7 @@ impl Transport {
             Some(_) => {}
             None => up.append(below),
         }
-        decrypted?;
-        Ok(facts)
+        decrypted
     }
 
     /// Puts plaintext in the place of the records in `below`, where there is TLS. `between` is empty, then and now.
