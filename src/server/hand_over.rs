@@ -37,15 +37,15 @@ pub(super) fn send(
     hand_over: broker::HandOver,
 ) {
     wrapped.flush_one(connection, io);
-    if let Some(state) = wrapped.find(connection) {
-        if io.outbound_len(connection) > 0 {
-            state.waiting = Some(Box::new(Waiting { to, hand_over }));
-            io.pause(connection);
-            // Something is pending, so it will come.
-            let _ = io.want_drained(connection);
-            io.set_timer(TIMER | connection.to_bits(), io.now_ms() + WAIT_MS);
-            return;
-        }
+    if let Some(state) = wrapped.find(connection)
+        && io.outbound_len(connection) > 0
+    {
+        state.waiting = Some(Box::new(Waiting { to, hand_over }));
+        io.pause(connection);
+        // Something is pending, so it will come.
+        let _ = io.want_drained(connection);
+        io.set_timer(TIMER | connection.to_bits(), io.now_ms() + WAIT_MS);
+        return;
     }
     let layers = wrapped.remove(connection).map(|state| Box::new((state.transport, state.is_ended)));
     io.hand_over(connection, to, HandOver { broker: hand_over, layers });

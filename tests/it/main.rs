@@ -15,3 +15,4 @@ mod mqtt3;
 mod mqtt5;
 mod process;
 mod tidy;
+mod transport;

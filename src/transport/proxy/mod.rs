@@ -114,7 +114,9 @@ fn read_line(line: &[u8]) -> Result<Header, Error> {
         true => text.parse::<u16>().map_err(|_| wrong()),
         false => Err(wrong()),
     };
-    (ip(destination)?, port(destination_port)?);
+    // Of no use here, but a line in which they are wrong is not one to believe.
+    ip(destination)?;
+    port(destination_port)?;
     Ok(Header { source: Some(SocketAddr::new(ip(source)?.to_canonical(), port(source_port)?)) })
 }
 
