@@ -65,7 +65,8 @@ fn a_revoked_certificate_is_refused_once_the_list_is_read_also_with_an_old_ticke
     let peer = secured.peer().shows(&leaf);
     let config = peer.config();
     let connect = || {
-        let mut client = crate::client::Client::over(peer.open_with(&config, secured.mqtts), Connect::v5("").version);
+        let mut client =
+            crate::client::Client::over(peer.open_with(&config, secured.mqtts), Connect::v5("").version);
         client.send(Connect::v5("car-7"));
         client
     };

@@ -45,13 +45,19 @@ fn mosquitto_clients_in_both_versions_of_tls() {
             for version in ["mqttv31", "mqttv311", "mqttv5"] {
                 let common = ["--cafile", &ca, "--tls-version", tls, "-V", version, "--tls-alpn", "mqtt"];
                 secured.broker.connect(Connect::v5("p")).publish(Publish::new("t", "kept").qos(1).retain());
-                let (ok, text) =
-                    output(tool("mosquitto_sub", &secured, &[&common[..], &["-t", "t", "-C", "1", "-W", "20"]].concat()));
+                let (ok, text) = output(tool(
+                    "mosquitto_sub",
+                    &secured,
+                    &[&common[..], &["-t", "t", "-C", "1", "-W", "20"]].concat(),
+                ));
                 assert!(ok && text == "kept\n", "{tls} {version}: {text}");
                 let mut watcher = secured.broker.connect(Connect::v5("watcher"));
                 watcher.subscribe("u", 2);
-                let (ok, text) =
-                    output(tool("mosquitto_pub", &secured, &[&common[..], &["-t", "u", "-q", "2", "-m", "hello"]].concat()));
+                let (ok, text) = output(tool(
+                    "mosquitto_pub",
+                    &secured,
+                    &[&common[..], &["-t", "u", "-q", "2", "-m", "hello"]].concat(),
+                ));
                 assert!(ok, "{tls} {version}: {text}");
                 watcher.expect_message("u", "hello");
             }
@@ -97,7 +103,13 @@ fn openssl_verifies_the_chain_and_resumes() {
     let session = secured.path("session");
     let mut s_client = |more: &[&str]| {
         let mut command = Command::new("openssl");
-        command.args(["s_client", "-connect", &secured.mqtts.to_string(), "-CAfile", &secured.path("ca.pem")]);
+        command.args([
+            "s_client",
+            "-connect",
+            &secured.mqtts.to_string(),
+            "-CAfile",
+            &secured.path("ca.pem"),
+        ]);
         command.args(["-verify_return_error", "-alpn", "mqtt", "-servername", HOST]).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         output(command.spawn().unwrap())
@@ -108,6 +120,35 @@ fn openssl_verifies_the_chain_and_resumes() {
     assert!(text.contains("Reused, TLSv1.2"), "{text}");
     let (_, text) = s_client(&["-tls1_1"]);
     assert!(text.contains("rotocol version") || text.contains("no protocols available"), "{text}");
+}
+
+#[test]
+fn renegotiation_is_refused() {
+    if !runs(Command::new("openssl").arg("version")) {
+        return skip("there is no openssl");
+    }
+    let secured = Options::shards(1).start();
+    let mut command = Command::new("openssl");
+    command.args([
+        "s_client",
+        "-connect",
+        &secured.mqtts.to_string(),
+        "-CAfile",
+        &secured.path("ca.pem"),
+        "-tls1_2",
+    ]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    wait_until("the handshake", || {
+        secured.broker.connect(Connect::v5("")).disconnect();
+        secured.broker.output().contains("TLS handshake")
+    });
+    // A line of this letter alone asks s_client for it.
+    std::io::Write::write_all(&mut stdin, b"R\n").unwrap();
+    let (_, text) = output(child);
+    assert!(text.contains("RENEGOTIATING") && text.contains("no renegotiation"), "{text}");
+    drop(stdin);
 }
 
 /// Runs a scenario at the TLS listeners of a broker with 1 and with 4 shards.

@@ -11,7 +11,8 @@ fn run(command: &[&str], dir: &std::path::Path, keys: &str) -> (Option<i32>, Str
     let mut process = Command::new(binary());
     process.current_dir(dir).args(command).args(["--config", "myriad.toml"]);
     let output = process.output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     (output.status.code(), text)
 }
 
@@ -24,13 +25,19 @@ fn what_is_wrong_is_told_in_one_line_at_start_and_by_check() {
     let cases = [
         ("", "myriad.toml:2: "),
         ("tls.cert = \"server.pem\"\n", "tls.cert names 1 files and tls.key 0"),
-        ("tls.cert = \"missing.pem\"\ntls.key = \"server.key\"\n", "missing.pem: can't be read: No such file"),
+        (
+            "tls.cert = \"missing.pem\"\ntls.key = \"server.key\"\n",
+            "missing.pem: can't be read: No such file",
+        ),
         ("tls.cert = \".\"\ntls.key = \"server.key\"\n", ".: can't be read: it is a directory"),
         ("tls.cert = \"empty.pem\"\ntls.key = \"server.key\"\n", "empty.pem: there is no certificate in it"),
         ("tls.cert = \"server.pem\"\ntls.key = \"other.key\"\n", "other.key: its private key is not that of"),
         (&format!("{pair}tls.require_client_cert = true\n"), "tls.require_client_cert needs tls.ca"),
         (&format!("{pair}tls.ca = \"empty.pem\"\n"), "empty.pem: there is no certificate in it"),
-        (&format!("{pair}tls.ca = \"ca.pem\"\ntls.crl = \"ca.pem\"\n"), "ca.pem: there is no certificate revoc"),
+        (
+            &format!("{pair}tls.ca = \"ca.pem\"\ntls.crl = \"ca.pem\"\n"),
+            "ca.pem: there is no certificate revoc",
+        ),
         (&format!("{pair}tls.username_from = \"name\"\n"), "listener.tls.username_from: expected one of"),
     ];
     for (keys, expected) in cases {
@@ -61,9 +68,13 @@ fn check_prints_paths_and_no_secrets_and_warns_of_open_keys() {
 fn a_tls_table_on_a_plain_listener_is_an_error() {
     let options = Options::shards(1);
     let address = unused_address();
-    options.write("plain.toml", &format!("[[listener]]\nurl = \"mqtt://{address}\"\ntls.cert = \"server.pem\"\n"));
+    options.write(
+        "plain.toml",
+        &format!("[[listener]]\nurl = \"mqtt://{address}\"\ntls.cert = \"server.pem\"\n"),
+    );
     let mut process = Command::new(binary());
-    let output = process.current_dir(&options.dir).args(["check", "--config", "plain.toml"]).output().unwrap();
+    let output =
+        process.current_dir(&options.dir).args(["check", "--config", "plain.toml"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("plain.toml:2: ") && text.contains("write mqtts:// or wss://"), "{text}");
 }

@@ -60,7 +60,8 @@ fn cpu_us(pid: u32) -> u64 {
 fn storm(secured: &Secured, count: usize) -> Vec<TlsStream> {
     let config = secured.peer().config();
     let client = |_| {
-        let mut connection = ClientConnection::new(Arc::clone(&config), ServerName::try_from(HOST).unwrap()).unwrap();
+        let mut connection =
+            ClientConnection::new(Arc::clone(&config), ServerName::try_from(HOST).unwrap()).unwrap();
         let mut hello = Vec::new();
         connection.write_tls(&mut hello).unwrap();
         (connection, hello)
