@@ -146,9 +146,14 @@ impl Application {
         if let Some(established) = &facts.established {
             self.metrics.tls_handshakes.inc();
             self.metrics.tls_resumed.add(u64::from(established.resumed));
-            if let Some(peer) = &established.peer {
-                tracing::debug!(index = connection.index(), subject = %peer.subject, "client certificate");
-            }
+            let subject = established.peer.as_ref().map(|peer| &peer.subject);
+            tracing::debug!(
+                index = connection.index(),
+                is_tls13 = established.is_tls13,
+                resumed = established.resumed,
+                ?subject,
+                "TLS handshake"
+            );
         }
         let Some(header) = facts.proxy else { return true };
         let Some(mut origin) = self.broker.origin(ours(connection)) else { return false };

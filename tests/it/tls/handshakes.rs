@@ -196,7 +196,7 @@ fn the_end_is_told_in_order() {
     // The client's reader reports a cut stream as an error: a close without close_notify would fail these.
     let mut client = secured.peer().connect(secured.mqtts, Connect::v5("wrong"));
     client.send_bytes(&[0xF0, 0, 0]);
-    client.expect_disconnect(0x81);
+    client.expect_disconnect(0x82);
     let mut client = secured.peer().connect(secured.mqtts, Connect::v5("taken"));
     let other = secured.peer().connect(secured.mqtts, Connect::v5("taken"));
     client.expect_disconnect(0x8E);

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, Support
 
 use super::authority::{Authority, Leaf};
 use crate::client::{Client, Stream, TIMEOUT};
-use crate::wire::{Connack, Connect, Version};
+use crate::wire::{Connack, Connect};
 
 /// TLS over TCP.
 pub type TlsStream = StreamOwned<ClientConnection, TcpStream>;
@@ -129,11 +129,6 @@ impl<'a> Peer<'a> {
         let connack = client.recv_connack();
         assert_eq!(connack.reason, 0, "{connack:?}");
         (client, connack)
-    }
-
-    /// A client with an open connection that has not sent CONNECT.
-    pub fn client(&self, address: SocketAddr, version: Version) -> Client {
-        Client::over(self.open(address), version)
     }
 }
 
