@@ -19,6 +19,8 @@ pub struct HandOver {
     pub origin: Origin,
     /// Who the client was found to be: its home does not ask again.
     pub identity: Option<Arc<Identity>>,
+    /// Authentication Data for its CONNACK.
+    pub authentication_data: Option<Vec<u8>>,
 }
 
 /// Number of an operation of the sending shard that waits for an answer.

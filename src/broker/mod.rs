@@ -5,6 +5,7 @@
 //! without waiting for anything.
 
 mod acks;
+mod authenticate;
 mod clients;
 mod connect;
 mod cursors;
@@ -31,6 +32,7 @@ use std::sync::atomic::AtomicU32;
 pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 
+use authenticate::Handshake;
 use clients::Clients;
 use cursors::SessionCursors;
 use fan_out::{FanOut, Waiting};
@@ -111,6 +113,10 @@ pub struct Broker {
     relaying: HashMap<RelayKey, u32, ahash::RandomState>,
     fan_out: Option<FanOut>,
     waiting: VecDeque<Waiting>,
+    /// Of connections that are being authenticated or have a client certificate, by index.
+    handshakes: HashMap<u32, Box<Handshake>, ahash::RandomState>,
+    /// Within a call: the CONNECT of a connection that has to go home.
+    kept_connect: Option<(ConnectionId, Vec<u8>)>,
     stalled: VecDeque<ConnectionId>,
     stalled_to_try: usize,
     cursors: BTreeMap<u32, SessionCursors>,
@@ -157,6 +163,8 @@ impl Broker {
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
             fan_out: None,
             waiting: VecDeque::new(),
+            handshakes: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 19, 23, 29)),
+            kept_connect: None,
             stalled: VecDeque::new(),
             stalled_to_try: 0,
             cursors: BTreeMap::new(),
@@ -197,6 +205,8 @@ impl Broker {
             }
             Input::Drained { connection } => self.drained(now, connection, fx),
             Input::Closed { connection } => self.closed(now, connection, fx),
+            Input::Certified { connection, certificate } => self.certified(connection, certificate),
+            Input::Authenticated { connection, verdict } => self.authenticated(now, connection, verdict, fx),
             Input::Message { from, message } => self.shard_message(now, from, message, fx),
             Input::CreditsAvailable => self.resume_stalled(now, fx),
             Input::Timer(timer) => self.timer(now, timer, fx),

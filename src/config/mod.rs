@@ -3,6 +3,7 @@
 //! Pure but for `Arguments::load`, which reads the file: no clock, no name lookup.
 
 mod access;
+mod auth;
 mod check;
 mod cli;
 mod draft;
@@ -16,6 +17,7 @@ mod tls;
 mod value;
 
 pub use access::{AccessRules, Networks};
+pub use auth::{Auth, AuthFile, ClientIds, Http, HttpMethod, HttpRequest, Jwt, OnError, Scram, TokenFrom};
 pub use cli::{Arguments, Cli, Command};
 pub use error::{Error, Origin};
 pub use listener_url::{ListenerUrl, Scheme};

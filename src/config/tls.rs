@@ -97,8 +97,9 @@ impl Default for ListenerTls {
 }
 
 impl ListenerTls {
-    /// The key to blame and what contradicts in this table; `is_needed`: the listener's URL is one of TLS.
-    pub(super) fn check(&self, is_needed: bool) -> Result<(), (&'static str, String)> {
+    /// The key to blame and what contradicts in this table; `is_needed`: the listener's URL is one of TLS; `is_asked`: clients
+    /// are authenticated by their certificates.
+    pub(super) fn check(&self, is_needed: bool, is_asked: bool) -> Result<(), (&'static str, String)> {
         if !is_needed {
             return if *self == Self::default() {
                 Ok(())
@@ -119,16 +120,22 @@ impl ListenerTls {
                 ),
             ));
         }
-        if self.ca.is_empty() {
-            let needs = [
-                ("tls.require_client_cert", self.require_client_cert),
-                ("tls.crl", !self.crl.is_empty()),
-                ("tls.username_from", self.username_from != CertificateField::None),
-                ("tls.client_id_from", self.client_id_from != CertificateField::None),
-            ];
-            if let Some((key, _)) = needs.into_iter().find(|(_, is_set)| *is_set) {
-                return Err((key, format!("{key} needs tls.ca, the authorities whose clients are believed")));
-            }
+        let identities = [
+            ("tls.username_from", self.username_from != CertificateField::None),
+            ("tls.client_id_from", self.client_id_from != CertificateField::None),
+        ];
+        let of_clients =
+            [("tls.require_client_cert", self.require_client_cert), ("tls.crl", !self.crl.is_empty())];
+        let first =
+            |keys: &[(&'static str, bool)]| keys.iter().find(|(_, is_set)| *is_set).map(|(key, _)| *key);
+        if let Some(key) = first(&of_clients).or(first(&identities)).filter(|_| self.ca.is_empty()) {
+            return Err((key, format!("{key} needs tls.ca, the authorities whose clients are believed")));
+        }
+        if let Some(key) = first(&identities).filter(|_| !is_asked) {
+            return Err((
+                key,
+                format!("{key} has no effect before auth.order names \"certificate\"; add it there"),
+            ));
         }
         Ok(())
     }
@@ -157,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_table_that_fits_passes() {
-        table().check(true).unwrap();
+        table().check(true, true).unwrap();
         let full = ListenerTls {
             ca: vec!["ca.pem".into()],
             crl: vec!["ca.crl".into()],
@@ -165,13 +172,14 @@ mod tests {
             username_from: CertificateField::CommonName,
             ..table()
         };
-        full.check(true).unwrap();
-        ListenerTls::default().check(false).unwrap();
+        full.check(true, true).unwrap();
+        ListenerTls::default().check(false, true).unwrap();
+        assert_eq!(full.check(true, false).unwrap_err().0, "tls.username_from", "nobody asks for it");
     }
 
     #[test]
     fn contradictions_name_the_key() {
-        let blamed = |table: ListenerTls, is_needed| table.check(is_needed).unwrap_err().0;
+        let blamed = |table: ListenerTls, is_needed| table.check(is_needed, true).unwrap_err().0;
         assert_eq!(blamed(table(), false), "url");
         assert_eq!(blamed(ListenerTls::default(), true), "url");
         assert_eq!(blamed(ListenerTls { key: vec![], ..table() }, true), "tls.key");

@@ -2,22 +2,26 @@
 //! what `shards` offers, through the layers of those connections that have some. No decision is made here.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use shards::{Accepted, Closed, Io};
 
 use super::access::Access;
+use super::auth_gate::Gate;
+use super::auth_pool::Pool;
 use super::certificates::Acceptors;
 use super::hand_over::{self, HandOver};
 use super::handshakes::{Handshakes, Waiting};
 use super::wrapped::WrappedConnections;
+use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
 use crate::broker::{self, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::ShardId;
 use crate::metrics::Metrics;
 use crate::session::ConnectionId;
-use crate::transport::tls::TlsError;
+use crate::transport::tls::{Established, TlsError};
 use crate::transport::{self, Buffers, End, Facts, Layers};
 
 /// Bytes that wait for a client before its pings are not answered any more.
@@ -29,9 +33,18 @@ pub(super) enum ServerMessage {
     /// Another shard's broker to this one's.
     Broker(ShardMessage),
     /// SIGHUP.
-    Reload(Arc<Config>, Arc<[Layers]>),
+    Reload(Arc<Config>, Arc<[Layers]>, Arc<Gate>),
     /// Certificates were read again.
     Certificates(Acceptors),
+    /// The verdict about a client of this shard.
+    Authenticated {
+        /// Which.
+        connection: ConnectionId,
+        /// What.
+        verdict: Verdict,
+        /// Hashes, signatures and requests that it took.
+        computed: u32,
+    },
     /// SIGTERM.
     Drain,
 }
@@ -45,6 +58,7 @@ pub(super) struct Setup {
     pub(super) layers: Arc<[Layers]>,
     pub(super) acceptors: Acceptors,
     pub(super) access: Arc<Access>,
+    pub(super) door: Door,
 }
 
 /// A shard's broker.
@@ -55,27 +69,40 @@ pub(super) struct Application {
     handshakes: Handshakes<shards::ConnectionId>,
     buffers: Buffers,
     access: Arc<Access>,
+    door: Door,
     metrics: Arc<Metrics>,
     /// Connections that the rules of access refused after their PROXY header.
     refused: u64,
     is_exiting: bool,
 }
 
+/// What a shard needs to ask who a client is.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    /// Who knows.
+    pub(super) gate: Arc<Gate>,
+    /// Who does the work.
+    pub(super) pool: Arc<Pool>,
+}
+
 impl Application {
     /// Made on the shard's own thread.
     pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
-        let Setup { config, shared, layers, acceptors, access } = setup;
+        let Setup { config, shared, layers, acceptors, access, door } = setup;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
         let mut wrapped = WrappedConnections::new(layers);
         wrapped.set_acceptors(&acceptors);
-        broker.start(Timestamp(io.now_ms()), &mut Machine { io, wrapped: &mut wrapped });
+        let now = Timestamp(io.now_ms());
+        broker.start(now, &mut Machine { io, wrapped: &mut wrapped, door: &door, metrics: &metrics });
+        let buffers = Buffers::default();
         Self {
             broker,
             wrapped,
             handshakes: Handshakes::new(),
-            buffers: Buffers::default(),
+            buffers,
             access,
+            door,
             metrics,
             refused: 0,
             is_exiting: false,
@@ -84,8 +111,10 @@ impl Application {
 
     #[inline]
     fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
-        let machine = &mut Machine { io, wrapped: &mut self.wrapped };
-        self.broker.handle(Timestamp(machine.io.now_ms()), input, machine);
+        let now = Timestamp(io.now_ms());
+        let machine =
+            &mut Machine { io, wrapped: &mut self.wrapped, door: &self.door, metrics: &self.metrics };
+        self.broker.handle(now, input, machine);
     }
 
     /// Bytes of a TLS handshake: they cost, so they have their turn.
@@ -130,7 +159,7 @@ impl Application {
         if !buffers.down.is_empty() {
             io.output(connection).extend_from_slice(&buffers.down);
         }
-        if self.learned(io, connection, &buffers.facts) && !buffers.up.is_empty() {
+        if self.learned(io, connection, std::mem::take(&mut buffers.facts)) && !buffers.up.is_empty() {
             self.input(io, Input::Received { connection: ours(connection), bytes: &buffers.up });
         }
         buffers.trim();
@@ -142,20 +171,25 @@ impl Application {
     }
 
     /// The layers have learned something about the client. `false`: it may not come in, and is closed.
-    fn learned(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, facts: &Facts) -> bool {
-        if let Some(established) = &facts.established {
-            self.metrics.tls_handshakes.inc();
-            self.metrics.tls_resumed.add(u64::from(established.resumed));
-            let subject = established.peer.as_ref().map(|peer| &peer.subject);
-            tracing::debug!(
-                index = connection.index(),
-                is_tls13 = established.is_tls13,
-                resumed = established.resumed,
-                ?subject,
-                "TLS handshake"
-            );
+    fn learned(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, facts: Facts) -> bool {
+        if let Some(header) = facts.proxy
+            && !self.learned_address(io, connection, header)
+        {
+            return false;
         }
-        let Some(header) = facts.proxy else { return true };
+        if let Some(established) = facts.established {
+            self.learned_tls(io, connection, *established);
+        }
+        true
+    }
+
+    /// The PROXY header has come. `false`: the client's address may not come in, and the connection is closed.
+    fn learned_address(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        connection: shards::ConnectionId,
+        header: transport::proxy::Header,
+    ) -> bool {
         let Some(mut origin) = self.broker.origin(ours(connection)) else { return false };
         origin.remote = header.source.unwrap_or(origin.remote);
         if !self.access.allows(origin.listener, origin.remote.ip()) {
@@ -168,6 +202,23 @@ impl Application {
         }
         self.input(io, Input::Peer { connection: ours(connection), remote: origin.remote });
         true
+    }
+
+    /// The TLS handshake is over.
+    fn learned_tls(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        connection: shards::ConnectionId,
+        established: Established,
+    ) {
+        let Established { resumed, is_tls13, peer } = established;
+        self.metrics.tls_handshakes.inc();
+        self.metrics.tls_resumed.add(u64::from(resumed));
+        let subject = peer.as_ref().map(|peer| &peer.subject);
+        tracing::debug!(index = connection.index(), is_tls13, resumed, ?subject, "TLS handshake");
+        if let Some(certificate) = peer {
+            self.input(io, Input::Certified { connection: ours(connection), certificate });
+        }
     }
 
     fn count(&mut self, connection: shards::ConnectionId, end: &End) {
@@ -288,11 +339,16 @@ impl shards::Application for Application {
                 self.input(io, Input::Message { from: ShardId(from.0), message });
             }
             (ServerMessage::Broker(_), None) => {}
-            (ServerMessage::Reload(config, layers), _) => {
+            (ServerMessage::Reload(config, layers, gate), _) => {
                 self.wrapped.set_listeners(layers);
+                self.door.gate = gate;
                 self.input(io, Input::Reload(config));
             }
             (ServerMessage::Certificates(acceptors), _) => self.wrapped.set_acceptors(&acceptors),
+            (ServerMessage::Authenticated { connection, verdict, computed }, _) => {
+                self.metrics.auth_computed.add(u64::from(computed));
+                self.input(io, Input::Authenticated { connection, verdict });
+            }
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }
     }
@@ -332,6 +388,15 @@ impl shards::Application for Application {
 struct Machine<'a, 'b> {
     io: &'a mut Io<'b, Application>,
     wrapped: &'a mut WrappedConnections,
+    door: &'a Door,
+    metrics: &'a Metrics,
+}
+
+impl Machine<'_, '_> {
+    fn moment(&self) -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Moment { at: Timestamp(self.io.now_ms()), unix_s: since.map_or(0, |since| since.as_secs()) }
+    }
 }
 
 impl Effects for Machine<'_, '_> {
@@ -423,6 +488,15 @@ impl Effects for Machine<'_, '_> {
 
     fn set_timer(&mut self, timer: Timer, at: Timestamp) {
         self.io.set_timer(timer.to_bits(), at.0);
+    }
+
+    fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer {
+        let to = (ShardId(self.io.shard().0), connection);
+        self.door.gate.ask(client, self.moment(), to, &self.door.pool, self.metrics)
+    }
+
+    fn exchange(&mut self, client: &Credentials<'_>, step: ExchangeStep<'_>) -> Step {
+        self.door.gate.exchange(client, step)
     }
 
     fn stop_accepting(&mut self) {

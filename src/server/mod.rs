@@ -3,6 +3,10 @@
 
 mod access;
 mod application;
+mod auth_cache;
+mod auth_gate;
+mod auth_http;
+mod auth_pool;
 mod certificates;
 mod cpus;
 mod hand_over;
@@ -24,7 +28,9 @@ use signal_hook::iterator::Signals;
 use crate::broker::Shared;
 use crate::config::{Config, ShardCount};
 use access::Access;
-use application::{Application, ServerMessage, Setup};
+use application::{Application, Door, ServerMessage, Setup};
+use auth_gate::{Gate, Secrets};
+use auth_pool::Pool;
 use certificates::Certificates;
 use notify::ServiceManager;
 
@@ -52,6 +58,15 @@ pub enum Error {
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
+    /// A file that authentication needs can't be read.
+    #[error("{0}")]
+    Auth(#[from] crate::auth::FileError),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes (getrandom(2)); authentication needs them")]
+    Random,
+    /// No thread can be started.
+    #[error("cannot start a thread for authentication: {0}; raise the limit of processes (ulimit -u)")]
+    Thread(std::io::Error),
 }
 
 /// Runs the broker until SIGTERM or SIGINT. `reload` reads the configuration again (SIGHUP).
@@ -70,6 +85,9 @@ pub fn run(
     let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
     let shared = Shared::new(&config, setup.shards, random_seed(), unix_ms());
+    let secrets = Secrets::new().ok_or(Error::Random)?;
+    let door = Door { gate: Gate::load(&config, &secrets)?, pool: Pool::new(&config.auth) };
+    let pool = Arc::clone(&door.pool);
     let shards = {
         let of_each = Setup {
             config: Arc::clone(&config),
@@ -77,9 +95,11 @@ pub fn run(
             layers: listeners::layers(&config),
             acceptors: certificates.acceptors(),
             access: Arc::clone(&access),
+            door,
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
+    pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
     let manager = ServiceManager::from_environment();
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
@@ -96,7 +116,7 @@ pub fn run(
             if let Some(watcher) = &watcher {
                 watcher.refresh();
             }
-            let is_new = reload_config(&mut config, log, &access, &handle, &reload);
+            let is_new = reload_config(&mut config, log, (&access, &secrets, &pool), &handle, &reload);
             manager.ready(if is_new {
                 &status
             } else {
@@ -176,7 +196,7 @@ fn announce(
 fn reload_config(
     config: &mut Arc<Config>,
     log: &LogHandle,
-    access: &Access,
+    (access, secrets, pool): (&Access, &Arc<Secrets>, &Arc<Pool>),
     handle: &Handle<Application>,
     reload: &impl Fn() -> Result<Config, crate::config::Error>,
 ) -> bool {
@@ -191,13 +211,25 @@ fn reload_config(
     if !changes.needs_restart.is_empty() {
         tracing::warn!(keys = changes.needs_restart.join(", "), "these keys change with the next restart");
     }
+    // All or nothing: what the files say and what the configuration says of them belong together.
+    let gate = match Gate::load(&changes.config, secrets) {
+        Ok(gate) => gate,
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not reloaded, the old one stays in effect");
+            return false;
+        }
+    };
+    if let Err(error) = pool.start(&changes.config.auth, handle) {
+        tracing::error!(%error, "the configuration was not reloaded: no thread for authentication can be started");
+        return false;
+    }
     if let Err(error) = log.change(&changes.config.log.level) {
         tracing::error!(%error, "the log level stays");
     }
     *config = Arc::new(changes.config);
     access.replace(config);
     let layers = listeners::layers(config);
-    send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&layers)));
+    send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&layers), Arc::clone(&gate)));
     tracing::info!(changed = changes.changed.join(", "), "configuration reloaded");
     true
 }
