@@ -3,7 +3,7 @@
 //! once.
 
 use super::value::{Field, Form, Value};
-use super::{Config, HttpMethod, Listener, OnError, SharedStrategy, TokenFrom};
+use super::{CertificateField, Config, HttpMethod, Listener, OnError, SharedStrategy, TlsVersion, TokenFrom};
 
 /// When a changed value has effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +164,7 @@ pub(super) static KEYS: [Key<Config>; 74] = [
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 9] = [
+pub(super) static LISTENER_KEYS: [Key<Listener>; 18] = [
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
@@ -174,16 +174,24 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 9] = [
     key!(listener: trusted, Form::Networks, Live),
     key!(listener: origins, Form::Texts),
     key!(listener: unix_mode, Form::Mode),
+    key!(listener: tls.cert, Form::Texts),
+    key!(listener: tls.key, Form::Texts),
+    key!(listener: tls.ca, Form::Texts),
+    key!(listener: tls.crl, Form::Texts),
+    key!(listener: tls.require_client_cert, Form::Flag),
+    key!(listener: tls.username_from, Form::Choice(&CertificateField::NAMES)),
+    key!(listener: tls.client_id_from, Form::Choice(&CertificateField::NAMES)),
+    key!(listener: tls.min_version, Form::Choice(&TlsVersion::NAMES)),
+    key!(listener: tls.reload_s, Form::Seconds(0, 86_400)),
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 13] = [
+const LATER: [&str; 12] = [
     "acl",
     "admin",
     "cluster",
     "listener.connect_rate",
     "listener.bytes_rate",
-    "listener.tls",
     "limits.memory_max",
     "session.queue_priorities",
     "session.queue_low_watermark",
@@ -307,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_not_called_unknown() {
-        for (section, name) in [("listener", "tls"), ("cluster", "nats"), ("limits", "memory_max")] {
+        for (section, name) in [("listener", "connect_rate"), ("cluster", "nats"), ("limits", "memory_max")] {
             assert!(
                 unknown_key(section, name).ends_with("not in this version of Myriad"),
                 "{section}.{name}"

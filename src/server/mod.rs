@@ -7,8 +7,10 @@ mod auth_cache;
 mod auth_gate;
 mod auth_http;
 mod auth_pool;
+mod certificates;
 mod cpus;
 mod hand_over;
+mod handshakes;
 mod listeners;
 mod log;
 mod notify;
@@ -29,6 +31,7 @@ use access::Access;
 use application::{Application, Door, ServerMessage, Setup};
 use auth_gate::{Gate, Secrets};
 use auth_pool::Pool;
+use certificates::Certificates;
 use notify::ServiceManager;
 
 pub use log::{LogHandle, start_log};
@@ -49,6 +52,9 @@ pub enum Error {
     /// A shard ended badly.
     #[error("{0}")]
     Join(#[from] shards::JoinError),
+    /// The files of a TLS listener can't serve.
+    #[error("{0}")]
+    Certificates(String),
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
@@ -74,6 +80,7 @@ pub fn run(
 ) -> Result<(), Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
     let mut config = Arc::new(config);
+    let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
     let access = Access::new(&config);
     let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
@@ -86,6 +93,7 @@ pub fn run(
             config: Arc::clone(&config),
             shared,
             layers: listeners::layers(&config),
+            acceptors: certificates.acceptors(),
             access: Arc::clone(&access),
             door,
         };
@@ -96,9 +104,18 @@ pub fn run(
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
     let handle = shards.handle();
+    let watcher = {
+        let handle = handle.clone();
+        certificates.watch(move |acceptors| {
+            send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+        })
+    };
     for signal in signals.forever() {
         if signal == SIGHUP {
             manager.reloading();
+            if let Some(watcher) = &watcher {
+                watcher.refresh();
+            }
             let is_new = reload_config(&mut config, log, (&access, &secrets, &pool), &handle, &reload);
             manager.ready(if is_new {
                 &status
@@ -115,6 +132,19 @@ pub fn run(
     shards.join()?;
     tracing::info!("all shards have ended");
     Ok(())
+}
+
+/// Reads the certificates that `config` names, as [`run`] does, and nothing else (`myriad check`). Warnings go to `warn`, a
+/// line each.
+///
+/// # Errors
+/// The file that can't serve, and why.
+pub fn check(config: &Config, warn: impl FnMut(String)) -> Result<(), Error> {
+    load_certificates(config, warn).map(drop)
+}
+
+fn load_certificates(config: &Config, warn: impl FnMut(String)) -> Result<Certificates, Error> {
+    Certificates::load(config, warn).map_err(|error| Error::Certificates(error.to_string()))
 }
 
 /// What the configuration asks of the machine.
