@@ -305,7 +305,7 @@ mod tests {
         let nearest =
             |section, name| unknown_key(section, name).split('`').nth(3).unwrap_or_default().to_owned();
         assert_eq!(nearest("session", "queue_len"), "session.queue_len_max");
-        assert_eq!(nearest("limits", "queue_len_max"), "session.queue_len_max");
+        assert_eq!(nearest("limits", "queue_qos"), "session.queue_qos0");
         assert_eq!(nearest("limit", "recieve_max"), "limits.receive_max");
         assert_eq!(nearest("", "shard"), "node.shards");
         assert_eq!(nearest("listener", "max_conections"), "listener.max_connections");

@@ -6,6 +6,7 @@
 #[macro_use]
 mod sharded;
 
+mod auth;
 mod broker;
 mod client;
 mod wire;

@@ -2,6 +2,7 @@
 //! Exit status 0: all is well; 1: something falls short or failed; 2: the arguments are wrong.
 
 mod count;
+mod passwd;
 mod tune;
 
 use std::process::ExitCode;
@@ -20,11 +21,14 @@ struct Cli {
 enum Command {
     /// The settings of the kernel and of systemd that so many connections need: compare, print or apply them.
     Tune(tune::Arguments),
+    /// The users of a password file: add, change, delete.
+    Passwd(passwd::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Tune(arguments) => tune::run(&arguments),
+        Command::Passwd(arguments) => passwd::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("myriadctl: {error:#}");
