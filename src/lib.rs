@@ -20,6 +20,9 @@ pub mod config;
 /// Counters of a shard.
 pub mod metrics;
 
+/// Who may publish and subscribe to what: the rules of `acl.conf`.
+pub mod acl;
+
 /// One client's state: what may outlive its connection.
 pub mod session;
 

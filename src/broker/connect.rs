@@ -46,16 +46,12 @@ impl Broker {
         };
         if let Some(reason) = refusal {
             self.metrics().packets_connect.inc();
-            self.refuse(id, connect.version, reason, fx);
-            fx.close(id, Close::Flush);
-            self.end_connection(now, id, End::Lost, fx);
-            return Flow::Gone;
+            return self.turn_away(now, id, connect.version, reason, fx);
         }
         if connect.client_id.is_empty() {
             let assigned = self.assign_client_id();
             self.metrics().packets_connect.inc();
-            self.establish(now, id, &connect, &assigned, fx);
-            return Flow::Next;
+            return self.welcome(now, id, &connect, &assigned, fx);
         }
         if self.shards > 1 {
             let home = self.shared.placement.home_of(connect.client_id);
@@ -64,8 +60,40 @@ impl Broker {
             }
         }
         self.metrics().packets_connect.inc();
-        self.establish(now, id, &connect, connect.client_id, fx);
+        self.welcome(now, id, &connect, connect.client_id, fx)
+    }
+
+    /// At home, with a Client Identifier: what only the home shard can judge, before any session is touched.
+    fn welcome<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        client_id: &str,
+        fx: &mut E,
+    ) -> Flow {
+        if let Some(will) = &connect.will
+            && !self.may_leave_will(id, client_id, will.topic)
+        {
+            return self.turn_away(now, id, connect.version, ReasonCode::NotAuthorized, fx);
+        }
+        self.establish(now, id, connect, client_id, fx);
         Flow::Next
+    }
+
+    /// Refuses a CONNECT and closes.
+    fn turn_away<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        version: ProtocolVersion,
+        reason: ReasonCode,
+        fx: &mut E,
+    ) -> Flow {
+        self.refuse(id, version, reason, fx);
+        fx.close(id, Close::Flush);
+        self.end_connection(now, id, End::Lost, fx);
+        Flow::Gone
     }
 
     /// A Client Identifier whose home is here, so that the connection stays [MQTT-3.1.3-6, 3.1.3-7].

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::message::{HandOver, ShardMessage};
+use crate::acl::Policy;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::ShardId;
@@ -80,6 +81,8 @@ pub enum Input<'a> {
     Timer(Timer),
     /// SIGHUP: what may change live has changed.
     Reload(Arc<Config>),
+    /// The rules of the ACL were read, at the start or by SIGHUP.
+    Policy(Arc<Policy>),
     /// SIGTERM: send everyone away. `Broker::is_drained` says when all are gone.
     Drain,
     /// The end of a turn, after all other inputs of it: deferred work goes on within its budget.

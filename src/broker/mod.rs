@@ -5,6 +5,7 @@
 //! without waiting for anything.
 
 mod acks;
+mod authorize;
 mod clients;
 mod connect;
 mod cursors;
@@ -39,6 +40,7 @@ use operations::Operation;
 use route::RelayKey;
 use shared::{Groups, Memberships};
 
+use crate::acl::Policy;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
@@ -117,6 +119,10 @@ pub struct Broker {
     ready_cursors: VecDeque<u32>,
     cursor_number: u32,
     draining: Option<u32>,
+    /// Who may publish and subscribe to what; its number tells it from those before.
+    policy: Arc<Policy>,
+    policy_generation: u32,
+    policy_allows_all: bool,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -163,6 +169,9 @@ impl Broker {
             ready_cursors: VecDeque::new(),
             cursor_number: 0,
             draining: None,
+            policy: Arc::default(),
+            policy_generation: 0,
+            policy_allows_all: true,
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
@@ -196,6 +205,7 @@ impl Broker {
             Input::CreditsAvailable => self.resume_stalled(now, fx),
             Input::Timer(timer) => self.timer(now, timer, fx),
             Input::Reload(config) => self.reload(now, config, fx),
+            Input::Policy(policy) => self.change_policy(policy),
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),
         }

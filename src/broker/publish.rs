@@ -111,6 +111,12 @@ impl Broker {
             self.acknowledge_publish(id, publish, reason, fx);
             return Flow::Next;
         }
+        if !self.may_publish(id, topic) {
+            // 3.x knows no refusal here: the client is acknowledged, the message goes nowhere.
+            self.count_received(publish);
+            self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
+            return Flow::Next;
+        }
         self.publish_routed(now, id, publish, topic, fx)
     }
 

@@ -3,7 +3,7 @@
 //! once.
 
 use super::value::{Field, Form, Value};
-use super::{Config, Listener, SharedStrategy};
+use super::{Config, Listener, NoMatch, SharedStrategy};
 
 /// When a changed value has effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 37] = [
+pub(super) static KEYS: [Key<Config>; 39] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -120,6 +120,8 @@ pub(super) static KEYS: [Key<Config>; 37] = [
     key!(storage.durability, Form::Durability, Restart),
     key!(sys.interval_s, Form::Seconds(0, 86_400), Live),
     key!(sys.prefix, Form::Text, Live),
+    key!(acl.file, Form::Text, Live),
+    key!(acl.no_match, Form::Choice(&NoMatch::NAMES), Live),
     key!(log.level, Form::LogLevel, Live),
 ];
 
@@ -132,9 +134,8 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 4] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 17] = [
+const LATER: [&str; 14] = [
     "auth",
-    "acl",
     "admin",
     "cluster",
     "listener.access",
@@ -148,8 +149,6 @@ const LATER: [&str; 17] = [
     "session.queue_high_watermark",
     "storage.interval_ms",
     "auth.order",
-    "acl.file",
-    "acl.no_match",
 ];
 
 /// The key `section.name`, other than a listener's.

@@ -18,8 +18,8 @@ pub use error::{Error, Origin};
 pub use listener_url::ListenerUrl;
 pub use reload::Reload;
 pub use sections::{
-    Config, Durability, Limits, Listener, Log, Mqtt, Node, Retained, Session, ShardCount, SharedStrategy,
-    Storage, Sys,
+    Acl, Config, Durability, Limits, Listener, Log, Mqtt, NoMatch, Node, Retained, Session, ShardCount,
+    SharedStrategy, Storage, Sys,
 };
 
 impl Config {

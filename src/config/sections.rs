@@ -24,6 +24,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[sys]`
     pub sys: Sys,
+    /// `[acl]`
+    pub acl: Acl,
     /// `[log]`
     pub log: Log,
 }
@@ -39,6 +41,7 @@ impl Default for Config {
             retained: Retained::default(),
             storage: Storage::default(),
             sys: Sys::default(),
+            acl: Acl::default(),
             log: Log::default(),
         }
     }
@@ -286,6 +289,25 @@ pub enum Durability {
 pub struct Storage {
     /// What an acknowledgement promises.
     pub durability: Durability,
+}
+
+/// What holds where no rule speaks of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NoMatch {
+    /// The client may.
+    #[default]
+    Allow,
+    /// The client may not.
+    Deny,
+}
+
+/// `[acl]`: who may publish and subscribe to what.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Acl {
+    /// File of the rules, in emqttd's syntax.
+    pub file: Option<PathBuf>,
+    /// What holds where no rule speaks of it.
+    pub no_match: NoMatch,
 }
 
 /// `[log]`

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use super::{Durability, ListenerUrl, ShardCount, SharedStrategy};
+use super::{Durability, ListenerUrl, NoMatch, ShardCount, SharedStrategy};
 
 /// A value as it was written, and as it is printed.
 #[derive(Debug, Clone, PartialEq)]
@@ -366,6 +366,21 @@ impl Field for Durability {
     }
 }
 
+impl NoMatch {
+    /// The names in the file.
+    pub(super) const NAMES: [&str; 2] = ["allow", "deny"];
+}
+
+impl Field for NoMatch {
+    fn to_value(&self) -> Value {
+        let [allow, deny] = Self::NAMES;
+        Value::Text(if *self == Self::Allow { allow } else { deny }.into())
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        [Self::Allow, Self::Deny].into_iter().find(|no_match| no_match.to_value() == value)
+    }
+}
+
 impl SharedStrategy {
     /// The names in the file, in the order of `ALL`.
     pub(super) const NAMES: [&str; 6] =
@@ -483,7 +498,9 @@ mod tests {
         let one = Form::Texts.resolve(Value::Text("deny all".into())).unwrap();
         assert_eq!(Vec::<String>::from_value(one.clone()), Some(vec!["deny all".into()]));
         assert_eq!(one.to_string(), "[\"deny all\"]");
-        assert!(Form::Texts.resolve(Value::Integer(1)).unwrap_err().starts_with("expected strings in brackets"));
+        assert!(
+            Form::Texts.resolve(Value::Integer(1)).unwrap_err().starts_with("expected strings in brackets")
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Topic Aliases, the client's limits, and the acknowledgements that it is owed.
 
 mod aliases;
+mod allowance;
 mod error;
 mod grants;
 mod owed;
@@ -10,6 +11,7 @@ mod table;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 pub use aliases::{AliasUse, Aliases};
+pub use allowance::Allowance;
 pub use error::Error;
 pub use grants::{Grant, Grants};
 pub use owed::{Owed, OwedAck, OwedKind};
@@ -64,6 +66,8 @@ pub struct Connection {
     pub aliases: Option<Box<Aliases>>,
     /// Acknowledgements that wait for other shards; `None` while there are none.
     pub owed: Option<Box<Owed>>,
+    /// What was decided on its rights and rates; `None` where nothing limits them.
+    pub allowance: Option<Box<Allowance>>,
     /// When it was accepted; once it is connected, when bytes came last.
     pub heard_at: Timestamp,
     /// Keep Alive granted, in milliseconds with the factor applied; 0: none.
@@ -111,6 +115,7 @@ impl Connection {
             partial: None,
             aliases: None,
             owed: None,
+            allowance: None,
             heard_at: now,
             silence_max_ms: 0,
             packet_bytes_max: u32::MAX,
@@ -136,7 +141,7 @@ impl Connection {
 }
 
 // One for each client: see `Session`.
-const _: () = assert!(size_of::<Connection>() <= 88);
+const _: () = assert!(size_of::<Connection>() <= 96);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

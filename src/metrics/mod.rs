@@ -239,6 +239,11 @@ metrics! {
     /// Packets beyond a limit of ours.
     errors_limit => Counter "metrics/errors/limit",
 
+    /// PUBLISHes and Wills that the ACL denied.
+    acl_denied_publish => Counter "metrics/acl/denied/publish",
+    /// Filters of SUBSCRIBEs that the ACL denied.
+    acl_denied_subscribe => Counter "metrics/acl/denied/subscribe",
+
     /// Messages sent to other shards.
     shard_messages_sent => Counter "metrics/shards/messages/sent",
     /// Messages from other shards.

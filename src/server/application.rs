@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shards::{Accepted, Closed, Io};
 
+use crate::acl::Policy;
 use crate::broker::{
     Broker, BrokerSetup, Close, Effects, HandOver, Input, Origin, ShardMessage, Shared, Timer,
 };
@@ -22,6 +23,8 @@ pub(super) enum ServerMessage {
     Broker(ShardMessage),
     /// SIGHUP.
     Reload(Arc<Config>),
+    /// SIGHUP: the rules of the ACL.
+    Policy(Arc<Policy>),
     /// SIGTERM.
     Drain,
 }
@@ -40,11 +43,14 @@ impl Application {
         shard: shards::ShardId,
         config: Arc<Config>,
         shared: Arc<Shared>,
+        policy: &Arc<Policy>,
         io: &mut Io<'_, Self>,
     ) -> Self {
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
-        broker.start(Timestamp(io.now_ms()), &mut Machine { io });
+        let now = Timestamp(io.now_ms());
+        broker.handle(now, Input::Policy(Arc::clone(policy)), &mut Machine { io });
+        broker.start(now, &mut Machine { io });
         Self { broker, metrics, is_exiting: false }
     }
 
@@ -102,6 +108,7 @@ impl shards::Application for Application {
             }
             (ServerMessage::Broker(_), None) => {}
             (ServerMessage::Reload(config), _) => self.input(io, Input::Reload(config)),
+            (ServerMessage::Policy(policy), _) => self.input(io, Input::Policy(policy)),
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }
     }

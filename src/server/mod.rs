@@ -1,6 +1,7 @@
 //! The broker on the real machine: the only caller of `shards`. Start, listeners, signals, reload, drain, systemd.
 //! What a shard does with its broker is in `application`; everything else here happens once, on the main thread.
 
+mod acl_file;
 mod application;
 mod cpus;
 mod log;
@@ -20,6 +21,7 @@ use crate::config::{Config, ListenerUrl, ShardCount};
 use application::{Application, ServerMessage};
 use notify::ServiceManager;
 
+pub use acl_file::{AclFileError, load_policy};
 pub use log::{LogHandle, start_log};
 
 /// How long clients have to take what is queued for them when they are sent away.
@@ -38,6 +40,9 @@ pub enum Error {
     /// A shard ended badly.
     #[error("{0}")]
     Join(#[from] shards::JoinError),
+    /// The ACL can't be used.
+    #[error("{0}")]
+    Acl(#[from] AclFileError),
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
@@ -54,13 +59,14 @@ pub fn run(
 ) -> Result<(), Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
     let mut config = Arc::new(config);
+    let policy = load_policy(&config)?;
     let setup = machine(&config);
     let capacity = shards::probe::check(&setup)?;
     let shared = Shared::new(&config, setup.shards, random_seed(), unix_ms());
     let shards = {
         let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
         Shards::<Application>::start(setup, move |shard, io| {
-            Application::new(shard, Arc::clone(&config), Arc::clone(&shared), io)
+            Application::new(shard, Arc::clone(&config), Arc::clone(&shared), &policy, io)
         })?
     };
     let manager = ServiceManager::from_environment();
@@ -166,6 +172,10 @@ fn reload_config(
     }
     if let Err(error) = log.change(&changes.config.log.level) {
         tracing::error!(%error, "the log level stays");
+    }
+    match load_policy(&changes.config) {
+        Ok(policy) => send_all(handle, || ServerMessage::Policy(Arc::clone(&policy))),
+        Err(error) => tracing::error!(%error, "the ACL was not reloaded, the old rules stay in effect"),
     }
     *config = Arc::new(changes.config);
     send_all(handle, || ServerMessage::Reload(Arc::clone(config)));

@@ -8,8 +8,10 @@ mod sharded;
 
 mod broker;
 mod client;
+mod numbers;
 mod wire;
 
+mod acl;
 mod clients;
 mod mqtt3;
 mod mqtt5;
