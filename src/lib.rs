@@ -22,6 +22,8 @@ pub mod metrics;
 
 /// Who may publish and subscribe to what: the rules of `acl.conf`.
 pub mod acl;
+/// Authentication: who a client is.
+pub mod auth;
 
 /// One client's state: what may outlive its connection.
 pub mod session;

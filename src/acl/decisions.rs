@@ -11,6 +11,8 @@ const RECENT: usize = 8;
 pub struct Decisions {
     /// Which policy of its node was asked.
     generation: u32,
+    /// The rules of its credentials.
+    own: Option<Acl>,
     /// The rules of the file that speak of the client, by their place.
     applicable: Box<[u32]>,
     /// Hash of a topic, its lowest bit replaced by the answer. A hash is keyed per process and has 63 bits: that a
@@ -20,10 +22,10 @@ pub struct Decisions {
 
 impl Decisions {
     /// Nothing is decided yet.
-    pub fn new(policy: &Policy, generation: u32, client: &Client<'_>) -> Self {
+    pub fn new(policy: &Policy, generation: u32, own: Option<Acl>, client: &Client<'_>) -> Self {
         let rules = policy.file.rules(Action::Publish).iter().zip(0..);
         let applicable = rules.filter(|(rule, _)| rule.who.is(client)).map(|(_, at)| at).collect();
-        Self { generation, applicable, recent: [None; RECENT] }
+        Self { generation, own, applicable, recent: [None; RECENT] }
     }
 
     /// Whether it was made for an older policy.
@@ -39,20 +41,15 @@ impl Decisions {
     }
 
     /// As [`Policy::allows`] for publishing, remembered under the hash of the topic.
-    pub fn decide(
-        &mut self,
-        policy: &Policy,
-        own: Option<&Acl>,
-        client: &Client<'_>,
-        topic: &str,
-        hash: u64,
-    ) -> bool {
+    pub fn decide(&mut self, policy: &Policy, client: &Client<'_>, topic: &str, hash: u64) -> bool {
         let rules = policy.file.rules(Action::Publish);
         let of_file = || {
             let rules = self.applicable.iter().filter_map(|at| rules.get(*at as usize));
             rules.into_iter().find(|rule| rule.has(client, topic)).map(|rule| rule.permission)
         };
-        let permission = own
+        let permission = self
+            .own
+            .as_ref()
             .and_then(|own| own.check(client, Action::Publish, topic))
             .or_else(of_file)
             .unwrap_or(policy.no_match);
@@ -80,12 +77,12 @@ mod tests {
         let file = Acl::parse(text).unwrap();
         let policy = Policy { file, no_match: Permission::Allow };
         let client = Client { client_id: "c", username: Some("u"), address: [127, 0, 0, 1].into() };
-        let mut decisions = Decisions::new(&policy, 1, &client);
+        let mut decisions = Decisions::new(&policy, 1, None, &client);
         assert_eq!(&*decisions.applicable, [0, 2]);
         assert_eq!((decisions.recall(16), decisions.recall(17)), (None, None));
-        assert!(decisions.decide(&policy, None, &client, "a/b", 17));
+        assert!(decisions.decide(&policy, &client, "a/b", 17));
         assert_eq!((decisions.recall(17), decisions.recall(18)), (Some(true), None));
-        assert!(!decisions.decide(&policy, None, &client, "b", 32));
+        assert!(!decisions.decide(&policy, &client, "b", 32));
         assert_eq!((decisions.recall(32), decisions.recall(17)), (Some(false), None));
         assert!(decisions.is_older_than(2) && !decisions.is_older_than(1));
     }
@@ -95,9 +92,9 @@ mod tests {
         let own = Acl::of_client([(Permission::Allow, super::super::Access::Publish, "mine/%c")]);
         let policy = Policy { file: Acl::default(), no_match: Permission::Deny };
         let client = Client { client_id: "c", username: None, address: [127, 0, 0, 1].into() };
-        let mut decisions = Decisions::new(&policy, 1, &client);
-        assert!(decisions.decide(&policy, Some(&own), &client, "mine/c", 2));
-        assert!(!decisions.decide(&policy, Some(&own), &client, "mine/d", 4));
+        let mut decisions = Decisions::new(&policy, 1, Some(own.clone()), &client);
+        assert!(decisions.decide(&policy, &client, "mine/c", 2));
+        assert!(!decisions.decide(&policy, &client, "mine/d", 4));
         assert!(policy.allows(Some(&own), &client, Action::Publish, "mine/c"));
         assert!(!policy.allows(Some(&own), &client, Action::Subscribe, "mine/c"));
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::effects::Origin;
+use crate::auth::Identity;
 use crate::packet::QoS;
 use crate::router::SubscriptionOptions;
 use crate::session::{Message, SessionSerial, ShareName};
@@ -16,6 +17,8 @@ pub struct HandOver {
     pub bytes: Vec<u8>,
     /// Where it came in.
     pub origin: Origin,
+    /// Who the client was found to be: its home does not ask again.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// Number of an operation of the sending shard that waits for an answer.

@@ -60,6 +60,10 @@ impl Broker {
     ) {
         self.metrics().connections_handed_over.inc();
         self.admit(now, id, origin, fx);
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            connection.phase = Phase::Admitted;
+            connection.identity = hand_over.identity;
+        }
         self.handle(now, Input::Received { connection: id, bytes: &hand_over.bytes }, fx);
     }
 
@@ -166,7 +170,7 @@ impl Broker {
     fn packet<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, bytes: &[u8], fx: &mut E) -> Flow {
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
         let flow = match connection.phase {
-            Phase::Opening => self.opening(now, id, bytes, fx),
+            Phase::Opening | Phase::Authenticating | Phase::Admitted => self.opening(now, id, bytes, fx),
             Phase::Connected if is_connect(bytes) => {
                 // Not decoded: what is wrong inside has Reason Codes of CONNACK, not of DISCONNECT.
                 self.violation(now, id, "a second CONNECT [MQTT-3.1.0-2]", fx);
@@ -253,7 +257,7 @@ impl Broker {
             remote: connection.remote.into(),
             over_capacity: connection.over_capacity,
         };
-        fx.hand_over(id, home, HandOver { bytes: bytes.to_vec(), origin });
+        fx.hand_over(id, home, HandOver { bytes: bytes.to_vec(), origin, identity: connection.identity });
     }
 
     fn stall<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {

@@ -51,7 +51,7 @@ impl Broker {
         self.clients.connections.timer_fired(index, now);
         let Some(id) = self.clients.connections.id_at(index) else { return };
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
-        if connection.phase == Phase::Opening {
+        if connection.phase != Phase::Connected {
             let timeout_s = self.clients.config.limits.connect_timeout_s;
             let at = connection.heard_at.plus_s(u64::from(timeout_s));
             if at > now {

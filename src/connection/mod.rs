@@ -9,6 +9,7 @@ mod owed;
 mod table;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 pub use aliases::{AliasUse, Aliases};
 pub use allowance::Allowance;
@@ -17,6 +18,7 @@ pub use grants::{Grant, Grants};
 pub use owed::{Owed, OwedAck, OwedKind};
 pub use table::ConnectionTable;
 
+use crate::auth::Identity;
 use crate::clock::Timestamp;
 use crate::packet::ProtocolVersion;
 
@@ -25,6 +27,10 @@ use crate::packet::ProtocolVersion;
 pub enum Phase {
     /// Accepted, CONNECT not complete.
     Opening,
+    /// CONNECT has come; its credentials are being looked at.
+    Authenticating,
+    /// It may come in, with or without an identity: its CONNECT is to be handled.
+    Admitted,
     /// CONNECT accepted: it has a session.
     Connected,
 }
@@ -68,6 +74,8 @@ pub struct Connection {
     pub owed: Option<Box<Owed>>,
     /// What was decided on its rights and rates; `None` where nothing limits them.
     pub allowance: Option<Box<Allowance>>,
+    /// Who the client is; `None`: it is anonymous, or not authenticated yet.
+    pub identity: Option<Arc<Identity>>,
     /// When it was accepted; once it is connected, when bytes came last.
     pub heard_at: Timestamp,
     /// Keep Alive granted, in milliseconds with the factor applied; 0: none.
@@ -116,6 +124,7 @@ impl Connection {
             aliases: None,
             owed: None,
             allowance: None,
+            identity: None,
             heard_at: now,
             silence_max_ms: 0,
             packet_bytes_max: u32::MAX,
