@@ -20,6 +20,9 @@ pub mod config;
 /// Counters of a shard.
 pub mod metrics;
 
+/// Rates, counts, bans and memory: what keeps anyone from using the node up.
+pub mod limits;
+
 /// Who may publish and subscribe to what: the rules of `acl.conf`.
 pub mod acl;
 /// Authentication: who a client is.

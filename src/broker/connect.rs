@@ -36,9 +36,11 @@ impl Broker {
                 return Flow::Gone;
             }
         };
-        let is_over_capacity = self.clients.connections.get(id).is_some_and(|c| c.over_capacity);
-        let refusal = if is_over_capacity {
-            Some(ReasonCode::QuotaExceeded)
+        let decided = self.clients.connections.get(id).and_then(|connection| connection.refusal);
+        let refusal = if decided.is_some() {
+            decided
+        } else if self.is_banned(now, id, connect.client_id, None) {
+            Some(ReasonCode::Banned)
         } else if self.draining.is_some() {
             Some(ReasonCode::ServerUnavailable)
         } else {
@@ -72,6 +74,9 @@ impl Broker {
         client_id: &str,
         fx: &mut E,
     ) -> Flow {
+        if self.is_flapping(now, client_id) {
+            return self.turn_away(now, id, connect.version, ReasonCode::Banned, fx);
+        }
         if let Some(will) = &connect.will
             && !self.may_leave_will(id, client_id, will.topic)
         {

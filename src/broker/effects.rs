@@ -101,6 +101,10 @@ pub enum Timer {
     Sys,
     /// Next look for expired retained messages.
     RetainedSweep,
+    /// The connection with this index, paused by a rate, may go on.
+    Resume(u32),
+    /// Next look at the memory.
+    Memory,
 }
 
 impl Timer {
@@ -111,6 +115,8 @@ impl Timer {
             Self::Session(index) => 1 << 32 | index as u64,
             Self::Sys => 2 << 32,
             Self::RetainedSweep => 3 << 32,
+            Self::Resume(index) => 4 << 32 | index as u64,
+            Self::Memory => 5 << 32,
         }
     }
 
@@ -121,6 +127,8 @@ impl Timer {
             1 => Some(Self::Session(bits as u32)),
             2 => Some(Self::Sys),
             3 => Some(Self::RetainedSweep),
+            4 => Some(Self::Resume(bits as u32)),
+            5 => Some(Self::Memory),
             _ => None,
         }
     }
@@ -170,6 +178,10 @@ pub trait Effects {
     fn release(&mut self, from: ShardId, n: u32);
     /// One-shot timer, not before `at`.
     fn set_timer(&mut self, timer: Timer, at: Timestamp);
+    /// Gives memory that nobody uses back to the system; `all` of it, or what costs little.
+    fn give_memory_back(&mut self, all: bool) {
+        let _ = all;
+    }
     /// Accept no one any more.
     fn stop_accepting(&mut self);
 }

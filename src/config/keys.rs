@@ -83,7 +83,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 39] = [
+pub(super) static KEYS: [Key<Config>; 49] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -101,6 +101,16 @@ pub(super) static KEYS: [Key<Config>; 39] = [
     key!(limits.subscriptions_expected, Form::Count(1, 100_000_000), Restart),
     key!(limits.outbound_bytes, Form::Bytes(4096, 1 << 30), Live),
     key!(limits.max_connections, Form::Count(1, CONNECTIONS_MAX), Restart),
+    key!(limits.connections_per_address_max, Form::Count(0, u32::MAX), Live),
+    key!(limits.publish_rate, Form::Count(0, u32::MAX), Live),
+    key!(limits.publish_burst, Form::Count(0, u32::MAX), Live),
+    key!(limits.bytes_rate, Form::Bytes(0, u32::MAX), Live),
+    key!(limits.bytes_burst, Form::Bytes(0, u32::MAX), Live),
+    key!(limits.ban_failures, Form::Count(0, u32::MAX), Live),
+    key!(limits.ban_connects, Form::Count(0, u32::MAX), Live),
+    key!(limits.ban_window_s, Form::Seconds(1, 86_400), Live),
+    key!(limits.ban_s, Form::Seconds(1, ANY), Live),
+    key!(limits.memory_max, Form::Size, Live),
     key!(session.expiry_s, Form::Seconds(0, ANY), Live),
     key!(session.expiry_s_max, Form::Seconds(0, ANY), Live),
     key!(session.inflight_max, Form::Count(1, 65_535), Live),
@@ -126,24 +136,23 @@ pub(super) static KEYS: [Key<Config>; 39] = [
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 4] = [
+pub(super) static LISTENER_KEYS: [Key<Listener>; 6] = [
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
     key!(listener: backlog, Form::Count(1, 65_535)),
+    key!(listener: connect_rate, Form::Count(0, u32::MAX)),
+    key!(listener: bytes_rate, Form::Bytes(0, u32::MAX)),
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 14] = [
+const LATER: [&str; 11] = [
     "auth",
     "admin",
     "cluster",
     "listener.access",
     "listener.proxy_protocol",
-    "listener.connect_rate",
-    "listener.bytes_rate",
     "listener.tls",
-    "limits.memory_max",
     "session.queue_priorities",
     "session.queue_low_watermark",
     "session.queue_high_watermark",
@@ -263,7 +272,7 @@ mod tests {
     #[test]
     fn what_comes_later_is_not_called_unknown() {
         for (section, name) in
-            [("listener", "tls"), ("auth", "order"), ("cluster", "nats"), ("limits", "memory_max")]
+            [("listener", "tls"), ("auth", "order"), ("cluster", "nats"), ("session", "queue_priorities")]
         {
             assert!(
                 unknown_key(section, name).ends_with("not in this version of Myriad"),

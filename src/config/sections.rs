@@ -92,6 +92,10 @@ pub struct Listener {
     pub allow_anonymous: bool,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
+    /// Connections admitted a second, over all shards; 0: any number.
+    pub connect_rate: u32,
+    /// Bytes a second from one of its clients, in place of `limits.bytes_rate`; 0: that holds.
+    pub bytes_rate: u32,
 }
 
 impl Listener {
@@ -102,6 +106,8 @@ impl Listener {
             max_connections: Limits::default().max_connections,
             allow_anonymous: false,
             backlog: 1024,
+            connect_rate: 0,
+            bytes_rate: 0,
         }
     }
 }
@@ -141,6 +147,26 @@ pub struct Limits {
     pub outbound_bytes: u32,
     /// Connections of the node, over all listeners.
     pub max_connections: u32,
+    /// Connections of one address (IPv6: of one /64); 0: any number.
+    pub connections_per_address_max: u32,
+    /// PUBLISHes a second of one client; 0: any number. Past it reading from the client pauses.
+    pub publish_rate: u32,
+    /// PUBLISHes at once after a pause; 0: as many as `publish_rate`.
+    pub publish_burst: u32,
+    /// Bytes a second from one client; 0: any number. Past it reading from the client pauses.
+    pub bytes_rate: u32,
+    /// Bytes at once after a pause; 0: as many as the rate.
+    pub bytes_burst: u32,
+    /// Failed authentications of one address or Client Identifier within `ban_window_s` that ban it; 0: none does.
+    pub ban_failures: u32,
+    /// Connections of one Client Identifier within `ban_window_s` that ban it; 0: none does.
+    pub ban_connects: u32,
+    /// Seconds within which failures and connections are counted.
+    pub ban_window_s: u32,
+    /// Seconds that a ban lasts.
+    pub ban_s: u32,
+    /// Bytes of memory that the process may use; 0: any number.
+    pub memory_max: u64,
 }
 
 impl Default for Limits {
@@ -159,6 +185,16 @@ impl Default for Limits {
             subscriptions_expected: 131_072,
             outbound_bytes: 1024 * 1024,
             max_connections: 1_000_000,
+            connections_per_address_max: 0,
+            publish_rate: 0,
+            publish_burst: 0,
+            bytes_rate: 0,
+            bytes_burst: 0,
+            ban_failures: 0,
+            ban_connects: 0,
+            ban_window_s: 60,
+            ban_s: 300,
+            memory_max: 0,
         }
     }
 }

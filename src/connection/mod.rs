@@ -20,7 +20,7 @@ pub use table::ConnectionTable;
 
 use crate::auth::Identity;
 use crate::clock::Timestamp;
-use crate::packet::ProtocolVersion;
+use crate::packet::{ProtocolVersion, ReasonCode};
 
 /// Where in its life a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +100,8 @@ pub struct Connection {
     pub stalled: bool,
     /// It is in the shard's list of stalled connections (and may have gone on since).
     pub queued: bool,
-    /// It may be refused only: it holds a reserved slot.
-    pub over_capacity: bool,
+    /// It may be refused only, for this reason.
+    pub refusal: Option<ReasonCode>,
     /// Reason Strings and User Properties are welcome [MQTT-3.1.2-29].
     pub problem_information: bool,
     /// CONNECT asked for a Session Expiry Interval above 0, or its version has none.
@@ -110,13 +110,7 @@ pub struct Connection {
 
 impl Connection {
     /// As accepted.
-    pub fn new(
-        generation: u32,
-        listener: u16,
-        remote: SocketAddr,
-        over_capacity: bool,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(generation: u32, listener: u16, remote: SocketAddr, now: Timestamp) -> Self {
         Self {
             generation,
             session: u32::MAX,
@@ -137,7 +131,7 @@ impl Connection {
             grant: 0,
             stalled: false,
             queued: false,
-            over_capacity,
+            refusal: None,
             problem_information: true,
             may_extend_expiry: false,
         }

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn connection(generation: u32) -> Connection {
-        Connection::new(generation, 0, "127.0.0.1:1".parse().unwrap(), false, Timestamp(0))
+        Connection::new(generation, 0, "127.0.0.1:1".parse().unwrap(), Timestamp(0))
     }
 
     #[test]

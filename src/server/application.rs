@@ -205,6 +205,10 @@ impl Effects for Machine<'_, '_> {
         self.io.set_timer(timer.to_bits(), at.0);
     }
 
+    fn give_memory_back(&mut self, all: bool) {
+        shards::allocator::give_memory_back(all);
+    }
+
     fn stop_accepting(&mut self) {
         self.io.stop_accepting();
     }

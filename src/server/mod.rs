@@ -5,6 +5,7 @@ mod acl_file;
 mod application;
 mod cpus;
 mod log;
+mod memory;
 mod notify;
 
 use std::hash::{BuildHasher, Hasher};
@@ -19,6 +20,7 @@ use signal_hook::iterator::Signals;
 use crate::broker::Shared;
 use crate::config::{Config, ListenerUrl, ShardCount};
 use application::{Application, ServerMessage};
+use memory::MemoryMeter;
 use notify::ServiceManager;
 
 pub use acl_file::{AclFileError, load_policy};
@@ -46,6 +48,9 @@ pub enum Error {
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
+    /// A side thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
 }
 
 /// Runs the broker until SIGTERM or SIGINT. `reload` reads the configuration again (SIGHUP).
@@ -63,6 +68,8 @@ pub fn run(
     let setup = machine(&config);
     let capacity = shards::probe::check(&setup)?;
     let shared = Shared::new(&config, setup.shards, random_seed(), unix_ms());
+    let memory =
+        MemoryMeter::start(Arc::clone(&shared.pressure), config.limits.memory_max).map_err(Error::Thread)?;
     let shards = {
         let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
         Shards::<Application>::start(setup, move |shard, io| {
@@ -77,6 +84,7 @@ pub fn run(
         if signal == SIGHUP {
             manager.reloading();
             let is_new = reload_config(&mut config, log, &handle, &reload);
+            memory.change(config.limits.memory_max);
             manager.ready(if is_new {
                 &status
             } else {

@@ -65,6 +65,34 @@ impl Client {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Sends bytes that the broker may leave unread for a while: waits for `patience` again and again, for the longest
+    /// time allowed. False: the broker has closed, or has not read them.
+    pub fn try_send_bytes(&mut self, mut bytes: &[u8], patience: Duration) -> bool {
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+        let deadline = Instant::now() + TIMEOUT;
+        while !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(0) => return false,
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if Instant::now() >= deadline {
+                        return false;
+                    }
+                }
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Throws away what has come and waits for nothing.
+    pub fn skip_received(&mut self) {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut chunk = [0; 65536];
+        while self.stream.read(&mut chunk).is_ok_and(|count| count > 0) {}
+        self.stream.set_nonblocking(false).unwrap();
+    }
+
     /// The next packet, whatever it is.
     pub fn recv(&mut self) -> Packet {
         match self.event(TIMEOUT) {

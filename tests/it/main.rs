@@ -13,6 +13,7 @@ mod wire;
 
 mod acl;
 mod clients;
+mod limits;
 mod mqtt3;
 mod mqtt5;
 mod process;
