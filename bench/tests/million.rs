@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -118,9 +122,26 @@ fn figures(subcommand: &str, arguments: &[&str]) -> Value {
 }
 
 #[test]
-fn a_churn_leaves_the_broker_as_it_was() {
+fn a_churn_leaves_the_broker_as_it_was_whatever_others_do() {
+    let (ended, end) = mpsc::channel::<()>();
+    let others = thread::spawn(move || {
+        // Connections of somebody else, more of them at every look.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut open = Vec::new();
+        while end.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout)
+            && open.len() < 2000
+        {
+            open.push((
+                TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+                listener.accept().unwrap(),
+            ));
+        }
+    });
     let figures = figures("churn", &["--rate", "200", "--duration", "2", "--connections", "50"]);
+    drop(ended);
+    others.join().unwrap();
     assert_eq!(figures["broker_descriptors_before"], figures["broker_descriptors_after"]);
+    assert_eq!((&figures["sockets_before"], &figures["sockets_after"]), (&50.0.into(), &50.0.into()));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use myriad::auth::{Answer, Credentials, ExchangeStep, Refusal, Step, Verdict};
 use myriad::broker::{
     Broker, BrokerSetup, Close, Effects, HandOver, Input, Origin, ShardMessage, Shared, Timer,
 };
@@ -68,6 +69,12 @@ impl Effects for World {
     fn release(&mut self, _: ShardId, _: u32) {}
     fn set_timer(&mut self, timer: Timer, at: Timestamp) {
         self.timers.insert((at, timer));
+    }
+    fn authenticate(&mut self, _: ConnectionId, _: &Credentials<'_>) -> Answer {
+        Answer::Now(Verdict::Ignore)
+    }
+    fn exchange(&mut self, _: &Credentials<'_>, _: ExchangeStep<'_>) -> Step {
+        Step::Refused(Refusal::bad_method("not scripted"))
     }
     fn stop_accepting(&mut self) {}
 }

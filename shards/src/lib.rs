@@ -56,3 +56,4 @@ pub use limits::{Config, Listener};
 pub use start::{Handle, JoinError, Shards, StartError};
 #[cfg(not(loom))]
 pub use stats::ShardStats;
+pub use sys::lower_priority;

@@ -57,6 +57,12 @@ pub(crate) fn bind_address_no_port(socket: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Gives the calling thread the lowest priority: it runs on what the others leave. For side threads that compute.
+pub fn lower_priority() {
+    // SAFETY: plain system call; 0 is the calling thread. Lowering a priority is always allowed.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+}
+
 /// Bytes of a page of memory.
 pub(crate) fn page_len() -> usize {
     // SAFETY: takes and gives plain numbers.

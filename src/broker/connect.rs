@@ -3,10 +3,12 @@
 use std::num::NonZeroU16;
 
 use super::Broker;
+use super::authenticate::Admission;
 use super::deliver::count_sent;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
 use super::receive::{Flow, is_connect};
+use crate::auth::SCRAM_SHA_256;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::connection::Phase;
@@ -48,21 +50,43 @@ impl Broker {
         };
         if let Some(reason) = refusal {
             self.metrics().packets_connect.inc();
-            return self.turn_away(now, id, connect.version, reason, fx);
+            return self.refuse_and_close(now, id, connect.version, reason, fx);
         }
-        if connect.client_id.is_empty() {
+        match self.authenticate(id, bytes, &connect, fx) {
+            Admission::Granted => self.arrive(now, id, &connect, fx),
+            Admission::Waits => Flow::Wait,
+            Admission::GoesOn => Flow::Next,
+            Admission::Refused(refusal) => {
+                self.metrics().packets_connect.inc();
+                self.turn_away(now, id, &connect, &refusal, fx)
+            }
+        }
+    }
+
+    /// A client that may come in goes to its home, or is there.
+    fn arrive<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        fx: &mut E,
+    ) -> Flow {
+        let identity = self.clients.connections.get(id).and_then(|connection| connection.identity.clone());
+        let own = identity.as_ref().and_then(|identity| identity.client_id.as_deref());
+        let client_id = own.unwrap_or(connect.client_id);
+        if client_id.is_empty() {
             let assigned = self.assign_client_id();
             self.metrics().packets_connect.inc();
-            return self.welcome(now, id, &connect, &assigned, fx);
+            return self.welcome(now, id, connect, &assigned, fx);
         }
         if self.shards > 1 {
-            let home = self.shared.placement.home_of(connect.client_id);
+            let home = self.shared.placement.home_of(client_id);
             if home != self.shard {
                 return Flow::Leave(home);
             }
         }
         self.metrics().packets_connect.inc();
-        self.welcome(now, id, &connect, connect.client_id, fx)
+        self.welcome(now, id, connect, client_id, fx)
     }
 
     /// At home, with a Client Identifier: what only the home shard can judge, before any session is touched.
@@ -75,19 +99,19 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         if self.is_flapping(now, client_id) {
-            return self.turn_away(now, id, connect.version, ReasonCode::Banned, fx);
+            return self.refuse_and_close(now, id, connect.version, ReasonCode::Banned, fx);
         }
         if let Some(will) = &connect.will
             && !self.may_leave_will(id, client_id, will.topic)
         {
-            return self.turn_away(now, id, connect.version, ReasonCode::NotAuthorized, fx);
+            return self.refuse_and_close(now, id, connect.version, ReasonCode::NotAuthorized, fx);
         }
         self.establish(now, id, connect, client_id, fx);
         Flow::Next
     }
 
     /// Refuses a CONNECT and closes.
-    fn turn_away<E: Effects>(
+    pub(super) fn refuse_and_close<E: Effects>(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
@@ -138,6 +162,7 @@ impl Broker {
         let factor = f64::from(config.limits.keep_alive_factor);
         connection.silence_max_ms = (f64::from(keep_alive) * 1000.0 * factor) as u32;
         let silence_max_ms = u64::from(connection.silence_max_ms);
+        let expires_at = connection.identity.as_ref().and_then(|identity| identity.expires_at);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         let was_persistent = is_present && session.is_persistent();
         session.connection = Some(id);
@@ -149,6 +174,9 @@ impl Broker {
         self.metrics().clients.inc();
         if silence_max_ms > 0 {
             self.clients.want_connection_timer(id.index, now.plus_ms(silence_max_ms), fx);
+        }
+        if let Some(at) = expires_at {
+            self.clients.want_connection_timer(id.index, at, fx);
         }
         self.want_retry_timer(now, id, fx);
         self.send_connack(id, connect, client_id, is_present, fx);
@@ -207,6 +235,7 @@ impl Broker {
         is_present: bool,
         fx: &mut E,
     ) {
+        let authentication_data = self.take_authentication_data(id);
         let config = self.config();
         let keep_alive = granted_keep_alive(connect, config);
         let expiry_s = session_expiry_s(connect, config);
@@ -223,13 +252,16 @@ impl Broker {
                 (config.limits.topic_alias_max > 0).then_some(config.limits.topic_alias_max);
             connack.wildcard_subscriptions_available = config.mqtt.wildcard_available;
             connack.shared_subscriptions_available = config.mqtt.shared_available;
+            // [MQTT-4.12.0-5]
+            connack.authentication_method = connect.authentication_method;
+            connack.authentication_data = authentication_data.as_deref();
             connack.server_keep_alive = (keep_alive != connect.keep_alive).then_some(keep_alive);
         }
         self.write_connack(id, connect.version, &connack, fx);
     }
 
     /// CONNACK with an error. The caller closes.
-    fn refuse<E: Effects>(
+    pub(super) fn refuse<E: Effects>(
         &mut self,
         id: ConnectionId,
         version: ProtocolVersion,
@@ -319,7 +351,8 @@ fn refusal(connect: &Connect<'_>, config: &Config) -> Option<ReasonCode> {
     if connect.client_id.len() > usize::from(config.limits.client_id_len_max) {
         return Some(ReasonCode::ClientIdentifierNotValid);
     }
-    if connect.authentication_method.is_some() {
+    if connect.authentication_method.is_some_and(|m| m != SCRAM_SHA_256 || !config.auth.asks("scram")) {
+        // [MQTT-4.12.0-1]
         return Some(ReasonCode::BadAuthenticationMethod);
     }
     let will = connect.will.as_ref()?;

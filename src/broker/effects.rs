@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::message::{HandOver, ShardMessage};
 use crate::acl::Policy;
+use crate::auth::{Answer, Credentials, ExchangeStep, PeerCertificate, Step, Verdict};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::ShardId;
@@ -67,6 +68,20 @@ pub enum Input<'a> {
     Closed {
         /// Which.
         connection: ConnectionId,
+    },
+    /// What a connection's TLS says of its client: after `Accepted`, before its first bytes.
+    Certified {
+        /// Whose.
+        connection: ConnectionId,
+        /// Facts of the verified certificate.
+        certificate: Box<PeerCertificate>,
+    },
+    /// What `Effects::authenticate` put off. The connection may be gone.
+    Authenticated {
+        /// Whose.
+        connection: ConnectionId,
+        /// What.
+        verdict: Verdict,
     },
     /// A message from another shard. Per sender, messages and hand-overs arrive in the order of their sending.
     Message {
@@ -182,6 +197,10 @@ pub trait Effects {
     fn give_memory_back(&mut self, all: bool) {
         let _ = all;
     }
+    /// Asks who a client is. `Answer::Later`: the connection is paused until `Input::Authenticated`.
+    fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer;
+    /// A step of enhanced authentication by SCRAM-SHA-256.
+    fn exchange(&mut self, client: &Credentials<'_>, step: ExchangeStep<'_>) -> Step;
     /// Accept no one any more.
     fn stop_accepting(&mut self);
 }

@@ -22,6 +22,8 @@ pub struct HandOver {
     pub identity: Option<Arc<Identity>>,
     /// What it has used of its rates, and whether it counts among those of its address.
     pub allowance: Option<Box<Allowance>>,
+    /// Authentication Data for its CONNACK.
+    pub authentication_data: Option<Vec<u8>>,
 }
 
 /// Number of an operation of the sending shard that waits for an answer.

@@ -6,6 +6,7 @@
 
 mod acks;
 mod arrival;
+mod authenticate;
 mod authorize;
 mod clients;
 mod connect;
@@ -37,6 +38,7 @@ pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 
 use arrival::Flapping;
+use authenticate::Handshake;
 use clients::Clients;
 use cursors::SessionCursors;
 use disconnect::End;
@@ -133,6 +135,10 @@ pub struct Broker {
     relaying: HashMap<RelayKey, u32, ahash::RandomState>,
     fan_out: Option<FanOut>,
     waiting: VecDeque<Waiting>,
+    /// Of connections that are being authenticated or have a client certificate, by index.
+    handshakes: HashMap<u32, Box<Handshake>, ahash::RandomState>,
+    /// Within a call: the CONNECT of a connection that has to go home.
+    kept_connect: Option<(ConnectionId, Vec<u8>)>,
     stalled: VecDeque<ConnectionId>,
     stalled_to_try: usize,
     cursors: BTreeMap<u32, SessionCursors>,
@@ -189,6 +195,8 @@ impl Broker {
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
             fan_out: None,
             waiting: VecDeque::new(),
+            handshakes: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 19, 23, 29)),
+            kept_connect: None,
             stalled: VecDeque::new(),
             stalled_to_try: 0,
             cursors: BTreeMap::new(),
@@ -230,6 +238,8 @@ impl Broker {
             }
             Input::Drained { connection } => self.drained(now, connection, fx),
             Input::Closed { connection } => self.closed(now, connection, fx),
+            Input::Certified { connection, certificate } => self.certified(connection, certificate),
+            Input::Authenticated { connection, verdict } => self.authenticated(now, connection, verdict, fx),
             Input::Message { from, message } => self.shard_message(now, from, message, fx),
             Input::CreditsAvailable => self.resume_stalled(now, fx),
             Input::Timer(timer) => self.timer(now, timer, fx),

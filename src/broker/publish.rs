@@ -25,7 +25,7 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         if let Some(at) = self.publish_pause(now, id) {
-            return Flow::Wait(at);
+            return Flow::Hold(at);
         }
         if self.shared.pressure.level() >= Level::Pause {
             self.pause_for_memory(now, fx);

@@ -21,11 +21,15 @@ pub(super) enum Flow {
     /// Not handled: again later, from this packet on.
     Stall,
     /// Not handled: again at that moment, from this packet on.
-    Wait(Timestamp),
+    Hold(Timestamp),
     /// The connection is gone.
     Gone,
+    /// Not handled: again when its verdict is there.
+    Wait,
     /// A CONNECT whose home is another shard.
     Leave(ShardId),
+    /// Handled, and now the CONNECT that was kept goes home, with what comes behind this packet.
+    LeaveBehind(ShardId),
 }
 
 /// Whether a packet's first byte says that it is a CONNECT.
@@ -78,9 +82,8 @@ impl Broker {
     ) {
         self.metrics().connections_handed_over.inc();
         self.admit(now, id, origin, fx);
+        self.admit_as(id, hand_over.identity, hand_over.authentication_data);
         if let Some(connection) = self.clients.connections.get_mut(id) {
-            connection.phase = Phase::Admitted;
-            connection.identity = hand_over.identity;
             connection.allowance = hand_over.allowance;
         }
         self.handle(now, Input::Received { connection: id, bytes: &hand_over.bytes }, fx);
@@ -183,13 +186,23 @@ impl Broker {
                     self.stall(id, fx);
                     return consumed;
                 }
-                Flow::Wait(at) => {
+                Flow::Hold(at) => {
                     self.hold(id, at, fx);
+                    return consumed;
+                }
+                Flow::Wait => {
+                    self.wait(id, fx);
                     return consumed;
                 }
                 Flow::Gone => return bytes.len(),
                 Flow::Leave(home) => {
-                    self.leave(id, home, rest, fx);
+                    self.leave(id, home, rest.to_vec(), fx);
+                    return bytes.len();
+                }
+                Flow::LeaveBehind(home) => {
+                    let mut kept = self.take_kept_connect(id);
+                    kept.extend_from_slice(rest.get(packet.len()..).unwrap_or_default());
+                    self.leave(id, home, kept, fx);
                     return bytes.len();
                 }
             }
@@ -199,6 +212,15 @@ impl Broker {
     fn packet<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, bytes: &[u8], fx: &mut E) -> Flow {
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
         let flow = match connection.phase {
+            Phase::Authenticating if self.is_exchanging(id) => {
+                match packet::decode(packet::ProtocolVersion::V5, bytes, Side::FromClient) {
+                    Ok(packet) => self.exchange_packet(now, id, &packet, fx),
+                    Err(error) => {
+                        self.fail(now, id, &error.into(), fx);
+                        Flow::Gone
+                    }
+                }
+            }
             Phase::Opening | Phase::Authenticating | Phase::Admitted => self.opening(now, id, bytes, fx),
             Phase::Connected if is_connect(bytes) => {
                 // Not decoded: what is wrong inside has Reason Codes of CONNACK, not of DISCONNECT.
@@ -213,7 +235,7 @@ impl Broker {
                 }
             },
         };
-        if !matches!(flow, Flow::Stall | Flow::Wait(_)) {
+        if !matches!(flow, Flow::Stall | Flow::Wait | Flow::Hold(_)) {
             self.metrics().packets_received.inc();
         }
         flow
@@ -236,16 +258,7 @@ impl Broker {
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe, fx),
             Packet::PingReq => self.pingreq(id, fx),
             Packet::Disconnect(disconnect) => return self.disconnect(now, id, &disconnect, fx),
-            Packet::Auth(_) => {
-                self.metrics().packets_auth.inc();
-                self.violation(
-                    now,
-                    id,
-                    "AUTH without an Authentication Method in CONNECT [MQTT-4.12.0-6]",
-                    fx,
-                );
-                return Flow::Gone;
-            }
+            Packet::Auth(auth) => return self.reauthenticate(now, id, &auth, fx),
             Packet::Connect(_)
             | Packet::ConnAck(_)
             | Packet::SubAck(_)
@@ -279,12 +292,26 @@ impl Broker {
     }
 
     /// Sends the connection home with the bytes from its CONNECT on.
-    fn leave<E: Effects>(&mut self, id: ConnectionId, home: ShardId, bytes: &[u8], fx: &mut E) {
+    fn leave<E: Effects>(&mut self, id: ConnectionId, home: ShardId, bytes: Vec<u8>, fx: &mut E) {
+        let authentication_data = self.take_authentication_data(id);
         let Some(connection) = self.clients.connections.remove(id) else { return };
         let origin =
             Origin { listener: connection.listener, remote: connection.remote.into(), over_capacity: false };
         let Connection { identity, allowance, .. } = connection;
-        fx.hand_over(id, home, HandOver { bytes: bytes.to_vec(), origin, identity, allowance });
+        fx.hand_over(id, home, HandOver { bytes, origin, identity, allowance, authentication_data });
+    }
+
+    /// Nothing of it is handled or read until `go_on`. Not one of the stalled: credit is not what it waits for.
+    fn wait<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            connection.stalled = true;
+            fx.pause(id);
+        }
+    }
+
+    /// What a waiting connection waited for is there.
+    pub(super) fn go_on<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        self.resume(now, id, fx);
     }
 
     pub(super) fn stall<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {

@@ -65,6 +65,13 @@ impl Broker {
             self.metrics().connect_timeouts.inc();
             return self.fail(now, id, &Error::ConnectTimeout(timeout_s), fx);
         }
+        if let Some(at) = connection.identity.as_ref().and_then(|identity| identity.expires_at) {
+            if at <= now {
+                return self.fail(now, id, &Error::CredentialsExpired, fx);
+            }
+            self.clients.want_connection_timer(index, at, fx);
+        }
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
         let max_ms = connection.silence_max_ms;
         if connection.stalled {
             // Its PINGREQs lie unread in the socket: that is not its fault.

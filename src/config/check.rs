@@ -1,7 +1,7 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Config, Listener};
+use super::{Auth, Config, Listener};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -30,9 +30,10 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
             "no listener: add a [[listener]] or --listen mqtt://127.0.0.1:1883".into(),
         ));
     }
+    check_auth(&config.auth)?;
     for (index, listener) in config.listeners.iter().enumerate() {
         let blame = |problem| (format!("{LISTENER}[{index}].url"), problem);
-        check_exposure(listener).map_err(blame)?;
+        check_exposure(listener, config.auth.is_configured()).map_err(blame)?;
         let url = &listener.url;
         if url.address().port() != 0 && config.listeners.iter().take(index).any(|other| other.url == *url) {
             return Err(blame(format!("two listeners at {url}: remove one or change its port")));
@@ -42,16 +43,64 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
 }
 
 /// Safe by default: strangers get in only where the file says so.
-fn check_exposure(listener: &Listener) -> Result<(), String> {
+fn check_exposure(listener: &Listener, has_auth: bool) -> Result<(), String> {
     let url = &listener.url;
-    if url.is_loopback() || listener.allow_anonymous {
+    if url.is_loopback() || has_auth || listener.allow_anonymous {
         return Ok(());
     }
     Err(format!(
-        "{url} can be reached from other machines and this version of Myriad has no authentication yet, so anyone \
-         could publish and subscribe; if that is meant, write allow_anonymous = true under that [[listener]] or add \
-         --set listener.allow_anonymous=true; otherwise listen on 127.0.0.1"
+        "{url} can be reached from other machines and [auth] names no method, so anyone could publish and subscribe; \
+         set auth.order (as [\"file\"] with auth.file.path), or listen on 127.0.0.1; if strangers are welcome, write \
+         allow_anonymous = true under that [[listener]] or add --set listener.allow_anonymous=true"
     ))
+}
+
+/// Each method of `auth.order` is known, named once, and has what it needs.
+fn check_auth(auth: &Auth) -> Result<(), Finding> {
+    let blame = |key: &str, problem: String| Err((key.to_owned(), format!("{key}: {problem}")));
+    for (index, name) in auth.order.iter().enumerate() {
+        if !Auth::METHODS.contains(&name.as_str()) {
+            let nearest = Auth::METHODS.iter().min_by_key(|m| strsim::damerau_levenshtein(name, m));
+            return blame(
+                "auth.order",
+                format!("unknown method {name:?}; the nearest known one is {:?}", nearest.unwrap_or(&"")),
+            );
+        }
+        if auth.order.iter().take(index).any(|other| other == name) {
+            return blame("auth.order", format!("{name:?} is named twice"));
+        }
+    }
+    let needs = [
+        ("file", "auth.file.path", "a password file", auth.file.path.as_os_str().is_empty()),
+        (
+            "client_id",
+            "auth.client_id.path",
+            "a file of Client Identifiers",
+            auth.client_id.path.as_os_str().is_empty(),
+        ),
+        ("scram", "auth.scram.path", "a file of SCRAM credentials", auth.scram.path.as_os_str().is_empty()),
+        ("http", "auth.http.auth_req.url", "the URL of a server to ask", auth.http.auth_req.url.is_empty()),
+        (
+            "jwt",
+            "auth.jwt.secret_file",
+            "a key: this one, auth.jwt.public_key or auth.jwt.jwks",
+            [&auth.jwt.secret_file, &auth.jwt.public_key, &auth.jwt.jwks]
+                .iter()
+                .all(|p| p.as_os_str().is_empty()),
+        ),
+    ];
+    for (method, key, what, is_missing) in needs {
+        if auth.asks(method) && is_missing {
+            return blame(key, format!("method {method:?} of auth.order needs {what}"));
+        }
+    }
+    if auth.order.len() == 1 && auth.asks("client_id") && auth.client_id.password_required {
+        return blame(
+            "auth.client_id.password_required",
+            "needs another method in auth.order that checks passwords".into(),
+        );
+    }
+    Ok(())
 }
 
 /// The node's name is a level of `$SYS` topics.

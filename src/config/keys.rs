@@ -3,7 +3,7 @@
 //! once.
 
 use super::value::{Field, Form, Value};
-use super::{Config, Listener, NoMatch, SharedStrategy};
+use super::{Config, HttpMethod, Listener, NoMatch, OnError, SharedStrategy, TokenFrom};
 
 /// When a changed value has effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 49] = [
+pub(super) static KEYS: [Key<Config>; 86] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -127,6 +127,43 @@ pub(super) static KEYS: [Key<Config>; 49] = [
     key!(retained.count_max, Form::Count(0, u32::MAX), Live),
     key!(retained.payload_bytes_max, Form::Bytes(0, PACKET_BYTES_MAX), Live),
     key!(retained.expiry_s, Form::Seconds(0, ANY), Live),
+    key!(auth.order, Form::Texts, Live),
+    key!(auth.threads, Form::Count(1, 64), Restart),
+    key!(auth.queue_len_max, Form::Count(1, 1_000_000), Restart),
+    key!(auth.timeout_s, Form::Seconds(1, 300), Live),
+    key!(auth.cache_len_max, Form::Count(0, 100_000_000), Live),
+    key!(auth.cache_s, Form::Seconds(0, 604_800), Live),
+    key!(auth.file.path, Form::Text, Live),
+    key!(auth.file.rules, Form::Text, Live),
+    key!(auth.client_id.path, Form::Text, Live),
+    key!(auth.client_id.password_required, Form::Flag, Live),
+    key!(auth.jwt.from, Form::Choice(&TokenFrom::NAMES), Live),
+    key!(auth.jwt.secret_file, Form::Text, Live),
+    key!(auth.jwt.public_key, Form::Text, Live),
+    key!(auth.jwt.jwks, Form::Text, Live),
+    key!(auth.jwt.issuer, Form::Text, Live),
+    key!(auth.jwt.audience, Form::Text, Live),
+    key!(auth.jwt.leeway_s, Form::Seconds(0, 3600), Live),
+    key!(auth.jwt.expiry_required, Form::Flag, Live),
+    key!(auth.jwt.username_claim, Form::Text, Live),
+    key!(auth.jwt.client_id_claim, Form::Text, Live),
+    key!(auth.jwt.acl_claim, Form::Text, Live),
+    key!(auth.jwt.superuser_claim, Form::Text, Live),
+    key!(auth.jwt.mountpoint_claim, Form::Text, Live),
+    key!(auth.http.auth_req.method, Form::Choice(&HttpMethod::NAMES), Live),
+    key!(auth.http.auth_req.url, Form::Text, Live),
+    key!(auth.http.auth_req.params, Form::Text, Live),
+    key!(auth.http.super_req.method, Form::Choice(&HttpMethod::NAMES), Live),
+    key!(auth.http.super_req.url, Form::Text, Live),
+    key!(auth.http.super_req.params, Form::Text, Live),
+    key!(auth.http.on_error, Form::Choice(&OnError::NAMES), Live),
+    key!(auth.http.connect_timeout_ms, Form::Count(1, 60_000), Live),
+    key!(auth.http.timeout_ms, Form::Count(1, 60_000), Live),
+    key!(auth.http.connections_max, Form::Count(1, 256), Restart),
+    key!(auth.http.cache_s, Form::Seconds(0, 604_800), Live),
+    key!(auth.http.ca, Form::Text, Live),
+    key!(auth.scram.path, Form::Text, Live),
+    key!(auth.scram.rules, Form::Text, Live),
     key!(storage.durability, Form::Durability, Restart),
     key!(sys.interval_s, Form::Seconds(0, 86_400), Live),
     key!(sys.prefix, Form::Text, Live),
@@ -146,8 +183,7 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 6] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 11] = [
-    "auth",
+const LATER: [&str; 9] = [
     "admin",
     "cluster",
     "listener.access",
@@ -157,7 +193,6 @@ const LATER: [&str; 11] = [
     "session.queue_low_watermark",
     "session.queue_high_watermark",
     "storage.interval_ms",
-    "auth.order",
 ];
 
 /// The key `section.name`, other than a listener's.
@@ -271,9 +306,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_not_called_unknown() {
-        for (section, name) in
-            [("listener", "tls"), ("auth", "order"), ("cluster", "nats"), ("session", "queue_priorities")]
-        {
+        for (section, name) in [("listener", "tls"), ("cluster", "nats"), ("session", "queue_priorities")] {
             assert!(
                 unknown_key(section, name).ends_with("not in this version of Myriad"),
                 "{section}.{name}"

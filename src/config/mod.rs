@@ -2,6 +2,7 @@
 //! modules can trust it. `keys` is the table of every key; reading, `--set`, printing and reloading all walk it.
 //! Pure but for `Arguments::load`, which reads the file: no clock, no name lookup.
 
+mod auth;
 mod check;
 mod cli;
 mod draft;
@@ -13,6 +14,7 @@ mod reload;
 mod sections;
 mod value;
 
+pub use auth::{Auth, AuthFile, ClientIds, Http, HttpMethod, HttpRequest, Jwt, OnError, Scram, TokenFrom};
 pub use cli::{Arguments, Cli, Command};
 pub use error::{Error, Origin};
 pub use listener_url::ListenerUrl;

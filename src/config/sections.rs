@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::ListenerUrl;
+use super::{Auth, ListenerUrl};
 
 /// The whole configuration in effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// `[retained]`
     pub retained: Retained,
+    /// `[auth]`
+    pub auth: Auth,
     /// `[storage]`
     pub storage: Storage,
     /// `[sys]`
@@ -39,6 +41,7 @@ impl Default for Config {
             session: Session::default(),
             mqtt: Mqtt::default(),
             retained: Retained::default(),
+            auth: Auth::default(),
             storage: Storage::default(),
             sys: Sys::default(),
             acl: Acl::default(),
@@ -88,7 +91,8 @@ pub struct Listener {
     pub url: ListenerUrl,
     /// Connections at the same time; never more than `limits.max_connections`.
     pub max_connections: u32,
-    /// Admit clients that give no credentials. Always so on loopback, where the default stays false.
+    /// Admit clients that give no credentials. Without authentication that is always so on loopback, where the default
+    /// stays false.
     pub allow_anonymous: bool,
     /// Length of the kernel's accept queue.
     pub backlog: u32,

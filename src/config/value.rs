@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use super::{Durability, ListenerUrl, NoMatch, ShardCount, SharedStrategy};
+use super::{Durability, HttpMethod, ListenerUrl, NoMatch, OnError, ShardCount, SharedStrategy, TokenFrom};
 
 /// A value as it was written, and as it is printed.
 #[derive(Debug, Clone, PartialEq)]
@@ -404,6 +404,35 @@ impl Field for SharedStrategy {
         let text = String::from_value(value)?;
         Self::ALL.into_iter().zip(Self::NAMES).find(|(_, name)| *name == text).map(|(strategy, _)| strategy)
     }
+}
+
+macro_rules! named_field {
+    ($($field:ident: $($value:ident $name:literal),+;)+) => {
+        $(impl $field {
+            /// The names in the file.
+            pub(super) const NAMES: [&str; [$($name),+].len()] = [$($name),+];
+        }
+
+        impl Field for $field {
+            fn to_value(&self) -> Value {
+                match self {
+                    $(Self::$value => Value::Text($name.into()),)+
+                }
+            }
+            fn from_value(value: Value) -> Option<Self> {
+                match String::from_value(value)?.as_str() {
+                    $($name => Some(Self::$value),)+
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+named_field! {
+    TokenFrom: Password "password", Username "username";
+    HttpMethod: Get "get", Post "post";
+    OnError: Deny "deny", Ignore "ignore";
 }
 
 #[cfg(test)]

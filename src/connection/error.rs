@@ -50,6 +50,12 @@ pub enum Error {
     /// No CONNECT within `limits.connect_timeout_s`.
     #[error("no complete CONNECT within {0} s of the connection")]
     ConnectTimeout(u32),
+    /// The credentials of a connected client have ended.
+    #[error("the credentials have expired")]
+    CredentialsExpired,
+    /// A connected client failed to authenticate again.
+    #[error("re-authentication failed [MQTT-4.12.1-2]")]
+    Reauthentication,
 }
 
 impl Error {
@@ -63,7 +69,8 @@ impl Error {
             Self::Retain => ReasonCode::RetainNotSupported,
             Self::ReceiveMaximum { .. } => ReasonCode::ReceiveMaximumExceeded,
             Self::KeepAlive { .. } => ReasonCode::KeepAliveTimeout,
-            Self::ConnectTimeout(_) => ReasonCode::MaximumConnectTime,
+            Self::ConnectTimeout(_) | Self::CredentialsExpired => ReasonCode::MaximumConnectTime,
+            Self::Reauthentication => ReasonCode::NotAuthorized,
         }
     }
 
@@ -77,7 +84,9 @@ impl Error {
             | Self::Retain
             | Self::ReceiveMaximum { .. }
             | Self::KeepAlive { .. }
-            | Self::ConnectTimeout(_) => ErrorKind::Limit,
+            | Self::ConnectTimeout(_)
+            | Self::CredentialsExpired
+            | Self::Reauthentication => ErrorKind::Limit,
         }
     }
 }

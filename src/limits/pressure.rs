@@ -83,7 +83,7 @@ impl Pressure {
     pub fn measured(&self, used: u64) -> (Level, Level) {
         let (max, before) = (self.max(), self.level());
         self.used.store(used, Relaxed);
-        let percent = if max == 0 { 0 } else { used.saturating_mul(100) / max };
+        let percent = used.saturating_mul(100).checked_div(max).unwrap_or(0);
         let after = Level::ALL.into_iter().rev().find(|level| {
             let slack = if *level <= before { HYSTERESIS } else { 0 };
             *level == Level::None || percent >= level.begins() - slack

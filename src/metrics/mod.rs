@@ -180,6 +180,8 @@ metrics! {
     packets_disconnect_sent => Counter "metrics/packets/disconnect/sent",
     /// AUTH received.
     packets_auth => Counter "metrics/packets/auth",
+    /// AUTH sent.
+    packets_auth_sent => Counter "metrics/packets/auth/sent",
 
     /// Application Messages received.
     messages_received => Counter "metrics/messages/received",
@@ -232,6 +234,18 @@ metrics! {
     keep_alive_timeouts => Counter "metrics/connections/keep_alive_timeouts",
     /// Connections closed before CONNECT came.
     connect_timeouts => Counter "metrics/connections/connect_timeouts",
+    /// Clients that were authenticated.
+    auth_success => Counter "metrics/auth/success",
+    /// Clients that were refused for their credentials.
+    auth_failure => Counter "metrics/auth/failure",
+    /// Clients that came in without credentials where authentication is configured.
+    auth_anonymous => Counter "metrics/auth/anonymous",
+    /// Credentials that were known again without computing a hash, checking a signature or asking a server.
+    auth_cache_hits => Counter "metrics/auth/cache_hits",
+    /// Hashes, signatures and requests that verdicts took.
+    auth_computed => Counter "metrics/auth/computed",
+    /// Clients that were told that the server is busy: too many waited for their verdict.
+    auth_queue_full => Counter "metrics/auth/queue_full",
     /// Malformed packets.
     errors_malformed => Counter "metrics/errors/malformed",
     /// Packets that break the protocol.

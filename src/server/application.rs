@@ -2,11 +2,15 @@
 //! what `shards` offers. No decision is made here.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use shards::{Accepted, Closed, Io};
 
+use super::auth_gate::Gate;
+use super::auth_pool::Pool;
 use crate::acl::Policy;
+use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
 use crate::broker::{
     Broker, BrokerSetup, Close, Effects, HandOver, Input, Origin, ShardMessage, Shared, Timer,
 };
@@ -22,9 +26,18 @@ pub(super) enum ServerMessage {
     /// Another shard's broker to this one's.
     Broker(ShardMessage),
     /// SIGHUP.
-    Reload(Arc<Config>),
+    Reload(Arc<Config>, Arc<Gate>),
     /// SIGHUP: the rules of the ACL.
     Policy(Arc<Policy>),
+    /// The verdict about a client of this shard.
+    Authenticated {
+        /// Which.
+        connection: ConnectionId,
+        /// What.
+        verdict: Verdict,
+        /// Hashes, signatures and requests that it took.
+        computed: u32,
+    },
     /// SIGTERM.
     Drain,
 }
@@ -33,8 +46,18 @@ pub(super) enum ServerMessage {
 #[derive(Debug)]
 pub(super) struct Application {
     broker: Broker,
+    door: Door,
     metrics: Arc<Metrics>,
     is_exiting: bool,
+}
+
+/// What a shard needs to ask who a client is.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    /// Who knows.
+    pub(super) gate: Arc<Gate>,
+    /// Who does the work.
+    pub(super) pool: Arc<Pool>,
 }
 
 impl Application {
@@ -43,20 +66,23 @@ impl Application {
         shard: shards::ShardId,
         config: Arc<Config>,
         shared: Arc<Shared>,
+        door: Door,
         policy: &Arc<Policy>,
         io: &mut Io<'_, Self>,
     ) -> Self {
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
         let now = Timestamp(io.now_ms());
-        broker.handle(now, Input::Policy(Arc::clone(policy)), &mut Machine { io });
-        broker.start(now, &mut Machine { io });
-        Self { broker, metrics, is_exiting: false }
+        let mut machine = Machine { io, door: &door, metrics: &metrics };
+        broker.handle(now, Input::Policy(Arc::clone(policy)), &mut machine);
+        broker.start(now, &mut machine);
+        Self { broker, door, metrics, is_exiting: false }
     }
 
     #[inline]
     fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
-        self.broker.handle(Timestamp(io.now_ms()), input, &mut Machine { io });
+        let now = Timestamp(io.now_ms());
+        self.broker.handle(now, input, &mut Machine { io, door: &self.door, metrics: &self.metrics });
     }
 }
 
@@ -107,8 +133,15 @@ impl shards::Application for Application {
                 self.input(io, Input::Message { from: ShardId(from.0), message });
             }
             (ServerMessage::Broker(_), None) => {}
-            (ServerMessage::Reload(config), _) => self.input(io, Input::Reload(config)),
             (ServerMessage::Policy(policy), _) => self.input(io, Input::Policy(policy)),
+            (ServerMessage::Reload(config, gate), _) => {
+                self.door.gate = gate;
+                self.input(io, Input::Reload(config));
+            }
+            (ServerMessage::Authenticated { connection, verdict, computed }, _) => {
+                self.metrics.auth_computed.add(u64::from(computed));
+                self.input(io, Input::Authenticated { connection, verdict });
+            }
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }
     }
@@ -139,6 +172,15 @@ impl shards::Application for Application {
 /// The machine, as the broker's effects see it.
 struct Machine<'a, 'b> {
     io: &'a mut Io<'b, Application>,
+    door: &'a Door,
+    metrics: &'a Metrics,
+}
+
+impl Machine<'_, '_> {
+    fn moment(&self) -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Moment { at: Timestamp(self.io.now_ms()), unix_s: since.map_or(0, |since| since.as_secs()) }
+    }
 }
 
 impl Effects for Machine<'_, '_> {
@@ -207,6 +249,15 @@ impl Effects for Machine<'_, '_> {
 
     fn give_memory_back(&mut self, all: bool) {
         shards::allocator::give_memory_back(all);
+    }
+
+    fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer {
+        let to = (ShardId(self.io.shard().0), connection);
+        self.door.gate.ask(client, self.moment(), to, &self.door.pool, self.metrics)
+    }
+
+    fn exchange(&mut self, client: &Credentials<'_>, step: ExchangeStep<'_>) -> Step {
+        self.door.gate.exchange(client, step)
     }
 
     fn stop_accepting(&mut self) {

@@ -3,6 +3,10 @@
 
 mod acl_file;
 mod application;
+mod auth_cache;
+mod auth_gate;
+mod auth_http;
+mod auth_pool;
 mod cpus;
 mod log;
 mod memory;
@@ -19,7 +23,9 @@ use signal_hook::iterator::Signals;
 
 use crate::broker::Shared;
 use crate::config::{Config, ListenerUrl, ShardCount};
-use application::{Application, ServerMessage};
+use application::{Application, Door, ServerMessage};
+use auth_gate::{Gate, Secrets};
+use auth_pool::Pool;
 use memory::MemoryMeter;
 use notify::ServiceManager;
 
@@ -48,8 +54,14 @@ pub enum Error {
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
-    /// A side thread could not be started.
-    #[error("cannot start a thread: {0}")]
+    /// A file that authentication needs can't be read.
+    #[error("{0}")]
+    Auth(#[from] crate::auth::FileError),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes (getrandom(2)); authentication needs them")]
+    Random,
+    /// No thread can be started.
+    #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
     Thread(std::io::Error),
 }
 
@@ -70,12 +82,16 @@ pub fn run(
     let shared = Shared::new(&config, setup.shards, random_seed(), unix_ms());
     let memory =
         MemoryMeter::start(Arc::clone(&shared.pressure), config.limits.memory_max).map_err(Error::Thread)?;
+    let secrets = Secrets::new().ok_or(Error::Random)?;
+    let door = Door { gate: Gate::load(&config, &secrets)?, pool: Pool::new(&config.auth) };
+    let pool = Arc::clone(&door.pool);
     let shards = {
         let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
         Shards::<Application>::start(setup, move |shard, io| {
-            Application::new(shard, Arc::clone(&config), Arc::clone(&shared), &policy, io)
+            Application::new(shard, Arc::clone(&config), Arc::clone(&shared), door.clone(), &policy, io)
         })?
     };
+    pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
     let manager = ServiceManager::from_environment();
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
@@ -83,7 +99,7 @@ pub fn run(
     for signal in signals.forever() {
         if signal == SIGHUP {
             manager.reloading();
-            let is_new = reload_config(&mut config, log, &handle, &reload);
+            let is_new = reload_config(&mut config, log, (&secrets, &pool), &handle, &reload);
             memory.change(config.limits.memory_max);
             manager.ready(if is_new {
                 &status
@@ -164,6 +180,7 @@ fn announce(
 fn reload_config(
     config: &mut Arc<Config>,
     log: &LogHandle,
+    (secrets, pool): (&Arc<Secrets>, &Arc<Pool>),
     handle: &Handle<Application>,
     reload: &impl Fn() -> Result<Config, crate::config::Error>,
 ) -> bool {
@@ -178,6 +195,18 @@ fn reload_config(
     if !changes.needs_restart.is_empty() {
         tracing::warn!(keys = changes.needs_restart.join(", "), "these keys change with the next restart");
     }
+    // All or nothing: what the files say and what the configuration says of them belong together.
+    let gate = match Gate::load(&changes.config, secrets) {
+        Ok(gate) => gate,
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not reloaded, the old one stays in effect");
+            return false;
+        }
+    };
+    if let Err(error) = pool.start(&changes.config.auth, handle) {
+        tracing::error!(%error, "the configuration was not reloaded: no thread for authentication can be started");
+        return false;
+    }
     if let Err(error) = log.change(&changes.config.log.level) {
         tracing::error!(%error, "the log level stays");
     }
@@ -186,7 +215,7 @@ fn reload_config(
         Err(error) => tracing::error!(%error, "the ACL was not reloaded, the old rules stay in effect"),
     }
     *config = Arc::new(changes.config);
-    send_all(handle, || ServerMessage::Reload(Arc::clone(config)));
+    send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&gate)));
     tracing::info!(changed = changes.changed.join(", "), "configuration reloaded");
     true
 }

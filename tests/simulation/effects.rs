@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use myriad::auth::{Answer, Credentials, ExchangeStep, Refusal, Step, Verdict};
 use myriad::broker::{Close, Effects, HandOver, ShardMessage, Timer};
 use myriad::clock::Timestamp;
 use myriad::config::Config;
@@ -243,6 +244,15 @@ impl Effects for Port<'_> {
     fn set_timer(&mut self, timer: Timer, at: Timestamp) {
         let late = Delays::some(self.random, self.delays.timer_max);
         self.state.timers.insert((at.0.max(self.now) + late, timer));
+    }
+
+    fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer {
+        let _ = (connection, client);
+        Answer::Now(Verdict::Ignore)
+    }
+
+    fn exchange(&mut self, _: &Credentials<'_>, _: ExchangeStep<'_>) -> Step {
+        Step::Refused(Refusal::bad_method("not in the simulation"))
     }
 
     fn stop_accepting(&mut self) {

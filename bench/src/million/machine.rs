@@ -1,9 +1,14 @@
 //! What the machine has: read from `/proc` and `/sys` once, before the check; and what changes, once a second.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
+
+/// States of a socket, as `/proc/net/tcp` has them.
+const TCP_TIME_WAIT: &str = "06";
+const TCP_LISTEN: &str = "0A";
 
 /// What limits connections.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -99,19 +104,35 @@ impl MemoryInfo {
     }
 }
 
-/// Memory of TCP's buffers, bytes, and sockets in use in this network namespace.
-pub(crate) fn tcp_sockets() -> (u64, u64) {
+/// Memory of TCP's buffers in this network namespace, bytes.
+pub(crate) fn tcp_buffers_bytes() -> u64 {
     parse_sockstat(&fs::read_to_string("/proc/net/sockstat").unwrap_or_default())
 }
 
-fn parse_sockstat(text: &str) -> (u64, u64) {
+fn parse_sockstat(text: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:")).unwrap_or_default();
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let after = |name: &str| {
-        let at = words.iter().position(|word| *word == name)?;
-        words.get(at + 1)?.parse::<u64>().ok()
-    };
-    (after("mem").unwrap_or(0) * PAGE_BYTES, after("inuse").unwrap_or(0))
+    let at = words.iter().position(|word| *word == "mem");
+    let pages = at.and_then(|at| words.get(at + 1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * PAGE_BYTES
+}
+
+/// TCP sockets of this network namespace whose local port is `port`, but for those that listen and those that only wait
+/// for their time to be over.
+pub(crate) fn tcp_sockets_at(port: u16) -> u64 {
+    let files = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::File::open);
+    // A line at a time: a million sockets make a long file.
+    let lines =
+        files.into_iter().flatten().flat_map(|file| BufReader::new(file).lines().map_while(Result::ok));
+    lines.filter(|line| is_socket_at(line, port)).count() as u64
+}
+
+/// A line of `/proc/net/tcp`: number, local address, remote address, state, all in hexadecimal digits.
+fn is_socket_at(line: &str, port: u16) -> bool {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let local = words.next().and_then(|address| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok());
+    let state = words.nth(1).unwrap_or_default();
+    local == Some(port) && ![TCP_TIME_WAIT, TCP_LISTEN].contains(&state)
 }
 
 /// All numbers of a text, until one that is none.
@@ -161,12 +182,26 @@ mod tests {
         let expected = MemoryInfo { total_bytes: 102_400, available_bytes: 51_200, slab_bytes: 7_168 };
         assert_eq!(MemoryInfo::parse(text), expected);
         let text = "sockets: used 29\nTCP: inuse 10 orphan 0 tw 5 alloc 12 mem 3\nUDP: inuse 0 mem 0\n";
-        assert_eq!(parse_sockstat(text), (3 * 4096, 10));
+        assert_eq!(parse_sockstat(text), 3 * 4096);
         let text =
             "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024     524288    files\n";
         assert_eq!(open_files(text), Some(1024));
         assert_eq!(open_files("Max open files unlimited unlimited files"), Some(u64::MAX));
         assert_eq!(numbers("32768\t60999\n"), [32_768, 60_999]);
+    }
+
+    #[test]
+    fn sockets_are_known_by_their_port_and_state() {
+        let line = |local: &str, state: &str| {
+            format!("   7: 0100007F:{local} 0200007F:C350 {state} 00000000:00000000 00:00000000 0 0 0 1")
+        };
+        for state in ["01", "08"] {
+            assert!(is_socket_at(&line("075B", state), 1883), "{state}");
+        }
+        for other in [line("075C", "01"), line("075B", TCP_TIME_WAIT), line("075B", TCP_LISTEN)] {
+            assert!(!is_socket_at(&other, 1883), "{other}");
+        }
+        assert!(!is_socket_at("  sl  local_address rem_address   st tx_queue rx_queue", 1883));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::broker::{Broker, BrokerUsage};
 use super::load::Totals;
-use super::machine::{MemoryInfo, tcp_sockets};
+use super::machine::{MemoryInfo, tcp_buffers_bytes};
 use super::results::{MemoryNow, Sample};
 use crate::proc::{Usage, machine_busy_s};
 
@@ -33,7 +33,7 @@ impl Reading {
                 broker_anon_bytes: broker.map(|b| b.anon_bytes),
                 load_rss_bytes: load.rss_bytes,
                 slab_bytes: machine.slab_bytes,
-                tcp_buffers_bytes: tcp_sockets().0,
+                tcp_buffers_bytes: tcp_buffers_bytes(),
                 memory_available_bytes: machine.available_bytes,
             },
             broker_cpu_s: broker.map(|b| b.cpu_s),

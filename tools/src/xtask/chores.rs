@@ -5,6 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// Lines of a fuzz target's output that are shown when it found something.
+const FUZZ_LINES: usize = 80;
+
 /// Runs `tests/simulation` over the seeds `from..from + seeds`.
 pub(crate) fn simulate(root: &Path, seeds: u64, from: u64) -> Result<()> {
     ensure!(root.join("tests/simulation").is_dir(), "there is no tests/simulation");
@@ -28,13 +31,26 @@ pub(crate) fn fuzz(root: &Path, seconds: u32, seed: Option<u32>) -> Result<()> {
     targets.sort();
     ensure!(!targets.is_empty(), "no target in {}", folder.display());
     for target in targets {
-        println!("fuzz {target} for {seconds} s");
         let mut run = Command::new(root.join("fuzz/run"));
         run.arg(&target).arg(seconds.to_string()).current_dir(root);
         run.args(seed.map(|seed| format!("-seed={seed}")));
-        succeed(run).with_context(|| format!("fuzz target {target}"))?;
+        let done = fuzz_quietly(run).with_context(|| format!("fuzz target {target}"))?;
+        println!("fuzz {target}: {done}");
     }
     Ok(())
+}
+
+/// Runs a target. libFuzzer prints a line for every input that it keeps: of a run that finds nothing only the last word is
+/// of interest, of another the end.
+fn fuzz_quietly(mut command: Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?} can't be started"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let lines: Vec<&str> = text.lines().collect();
+        let end = lines.len().saturating_sub(FUZZ_LINES);
+        bail!("{command:?}: {}\n{}", output.status, lines[end..].join("\n"));
+    }
+    Ok(text.lines().rfind(|line| line.starts_with("Done ")).unwrap_or("done").to_owned())
 }
 
 /// The cargo that started this program.

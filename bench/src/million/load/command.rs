@@ -243,8 +243,6 @@ board! {
     handshakes,
     /// Messages received since the start: deliveries and PINGRESPs.
     messages,
-    /// Sockets open.
-    sockets,
     /// Retained messages that have been acknowledged, and that have been delivered.
     retained,
     retained_delivered,

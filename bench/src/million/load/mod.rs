@@ -220,11 +220,10 @@ impl Load {
         io.set_timer(TICK, io.now_ms() + TICK_MS);
     }
 
-    fn show(&mut self, io: &Io<'_, Self>) {
+    fn show(&mut self) {
         self.totals.task_left = self.handshakes.task_left() + self.takeovers.len() as u64;
         self.totals.begun = u64::from(self.handshakes.begun());
         (self.totals.due, self.totals.pending) = (self.traffic.slots(), self.traffic.pending_len());
-        self.totals.sockets = u64::from(io.connections());
         self.board.show(&self.totals, self.handled);
     }
 }
@@ -267,7 +266,7 @@ impl Application for Load {
             more |= self.send_due(io);
             self.wake(io);
         }
-        self.show(io);
+        self.show();
         more
     }
 

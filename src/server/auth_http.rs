@@ -1,0 +1,118 @@
+//! The HTTP server that knows the clients is asked: one pool of connections, time limits, bodies ignored. Only from the
+//! threads of `auth_pool`. emqttd's auth_http: 200 lets in, 4xx refuses, all else is no answer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::auth::{Credentials, Identity, Method, Refusal, Request, Requests, Verdict};
+use crate::config::{Http, HttpMethod, OnError};
+
+/// Bytes of an answer's body that are read, and thrown away, so that its connection can be used again.
+const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Asks HTTP servers.
+#[derive(Debug, Clone)]
+pub(super) struct HttpClient {
+    agent: ureq::Agent,
+}
+
+impl HttpClient {
+    /// With the limits of the configuration. `read` gives the bytes of a file.
+    ///
+    /// # Errors
+    /// The file of authorities has no certificate.
+    pub(super) fn new(
+        config: &Http,
+        read: impl Fn(&Path) -> Result<Vec<u8>, String>,
+    ) -> Result<Self, String> {
+        let mut tls = TlsConfig::builder();
+        if !config.ca.as_os_str().is_empty() {
+            let pem = read(&config.ca)?;
+            let authorities: Vec<Certificate<'static>> = parse_pem(&pem)
+                .filter_map(|item| match item {
+                    Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                    _ => None,
+                })
+                .collect();
+            if authorities.is_empty() {
+                return Err("no CERTIFICATE in PEM form in it".into());
+            }
+            tls = tls.root_certs(RootCerts::Specific(Arc::new(authorities)));
+        }
+        let connections_max = usize::from(config.connections_max);
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("myriad/", env!("CARGO_PKG_VERSION")))
+            .tls_config(tls.build())
+            .timeout_connect(Some(Duration::from_millis(config.connect_timeout_ms.into())))
+            .timeout_global(Some(Duration::from_millis(config.timeout_ms.into())))
+            .max_idle_connections(connections_max)
+            .max_idle_connections_per_host(connections_max)
+            .build()
+            .new_agent();
+        Ok(Self { agent })
+    }
+
+    /// Asks about a client.
+    pub(super) fn ask(&self, requests: &Requests, client: &Credentials<'_>) -> Verdict {
+        match self.status(&requests.auth, client) {
+            Ok(200) => {}
+            Ok(status @ 400..=499) => {
+                return Verdict::Deny(Refusal::bad_credentials(format!("http: status {status}")));
+            }
+            other => {
+                let problem = match other {
+                    Ok(status) => format!("http: status {status}"),
+                    Err(error) => format!("http: {error}"),
+                };
+                tracing::warn!(url = %without_query(&requests.auth.to.url), problem, "authentication: no answer");
+                return match requests.on_error {
+                    OnError::Ignore => Verdict::Ignore,
+                    OnError::Deny => Verdict::Deny(Refusal::unavailable(problem)),
+                };
+            }
+        }
+        let mut identity = Identity::new(Method::Http);
+        identity.username = client.username.map(Into::into);
+        identity.is_superuser = requests
+            .superuser
+            .as_ref()
+            .is_some_and(|request| self.status(request, client).is_ok_and(|status| status == 200));
+        Verdict::Allow(Arc::new(identity))
+    }
+
+    /// The status of the answer to a request.
+    ///
+    /// # Errors
+    /// There was none in time.
+    pub(super) fn status(&self, request: &Request, client: &Credentials<'_>) -> Result<u16, ureq::Error> {
+        let params = request.params.encode(client);
+        let mut answer = match request.to.method {
+            HttpMethod::Post => self
+                .agent
+                .post(&request.to.url)
+                .content_type("application/x-www-form-urlencoded")
+                .send(params.as_str())?,
+            HttpMethod::Get => {
+                let separator = if request.to.url.contains('?') { '&' } else { '?' };
+                let url = zeroize::Zeroizing::new(format!("{}{separator}{}", request.to.url, *params));
+                self.agent.get(url.as_str()).call()?
+            }
+        };
+        let status = answer.status().as_u16();
+        // A body that is too long, or cut short, costs the connection and nothing else.
+        let _ = answer.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_vec();
+        Ok(status)
+    }
+}
+
+/// What may stand in a log.
+fn without_query(url: &str) -> &str {
+    url.split_once('?').map_or(url, |(before, _)| before)
+}
