@@ -45,6 +45,10 @@ pub mod connection;
 /// One broker a shard: inputs in, effects out.
 pub mod broker;
 
+/// What operators ask of a running broker, on a thread of its own.
+#[cfg(all(feature = "server", not(loom)))]
+pub mod admin;
+
 /// The broker on the real machine; the only module that names `shards`.
 #[cfg(all(feature = "server", not(loom)))]
 pub mod server;

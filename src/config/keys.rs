@@ -83,11 +83,12 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 86] = [
+pub(super) static KEYS: [Key<Config>; 87] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
     key!(node.cpu_pinning, Form::Flag, Restart),
+    key!(node.control_socket, Form::Flag, Restart),
     key!(limits.packet_bytes_max, Form::Bytes(128, PACKET_BYTES_MAX), Live),
     key!(limits.client_id_len_max, Form::Count(CLIENT_ID_LEN.0, CLIENT_ID_LEN.1), Live),
     key!(limits.topic_levels_max, Form::Count(1, 65_535), Live),

@@ -65,12 +65,14 @@ pub enum ShardCount {
 pub struct Node {
     /// Name of this node in `$SYS/brokers/<name>/`.
     pub name: String,
-    /// Where files are kept. State is in memory only in this version: nothing is written there yet.
+    /// Where files are kept. State is in memory only in this version: the control socket is all that is there.
     pub data_dir: PathBuf,
     /// Shards to run.
     pub shards: ShardCount,
     /// Pin each shard to a CPU of its own.
     pub cpu_pinning: bool,
+    /// `myriadctl` may ask things of the broker, over `<data_dir>/control.sock`.
+    pub control_socket: bool,
 }
 
 impl Default for Node {
@@ -80,6 +82,7 @@ impl Default for Node {
             data_dir: "./data".into(),
             shards: ShardCount::Auto,
             cpu_pinning: true,
+            control_socket: true,
         }
     }
 }

@@ -15,13 +15,15 @@ mod notify;
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use shards::{Handle, ShardId, Shards};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::admin::ControlSocket;
 use crate::broker::Shared;
+use crate::clock::Timestamp;
 use crate::config::{Config, ListenerUrl, ShardCount};
 use application::{Application, Door, ServerMessage};
 use auth_gate::{Gate, Secrets};
@@ -85,6 +87,7 @@ pub fn run(
     let secrets = Secrets::new().ok_or(Error::Random)?;
     let door = Door { gate: Gate::load(&config, &secrets)?, pool: Pool::new(&config.auth) };
     let pool = Arc::clone(&door.pool);
+    let started = Instant::now();
     let shards = {
         let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
         Shards::<Application>::start(setup, move |shard, io| {
@@ -92,6 +95,13 @@ pub fn run(
         })?
     };
     pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
+    let control = config.node.control_socket.then(|| {
+        let now = move || Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        ControlSocket::start(&config.node.data_dir, Arc::clone(&shared), now)
+    });
+    if let Some(Err(error)) = &control {
+        tracing::warn!(%error, "no control socket: myriadctl can't ask anything of this broker");
+    }
     let manager = ServiceManager::from_environment();
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
@@ -114,6 +124,7 @@ pub fn run(
         break;
     }
     shards.join()?;
+    drop(control);
     tracing::info!("all shards have ended");
     Ok(())
 }
