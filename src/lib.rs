@@ -45,6 +45,9 @@ pub mod connection;
 /// One broker a shard: inputs in, effects out.
 pub mod broker;
 
+/// What lies between sockets and MQTT: WebSocket, PROXY protocol.
+pub mod transport;
+
 /// What operators ask of a running broker, on a thread of its own.
 #[cfg(all(feature = "server", not(loom)))]
 pub mod admin;

@@ -294,9 +294,8 @@ impl Broker {
     /// Sends the connection home with the bytes from its CONNECT on.
     fn leave<E: Effects>(&mut self, id: ConnectionId, home: ShardId, bytes: Vec<u8>, fx: &mut E) {
         let authentication_data = self.take_authentication_data(id);
+        let Some(origin) = self.origin(id) else { return };
         let Some(connection) = self.clients.connections.remove(id) else { return };
-        let origin =
-            Origin { listener: connection.listener, remote: connection.remote.into(), over_capacity: false };
         let Connection { identity, allowance, .. } = connection;
         fx.hand_over(id, home, HandOver { bytes, origin, identity, allowance, authentication_data });
     }

@@ -54,11 +54,14 @@ macro_rules! key {
         }
     };
     (listener: $name:ident$(.$more:ident)*, $form:expr) => {
+        key!(listener: $name$(.$more)*, $form, Restart)
+    };
+    (listener: $name:ident$(.$more:ident)*, $form:expr, $change:ident) => {
         Key {
             section: LISTENER,
             name: concat!(stringify!($name) $(, ".", stringify!($more))*),
             form: $form,
-            change: Change::Restart,
+            change: Change::$change,
             read: |listener: &Listener| listener.$name$(.$more)*.to_value(),
             write: |listener: &mut Listener, value| {
                 Field::from_value(value).map(|value| listener.$name$(.$more)* = value).is_some()
@@ -174,21 +177,24 @@ pub(super) static KEYS: [Key<Config>; 87] = [
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 6] = [
+pub(super) static LISTENER_KEYS: [Key<Listener>; 11] = [
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
     key!(listener: backlog, Form::Count(1, 65_535)),
     key!(listener: connect_rate, Form::Count(0, u32::MAX)),
     key!(listener: bytes_rate, Form::Bytes(0, u32::MAX)),
+    key!(listener: access, Form::Access, Live),
+    key!(listener: proxy_protocol, Form::Flag),
+    key!(listener: trusted, Form::Networks, Live),
+    key!(listener: origins, Form::Texts),
+    key!(listener: unix_mode, Form::Mode),
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 9] = [
+const LATER: [&str; 7] = [
     "admin",
     "cluster",
-    "listener.access",
-    "listener.proxy_protocol",
     "listener.tls",
     "session.queue_priorities",
     "session.queue_low_watermark",
@@ -260,6 +266,9 @@ mod tests {
             Form::Flag => vec![Value::Flag(true), Value::Flag(false)],
             Form::Size => vec![Value::Integer(0), Value::Integer(i64::MAX)],
             Form::Texts => vec![Value::Texts(Vec::new()), Value::Texts(vec!["a".into(), "b".into()])],
+            Form::Access => vec![Value::Texts(vec!["deny all".into()]), Value::Texts(Vec::new())],
+            Form::Networks => vec![Value::Texts(vec!["10.0.0.0/8".into()]), Value::Texts(Vec::new())],
+            Form::Mode => vec![Value::Text("0600".into())],
             Form::Text | Form::Url | Form::Durability | Form::LogLevel => Vec::new(),
         }
     }

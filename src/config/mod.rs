@@ -2,6 +2,7 @@
 //! modules can trust it. `keys` is the table of every key; reading, `--set`, printing and reloading all walk it.
 //! Pure but for `Arguments::load`, which reads the file: no clock, no name lookup.
 
+mod access;
 mod auth;
 mod check;
 mod cli;
@@ -14,14 +15,15 @@ mod reload;
 mod sections;
 mod value;
 
+pub use access::{AccessRules, Networks};
 pub use auth::{Auth, AuthFile, ClientIds, Http, HttpMethod, HttpRequest, Jwt, OnError, Scram, TokenFrom};
 pub use cli::{Arguments, Cli, Command};
 pub use error::{Error, Origin};
-pub use listener_url::ListenerUrl;
+pub use listener_url::{ListenerUrl, Scheme};
 pub use reload::Reload;
 pub use sections::{
-    Acl, Config, Durability, Limits, Listener, Log, Mqtt, NoMatch, Node, Retained, Session, ShardCount,
-    SharedStrategy, Storage, Sys,
+    Acl, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Retained, Session,
+    ShardCount, SharedStrategy, Storage, Sys,
 };
 
 impl Config {

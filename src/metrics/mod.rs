@@ -226,6 +226,10 @@ metrics! {
     connections_closed => Counter "metrics/connections/closed",
     /// CONNECTs refused.
     connections_refused => Counter "metrics/connections/refused",
+    /// Connections closed unread, because the listener's rules do not let their address in.
+    connections_refused_access => Counter "metrics/connections/refused/access",
+    /// Requests to WebSocket listeners that were refused.
+    websocket_refused => Counter "metrics/connections/refused/websocket",
     /// Connections handed to their home shard.
     connections_handed_over => Counter "metrics/connections/handed_over",
     /// Takeovers.
@@ -277,6 +281,10 @@ metrics! {
     acl_denied_publish => Counter "metrics/acl/denied/publish",
     /// Filters of SUBSCRIBEs that the ACL denied.
     acl_denied_subscribe => Counter "metrics/acl/denied/subscribe",
+    /// WebSocket frames that break a rule.
+    errors_websocket => Counter "metrics/errors/websocket",
+    /// PROXY headers that are missing or can't be read.
+    errors_proxy => Counter "metrics/errors/proxy",
 
     /// Messages sent to other shards.
     shard_messages_sent => Counter "metrics/shards/messages/sent",

@@ -1,5 +1,5 @@
 //! One shard's broker between the rings and the mailboxes: translates what happened into inputs and effects into
-//! what `shards` offers. No decision is made here.
+//! what `shards` offers, through the layers of those connections that have some. No decision is made here.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,18 +7,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use shards::{Accepted, Closed, Io};
 
+use super::access::Access;
 use super::auth_gate::Gate;
 use super::auth_pool::Pool;
+use super::hand_over::{self, HandOver};
+use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
-use crate::broker::{
-    Broker, BrokerSetup, Close, Effects, HandOver, Input, Origin, ShardMessage, Shared, Timer,
-};
+use crate::broker::{self, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::ShardId;
 use crate::metrics::Metrics;
 use crate::session::ConnectionId;
+use crate::transport::{self, Buffers, End, Facts, Layers};
+
+/// Bytes that wait for a client before its pings are not answered any more.
+const CONGESTED: usize = 64 * 1024;
 
 /// What shards and the main thread say to a shard.
 #[derive(Debug)]
@@ -26,7 +31,7 @@ pub(super) enum ServerMessage {
     /// Another shard's broker to this one's.
     Broker(ShardMessage),
     /// SIGHUP.
-    Reload(Arc<Config>, Arc<Gate>),
+    Reload(Arc<Config>, Arc<[Layers]>, Arc<Gate>),
     /// SIGHUP: the rules of the ACL.
     Policy(Arc<Policy>),
     /// The verdict about a client of this shard.
@@ -42,12 +47,29 @@ pub(super) enum ServerMessage {
     Drain,
 }
 
+/// What all shards are made of.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    pub(super) config: Arc<Config>,
+    pub(super) shared: Arc<Shared>,
+    /// By listener.
+    pub(super) layers: Arc<[Layers]>,
+    pub(super) access: Arc<Access>,
+    pub(super) door: Door,
+    pub(super) policy: Arc<Policy>,
+}
+
 /// A shard's broker.
 #[derive(Debug)]
 pub(super) struct Application {
     broker: Broker,
+    wrapped: WrappedConnections,
+    buffers: Buffers,
+    access: Arc<Access>,
     door: Door,
     metrics: Arc<Metrics>,
+    /// Connections that the rules of access refused after their PROXY header.
+    refused: u64,
     is_exiting: bool,
 }
 
@@ -62,27 +84,98 @@ pub(super) struct Door {
 
 impl Application {
     /// Made on the shard's own thread.
-    pub(super) fn new(
-        shard: shards::ShardId,
-        config: Arc<Config>,
-        shared: Arc<Shared>,
-        door: Door,
-        policy: &Arc<Policy>,
-        io: &mut Io<'_, Self>,
-    ) -> Self {
+    pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
+        let Setup { config, shared, layers, access, door, policy } = setup;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
+        let mut wrapped = WrappedConnections::new(layers);
         let now = Timestamp(io.now_ms());
-        let mut machine = Machine { io, door: &door, metrics: &metrics };
-        broker.handle(now, Input::Policy(Arc::clone(policy)), &mut machine);
+        let mut machine = Machine { io, wrapped: &mut wrapped, door: &door, metrics: &metrics };
+        broker.handle(now, Input::Policy(policy), &mut machine);
         broker.start(now, &mut machine);
-        Self { broker, door, metrics, is_exiting: false }
+        let buffers = Buffers::default();
+        Self { broker, wrapped, buffers, access, door, metrics, refused: 0, is_exiting: false }
     }
 
     #[inline]
     fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
         let now = Timestamp(io.now_ms());
-        self.broker.handle(now, input, &mut Machine { io, door: &self.door, metrics: &self.metrics });
+        let machine =
+            &mut Machine { io, wrapped: &mut self.wrapped, door: &self.door, metrics: &self.metrics };
+        self.broker.handle(now, input, machine);
+    }
+
+    /// Bytes of a connection with layers: everything that comes out of them is one input.
+    fn received_wrapped(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+        let is_congested = io.outbound_len(connection) > CONGESTED;
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let Some(wrapped) = self.wrapped.find(connection) else { return };
+        let end = wrapped.transport.receive(bytes, is_congested, &mut buffers).err();
+        // First, so that it is not forgotten where the connection moves away meanwhile.
+        wrapped.is_ended = end.is_some();
+        if !buffers.down.is_empty() {
+            io.output(connection).extend_from_slice(&buffers.down);
+        }
+        if self.learned(io, connection, &buffers.facts) && !buffers.up.is_empty() {
+            self.input(io, Input::Received { connection: ours(connection), bytes: &buffers.up });
+        }
+        buffers.trim();
+        self.buffers = buffers;
+        if let Some(end) = end {
+            self.count(connection, &end);
+            self.end(io, connection);
+        }
+    }
+
+    /// The layers have learned something about the client. `false`: it may not come in, and is closed.
+    fn learned(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, facts: &Facts) -> bool {
+        let Some(header) = facts.proxy else { return true };
+        let Some(mut origin) = self.broker.origin(ours(connection)) else { return false };
+        origin.remote = header.source.unwrap_or(origin.remote);
+        if !self.access.allows(origin.listener, origin.remote.ip()) {
+            tracing::debug!(remote = %origin.remote, listener = origin.listener, "refused by the listener's `access`");
+            self.refused += 1;
+            self.input(io, Input::Closed { connection: ours(connection) });
+            self.wrapped.remove(connection);
+            io.close(connection, shards::Close::Abort);
+            return false;
+        }
+        self.input(io, Input::Peer { connection: ours(connection), remote: origin.remote });
+        true
+    }
+
+    fn count(&self, connection: shards::ConnectionId, end: &End) {
+        match end {
+            End::Peer => return,
+            End::Proxy(_) => self.metrics.errors_proxy.inc(),
+            End::WebSocket(transport::websocket::Error::Refused(_)) => {
+                self.metrics.websocket_refused.inc();
+            }
+            End::WebSocket(transport::websocket::Error::Violation(_)) => self.metrics.errors_websocket.inc(),
+        }
+        let remote = self.broker.origin(ours(connection)).map(|origin| origin.remote);
+        tracing::debug!(?remote, %end, "closing the connection");
+    }
+
+    /// Nothing more can be received of a connection: closes it, once the broker has taken what came before and if the connection is
+    /// not about to leave.
+    fn end(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId) {
+        let is_due = |state: &mut super::wrapped::Wrapped| {
+            state.is_ended && !state.is_paused && state.waiting.is_none()
+        };
+        if self.wrapped.find(connection).is_some_and(is_due) {
+            self.input(io, Input::Closed { connection: ours(connection) });
+            self.wrapped.say_farewell(connection, io);
+            io.close(connection, shards::Close::Flush);
+        }
+    }
+
+    /// Ends the connections that the broker has caught up with, and sends what is staged.
+    fn finish_wrapped(&mut self, io: &mut Io<'_, Self>) {
+        for connection in std::mem::take(&mut self.wrapped.ended) {
+            self.end(io, connection);
+        }
+        self.wrapped.flush(io);
     }
 }
 
@@ -91,19 +184,26 @@ impl shards::Application for Application {
     type HandOver = HandOver;
 
     fn accepted(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, accepted: Accepted) {
+        self.wrapped.accepted(connection, accepted.listener);
         self.input(io, Input::Accepted { connection: ours(connection), origin: origin(accepted) });
     }
 
     fn received(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+        if self.wrapped.find(connection).is_some() {
+            return self.received_wrapped(io, connection, bytes);
+        }
         self.input(io, Input::Received { connection: ours(connection), bytes });
     }
 
     fn drained(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId) {
-        self.input(io, Input::Drained { connection: ours(connection) });
+        if !hand_over::drained(&mut self.wrapped, io, connection) {
+            self.input(io, Input::Drained { connection: ours(connection) });
+        }
     }
 
     fn closed(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, cause: Closed) {
         tracing::trace!(index = connection.index(), ?cause, "connection closed");
+        self.wrapped.remove(connection);
         self.input(io, Input::Closed { connection: ours(connection) });
     }
 
@@ -114,8 +214,15 @@ impl shards::Application for Application {
         accepted: Accepted,
         hand_over: HandOver,
     ) {
-        let connection = ours(connection);
-        self.input(io, Input::HandedOver { connection, origin: origin(accepted), hand_over });
+        let HandOver { broker: hand_over, layers } = hand_over;
+        // The accepting shard may have learned a better address than the socket's.
+        let origin = Origin { remote: hand_over.origin.remote, ..origin(accepted) };
+        if let Some(layers) = layers {
+            let (transport, is_ended) = *layers;
+            self.wrapped.adopt(connection, transport, is_ended);
+        }
+        self.input(io, Input::HandedOver { connection: ours(connection), origin, hand_over });
+        self.end(io, connection);
     }
 
     fn hand_over_failed(
@@ -124,7 +231,14 @@ impl shards::Application for Application {
         connection: shards::ConnectionId,
         hand_over: HandOver,
     ) {
+        let HandOver { broker: hand_over, layers } = hand_over;
+        if let Some(layers) = layers {
+            let (transport, is_ended) = *layers;
+            self.wrapped.adopt(connection, transport, is_ended);
+            io.resume(connection);
+        }
         self.input(io, Input::HandOverFailed { connection: ours(connection), hand_over });
+        self.end(io, connection);
     }
 
     fn message(&mut self, io: &mut Io<'_, Self>, from: Option<shards::ShardId>, message: ServerMessage) {
@@ -134,7 +248,8 @@ impl shards::Application for Application {
             }
             (ServerMessage::Broker(_), None) => {}
             (ServerMessage::Policy(policy), _) => self.input(io, Input::Policy(policy)),
-            (ServerMessage::Reload(config, gate), _) => {
+            (ServerMessage::Reload(config, layers, gate), _) => {
+                self.wrapped.set_listeners(layers);
                 self.door.gate = gate;
                 self.input(io, Input::Reload(config));
             }
@@ -151,6 +266,9 @@ impl shards::Application for Application {
     }
 
     fn timer(&mut self, io: &mut Io<'_, Self>, key: u64) {
+        if hand_over::timer(&mut self.wrapped, io, key) {
+            return;
+        }
         if let Some(timer) = Timer::from_bits(key) {
             self.input(io, Input::Timer(timer));
         }
@@ -158,6 +276,10 @@ impl shards::Application for Application {
 
     fn turn_end(&mut self, io: &mut Io<'_, Self>) -> bool {
         self.input(io, Input::TurnEnd);
+        if !self.wrapped.is_idle() {
+            self.finish_wrapped(io);
+        }
+        self.metrics.connections_refused_access.set(io.filtered() + self.refused);
         self.metrics.cpu_us.set(io.thread_cpu_us());
         self.metrics.mailbox_depth.set(io.mailbox_depth());
         self.metrics.slow_turns.set(io.slow_turns());
@@ -165,13 +287,14 @@ impl shards::Application for Application {
             self.is_exiting = true;
             io.exit();
         }
-        self.broker.has_work()
+        self.broker.has_work() || !self.wrapped.ended.is_empty()
     }
 }
 
 /// The machine, as the broker's effects see it.
 struct Machine<'a, 'b> {
     io: &'a mut Io<'b, Application>,
+    wrapped: &'a mut WrappedConnections,
     door: &'a Door,
     metrics: &'a Metrics,
 }
@@ -186,41 +309,68 @@ impl Machine<'_, '_> {
 impl Effects for Machine<'_, '_> {
     #[inline]
     fn output(&mut self, connection: ConnectionId) -> &mut Vec<u8> {
-        self.io.output(theirs(connection))
+        let connection = theirs(connection);
+        if self.wrapped.find(connection).is_some() {
+            return self.wrapped.staged(connection, self.io);
+        }
+        self.io.output(connection)
     }
 
     fn output_shared(&mut self, connection: ConnectionId, bytes: Bytes) {
-        self.io.output_shared(theirs(connection), bytes);
+        let connection = theirs(connection);
+        if self.wrapped.find(connection).is_some() {
+            // Layers change every byte or frame it: nothing is left to share.
+            return self.wrapped.staged(connection, self.io).extend_from_slice(&bytes);
+        }
+        self.io.output_shared(connection, bytes);
     }
 
     #[inline]
     fn outbound_len(&mut self, connection: ConnectionId) -> usize {
-        self.io.outbound_len(theirs(connection))
+        let connection = theirs(connection);
+        self.io.outbound_len(connection) + self.wrapped.staged_len(connection)
     }
 
     fn want_drained(&mut self, connection: ConnectionId) {
+        self.wrapped.flush_one(theirs(connection), self.io);
         // False where nothing is queued: the broker asks only when much is.
         let _ = self.io.want_drained(theirs(connection));
     }
 
     fn pause(&mut self, connection: ConnectionId) {
+        if let Some(wrapped) = self.wrapped.find(theirs(connection)) {
+            wrapped.is_paused = true;
+        }
         self.io.pause(theirs(connection));
     }
 
     fn resume(&mut self, connection: ConnectionId) {
+        if let Some(wrapped) = self.wrapped.find(theirs(connection)) {
+            wrapped.is_paused = false;
+            if wrapped.is_ended {
+                self.wrapped.ended.push(theirs(connection));
+            }
+        }
         self.io.resume(theirs(connection));
     }
 
     fn close(&mut self, connection: ConnectionId, how: Close) {
+        let connection = theirs(connection);
         let how = match how {
-            Close::Flush => shards::Close::Flush,
-            Close::Abort => shards::Close::Abort,
+            Close::Flush => {
+                self.wrapped.say_farewell(connection, self.io);
+                shards::Close::Flush
+            }
+            Close::Abort => {
+                self.wrapped.remove(connection);
+                shards::Close::Abort
+            }
         };
-        self.io.close(theirs(connection), how);
+        self.io.close(connection, how);
     }
 
-    fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: HandOver) {
-        self.io.hand_over(theirs(connection), shards::ShardId(to.0), hand_over);
+    fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: broker::HandOver) {
+        hand_over::send(self.wrapped, self.io, theirs(connection), shards::ShardId(to.0), hand_over);
     }
 
     fn reserve(&mut self, to: ShardId) -> bool {

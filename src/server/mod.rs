@@ -1,6 +1,7 @@
 //! The broker on the real machine: the only caller of `shards`. Start, listeners, signals, reload, drain, systemd.
 //! What a shard does with its broker is in `application`; everything else here happens once, on the main thread.
 
+mod access;
 mod acl_file;
 mod application;
 mod auth_cache;
@@ -8,9 +9,12 @@ mod auth_gate;
 mod auth_http;
 mod auth_pool;
 mod cpus;
+mod hand_over;
+mod listeners;
 mod log;
 mod memory;
 mod notify;
+mod wrapped;
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
@@ -24,8 +28,9 @@ use signal_hook::iterator::Signals;
 use crate::admin::ControlSocket;
 use crate::broker::Shared;
 use crate::clock::Timestamp;
-use crate::config::{Config, ListenerUrl, ShardCount};
-use application::{Application, Door, ServerMessage};
+use crate::config::{Config, ShardCount};
+use access::Access;
+use application::{Application, Door, ServerMessage, Setup};
 use auth_gate::{Gate, Secrets};
 use auth_pool::Pool;
 use memory::MemoryMeter;
@@ -79,7 +84,8 @@ pub fn run(
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
     let mut config = Arc::new(config);
     let policy = load_policy(&config)?;
-    let setup = machine(&config);
+    let access = Access::new(&config);
+    let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
     let shared = Shared::new(&config, setup.shards, random_seed(), unix_ms());
     let memory =
@@ -89,10 +95,15 @@ pub fn run(
     let pool = Arc::clone(&door.pool);
     let started = Instant::now();
     let shards = {
-        let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
-        Shards::<Application>::start(setup, move |shard, io| {
-            Application::new(shard, Arc::clone(&config), Arc::clone(&shared), door.clone(), &policy, io)
-        })?
+        let of_each = Setup {
+            config: Arc::clone(&config),
+            shared: Arc::clone(&shared),
+            layers: listeners::layers(&config),
+            access: Arc::clone(&access),
+            door,
+            policy,
+        };
+        Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
     pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
     let control = config.node.control_socket.then(|| {
@@ -109,7 +120,7 @@ pub fn run(
     for signal in signals.forever() {
         if signal == SIGHUP {
             manager.reloading();
-            let is_new = reload_config(&mut config, log, (&secrets, &pool), &handle, &reload);
+            let is_new = reload_config(&mut config, log, (&access, &secrets, &pool), &handle, &reload);
             memory.change(config.limits.memory_max);
             manager.ready(if is_new {
                 &status
@@ -130,7 +141,7 @@ pub fn run(
 }
 
 /// What the configuration asks of the machine.
-fn machine(config: &Config) -> shards::Config {
+fn machine(config: &Config, access: &Arc<Access>) -> shards::Config {
     let cpus = cpus::allowed();
     let shards = match config.node.shards {
         ShardCount::Auto => u16::try_from(cpus.len()).unwrap_or(u16::MAX).max(1),
@@ -143,23 +154,11 @@ fn machine(config: &Config) -> shards::Config {
         cpus,
         connections_max: config.limits.max_connections,
         refusals: u32::from(shards).saturating_mul(64),
-        listeners: config
-            .listeners
-            .iter()
-            .map(|listener| shards::Listener {
-                address: address_of(&listener.url),
-                backlog: listener.backlog,
-                connections_max: listener.max_connections,
-            })
-            .collect(),
+        listeners: listeners::sockets(config, access),
         mailbox_credits: credits.clamp(MAILBOX_CREDITS_MIN, MAILBOX_CREDITS_MAX),
         flush_timeout_ms: FLUSH_TIMEOUT_MS,
         ring_slots_max: None,
     }
-}
-
-fn address_of(url: &ListenerUrl) -> SocketAddr {
-    url.address()
 }
 
 /// One line a listener, then `myriad ready`: whoever started the broker waits for it. The same in short for a service
@@ -180,8 +179,7 @@ fn announce(
         capacity.descriptors_max,
     );
     for (listener, address) in config.listeners.iter().zip(addresses) {
-        let ListenerUrl::Mqtt(_) = listener.url;
-        println!("listening on mqtt://{address}");
+        println!("listening on {}", listener.url.at(*address));
     }
     println!("myriad ready");
     format!("{shards} shards, {fit} connections fit")
@@ -191,7 +189,7 @@ fn announce(
 fn reload_config(
     config: &mut Arc<Config>,
     log: &LogHandle,
-    (secrets, pool): (&Arc<Secrets>, &Arc<Pool>),
+    (access, secrets, pool): (&Access, &Arc<Secrets>, &Arc<Pool>),
     handle: &Handle<Application>,
     reload: &impl Fn() -> Result<Config, crate::config::Error>,
 ) -> bool {
@@ -226,7 +224,9 @@ fn reload_config(
         Err(error) => tracing::error!(%error, "the ACL was not reloaded, the old rules stay in effect"),
     }
     *config = Arc::new(changes.config);
-    send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&gate)));
+    access.replace(config);
+    let layers = listeners::layers(config);
+    send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&layers), Arc::clone(&gate)));
     tracing::info!(changed = changes.changed.join(", "), "configuration reloaded");
     true
 }

@@ -18,3 +18,4 @@ mod mqtt3;
 mod mqtt5;
 mod process;
 mod tidy;
+mod transport;

@@ -1,6 +1,8 @@
 //! limits.memory_max: under a flood the broker lets go of what it may, pauses who publishes, refuses who comes, stays
 //! within its memory, and is as before when the flood is over.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use super::limited;
 use crate::broker::Broker;
-use crate::client::Client;
 use crate::wire::{Connect, Packet, Publish, Version};
 
 const MAX_MB: u64 = 200;
@@ -19,28 +20,44 @@ fn resident_mb(pid: u32) -> u64 {
     line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() / 1024
 }
 
-/// Publishes until it is told to end; what the broker does not read stays in the socket.
+/// Publishes until it is told to end, on a socket of its own: what the broker does not read stays in it.
 fn flood(broker: &Broker, number: usize, is_over: &Arc<AtomicBool>) -> thread::JoinHandle<()> {
     let (address, is_over) = (broker.address, Arc::clone(is_over));
+    let encode = |packet: Packet| packet.encode(Version::V50);
     thread::spawn(move || {
-        let mut client = Client::open(address, Version::V50);
-        client.send(Connect::v5(&format!("flood-{number}")));
-        client.recv_connack();
-        let packet = Packet::from(Publish::new("flood", vec![b'x'; 60_000])).encode(Version::V50);
-        let acked =
-            |id| Packet::from(Publish::new("kept", vec![b'y'; 60_000]).qos(1).id(id)).encode(Version::V50);
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        stream.write_all(&encode(Connect::v5(&format!("flood-{number}")).into())).unwrap();
+        let dropped = encode(Publish::new("flood", vec![b'x'; 60_000]).into());
         let mut id = 0;
         while !is_over.load(Ordering::Relaxed) {
-            if !client.try_send_bytes(&packet, Duration::from_millis(200)) {
-                return;
-            }
             id = id % 50 + 1;
-            if !client.try_send_bytes(&acked(id), Duration::from_millis(200)) {
+            let kept = encode(Publish::new("kept", vec![b'y'; 60_000]).qos(1).id(id).into());
+            if !send(&mut stream, &dropped, &is_over) || !send(&mut stream, &kept, &is_over) {
                 return;
             }
-            client.skip_received();
+            stream.set_nonblocking(true).unwrap();
+            let mut acknowledgements = [0; 65536];
+            while stream.read(&mut acknowledgements).is_ok_and(|count| count > 0) {}
+            stream.set_nonblocking(false).unwrap();
         }
     })
+}
+
+/// False: the broker has closed, or the flood is over.
+fn send(stream: &mut TcpStream, mut bytes: &[u8], is_over: &AtomicBool) -> bool {
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(written) if written > 0 => bytes = &bytes[written..],
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if is_over.load(Ordering::Relaxed) {
+                    return false;
+                }
+            }
+            Ok(_) | Err(_) => return false,
+        }
+    }
+    true
 }
 
 #[test]
