@@ -90,8 +90,14 @@ fn a_flood_does_not_exceed_the_memory_and_leaves_no_trace() {
         let is_over = Arc::new(AtomicBool::new(false));
         let floods: Vec<_> = (0..4).map(|number| flood(&broker, number, &is_over)).collect();
         let (mut peak, mut refused) = (0, false);
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(6) {
+        // Until publishers were paused, and two seconds more of the same.
+        let mut end = Instant::now() + Duration::from_secs(60);
+        let mut is_paused = false;
+        while Instant::now() < end {
+            if !is_paused && broker.output().contains("publishers are paused") {
+                is_paused = true;
+                end = Instant::now() + Duration::from_secs(2);
+            }
             peak = peak.max(resident_mb(broker.pid()));
             idle.ping();
             let mut late = broker.open(Version::V50);
@@ -102,9 +108,8 @@ fn a_flood_does_not_exceed_the_memory_and_leaves_no_trace() {
         is_over.store(true, Ordering::Relaxed);
         floods.into_iter().for_each(|flood| flood.join().unwrap());
         let log = broker.output();
-        assert!(peak > MAX_MB / 2, "{peak} MB: no flood at all\n{log}");
+        assert!(is_paused, "{peak} MB of {MAX_MB}: no flood at all\n{log}");
         assert!(peak < MAX_MB + MAX_MB / 4, "{peak} MB of {MAX_MB}\n{log}");
-        assert!(log.contains("publishers are paused"), "{log}");
         println!("{shards} shards: peak {peak} MB, refused {refused}");
         slow.clear();
         // All is as before: somebody new comes in, publishes, and is heard.
