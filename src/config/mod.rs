@@ -13,6 +13,7 @@ mod listener_url;
 mod print;
 mod reload;
 mod sections;
+mod tls;
 mod value;
 
 pub use access::{AccessRules, Networks};
@@ -22,9 +23,10 @@ pub use error::{Error, Origin};
 pub use listener_url::{ListenerUrl, Scheme};
 pub use reload::Reload;
 pub use sections::{
-    Config, Durability, FileMode, Limits, Listener, Log, Mqtt, Node, Retained, Session, ShardCount,
-    SharedStrategy, Storage, Sys,
+    Acl, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Retained, Session,
+    ShardCount, SharedStrategy, Storage, Sys,
 };
+pub use tls::{CertificateField, ListenerTls, TlsVersion};
 
 impl Config {
     /// The configuration that the TOML document `text` describes; what it leaves out has its default.

@@ -199,7 +199,9 @@ fn later_features_say_that_they_are_later() {
     assert!(problem("[storage]\ndurability = 'sync'").contains("keeps its state in memory only"));
     assert!(problem("[storage]\ninterval_ms = 5").contains("not in this version"));
     assert!(problem("[[listener]]\nurl = 'mqtts://127.0.0.1'").contains("not in this version"));
-    assert!(problem("[[listener]]\ntls = {}").contains("`listener.tls` is not in this version"));
+    assert!(
+        problem("[[listener]]\nconnect_rate = 1").contains("`listener.connect_rate` is not in this version")
+    );
 }
 
 #[test]

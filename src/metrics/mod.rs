@@ -257,8 +257,46 @@ metrics! {
     /// Packets beyond a limit of ours.
     errors_limit => Counter "metrics/errors/limit",
 
+    /// Connections refused or closed by a listener's connect_rate.
+    connect_rate_refused => Counter "metrics/limits/connect_rate/refused",
+    /// Connections refused because their address has its maximum.
+    address_refused => Counter "metrics/limits/address/refused",
+    /// Pauses of clients by limits.publish_rate.
+    publish_rate_waits => Counter "metrics/limits/publish_rate/waits",
+    /// Pauses of clients by a bytes_rate.
+    bytes_rate_waits => Counter "metrics/limits/bytes_rate/waits",
+    /// Bans by failed authentication or by flapping.
+    bans_made => Counter "metrics/bans/made",
+    /// CONNECTs of those who are banned.
+    bans_refused => Counter "metrics/bans/refused",
+    /// Connections refused for want of memory.
+    memory_refused => Counter "metrics/memory/refused",
+    /// Publishers paused for want of memory.
+    memory_waits => Counter "metrics/memory/waits",
+    /// Dropped for want of memory: QoS 0 to slow subscribers, the oldest of long mqueues.
+    dropped_memory => Counter "metrics/messages/dropped/memory",
+    /// Slow subscribers sent away for want of memory.
+    memory_sent_away => Counter "metrics/memory/sent_away",
+    /// PUBLISHes and Wills that the ACL denied.
+    acl_denied_publish => Counter "metrics/acl/denied/publish",
+    /// Filters of SUBSCRIBEs that the ACL denied.
+    acl_denied_subscribe => Counter "metrics/acl/denied/subscribe",
     /// WebSocket frames that break a rule.
     errors_websocket => Counter "metrics/errors/websocket",
+    /// TLS handshakes completed.
+    tls_handshakes => Counter "metrics/tls/handshakes",
+    /// TLS handshakes that resumed a session.
+    tls_resumed => Counter "metrics/tls/handshakes/resumed",
+    /// TLS handshakes that failed.
+    tls_handshake_errors => Counter "metrics/tls/handshakes/failed",
+    /// TLS handshakes that failed for the client's certificate or for want of one.
+    tls_client_certs_refused => Counter "metrics/tls/client_certificates/refused",
+    /// Steps of TLS handshakes that waited for a later turn.
+    tls_handshakes_delayed => Counter "metrics/tls/handshakes/delayed",
+    /// TLS handshakes that wait for the shard's next turn.
+    tls_handshakes_waiting => Gauge "stats/tls/handshakes/waiting",
+    /// TLS connections that ended with a fault after their handshake.
+    errors_tls => Counter "metrics/errors/tls",
     /// PROXY headers that are missing or can't be read.
     errors_proxy => Counter "metrics/errors/proxy",
 
