@@ -314,11 +314,16 @@ fn two_thousand_idle_connections_leave_nothing_behind() {
         std::thread::sleep(Duration::from_millis(1500));
         resident_kib(&broker)
     };
-    let most = round();
-    let first = at_rest();
-    for _ in 0..3 {
+    // The tables and pools grow with the first.
+    for _ in 0..2 {
         round();
     }
+    let first = at_rest();
+    let mut most = 0;
+    for _ in 0..4 {
+        most = round();
+    }
     let last = at_rest();
-    assert!(last < first + 2048, "{most} KiB with them; without {first} KiB, then {last} KiB");
+    // A few huge pages, which the system gives whole; a request's buffer of each connection would be 16 MiB.
+    assert!(last < first + 8 * 1024, "{most} KiB with them; without {first} KiB, then {last} KiB");
 }
