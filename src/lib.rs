@@ -40,6 +40,9 @@ pub mod connection;
 /// One broker a shard: inputs in, effects out.
 pub mod broker;
 
+/// What lies between sockets and MQTT: TLS, WebSocket, PROXY protocol.
+pub mod transport;
+
 /// The broker on the real machine; the only module that names `shards`.
 #[cfg(all(feature = "server", not(loom)))]
 pub mod server;

@@ -9,6 +9,7 @@ use myriad::topic::{TopicLimits, check_name};
 use serde::Serialize;
 
 use crate::addresses::SourceAddresses;
+use crate::carrier::{Carriers, Wanted};
 use crate::million;
 use crate::topology::{Scenario, Topology};
 use crate::wire::{PAYLOAD_HEADER_LEN, ProtocolVersion};
@@ -97,6 +98,19 @@ pub(crate) struct Options {
     /// Broker's port
     #[arg(long, default_value_t = 1883)]
     pub(crate) port: u16,
+    /// TLS below MQTT
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Certificates of authorities to trust, PEM [default: any certificate is taken]
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    #[serde(skip)]
+    pub(crate) ca: Option<PathBuf>,
+    /// WebSocket below MQTT; with --tls above that
+    #[arg(long)]
+    pub(crate) websocket: bool,
+    /// Path of the WebSocket
+    #[arg(long, default_value = "/mqtt", requires = "websocket")]
+    pub(crate) path: String,
     /// MQTT: 3 (3.1), 4 (3.1.1) or 5 (5.0)
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(3..=5))]
     pub(crate) version: u8,
@@ -197,6 +211,7 @@ pub(crate) struct Settings {
     pub(crate) topology: Topology,
     pub(crate) version: ProtocolVersion,
     pub(crate) to: SocketAddr,
+    pub(crate) carriers: Carriers,
     pub(crate) client_prefix: String,
     pub(crate) threads: usize,
 }
@@ -226,7 +241,14 @@ impl Settings {
         }
         let to = resolve(&options)?;
         let threads = options.threads.min(topology.clients()).max(1);
-        Ok(Self { options, topology, version, to, client_prefix, threads })
+        let carriers = Carriers::new(&Wanted {
+            host: &options.host,
+            tls: options.tls,
+            ca: options.ca.as_ref(),
+            websocket: options.websocket,
+            path: &options.path,
+        })?;
+        Ok(Self { options, topology, version, to, carriers, client_prefix, threads })
     }
 }
 
@@ -330,6 +352,9 @@ mod tests {
             ("p2p --source-addresses 127.0.0.1-x", "no IPv4"),
             ("p2p --host no.such.host.invalid", "no.such.host.invalid"),
             ("p2p --password x", "--username"),
+            ("p2p --ca a.pem", "--tls"),
+            ("p2p --tls --ca no/such.pem", "no/such.pem"),
+            ("p2p --path /x", "--websocket"),
         ] {
             let error = format!("{:#}", settings(&format!("myriad-bench {line}")).unwrap_err());
             assert!(error.contains(part), "{line}: {error}");

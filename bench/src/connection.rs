@@ -1,4 +1,5 @@
-//! One TCP connection of a client: dialing, bytes that the kernel did not take, packets that are not whole yet.
+//! One TCP connection of a client: dialing, its carrier, bytes that the kernel did not take, packets that are not whole
+//! yet.
 //!
 //! An idle connection holds no buffer: bytes are read into and written from buffers of the engine, and only what
 //! is left over is kept here.
@@ -10,8 +11,19 @@ use mio::net::TcpStream;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::carrier::{Carrier, Carriers};
+
 /// A buffer larger than this is given back once it is empty.
 const KEPT_CAPACITY: usize = 64 * 1024;
+
+/// What one read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Bytes of MQTT.
+    pub(crate) bytes: usize,
+    /// The socket or the carrier may have more.
+    pub(crate) more: bool,
+}
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +42,14 @@ pub(crate) struct Connection {
     pub(crate) partial: Vec<u8>,
     /// Payload bytes of the packet in `partial` that are dropped as they arrive.
     pub(crate) skip: usize,
+    carrier: Option<Box<Carrier>>,
     unsent: Vec<u8>,
     unsent_at: usize,
 }
 
 impl Connection {
     /// Starts connecting, from `source` if given. The outcome comes as an event.
-    pub(crate) fn dial(to: SocketAddr, source: Option<IpAddr>) -> io::Result<Self> {
+    pub(crate) fn dial(to: SocketAddr, source: Option<IpAddr>, carriers: &Carriers) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
         if let Some(source) = source {
@@ -53,6 +66,7 @@ impl Connection {
             state: State::Dialing,
             partial: Vec::new(),
             skip: 0,
+            carrier: carriers.carrier()?,
             unsent: Vec::new(),
             unsent_at: 0,
         })
@@ -64,18 +78,60 @@ impl Connection {
         !self.unsent.is_empty()
     }
 
-    /// One read from the socket.
+    /// One read from the socket. Its end is an error, `UnexpectedEof`.
     #[inline]
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.stream {
-            Some(stream) => stream.read(buffer),
-            None => Err(io::ErrorKind::NotConnected.into()),
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
+        if self.carrier.is_some() {
+            return self.read_carried(buffer);
         }
+        let bytes = self.read_socket(buffer)?;
+        // A shorter read tells that the socket is empty, without another system call.
+        Ok(Taken { bytes, more: bytes == buffer.len() })
+    }
+
+    fn read_socket(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        match stream.read(buffer)? {
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the broker")),
+            bytes => Ok(bytes),
+        }
+    }
+
+    fn read_carried(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
+        let Some(mut carrier) = self.carrier.take() else { return Err(io::ErrorKind::NotConnected.into()) };
+        let taken = self.read_through(&mut carrier, buffer);
+        self.carrier = Some(carrier);
+        taken
+    }
+
+    fn read_through(&mut self, carrier: &mut Carrier, buffer: &mut [u8]) -> io::Result<Taken> {
+        // What was left over first.
+        let bytes = carrier.take(buffer);
+        if bytes > 0 {
+            return Ok(Taken { bytes, more: true });
+        }
+        let n = self.read_socket(buffer)?;
+        let mut answers = Vec::new();
+        carrier.decode(buffer.get(..n).unwrap_or_default(), &mut answers)?;
+        if !answers.is_empty() {
+            self.write_bytes(&answers)?;
+        }
+        let full = n == buffer.len();
+        let bytes = carrier.take(buffer);
+        Ok(Taken { bytes, more: full || bytes == buffer.len() })
     }
 
     /// Writes `data`, and keeps what the kernel does not take.
     #[inline]
     pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        let Some(carrier) = &mut self.carrier else { return self.write_bytes(data) };
+        let mut carried = Vec::new();
+        carrier.encode(data, &mut carried)?;
+        self.write_bytes(&carried)
+    }
+
+    #[inline]
+    fn write_bytes(&mut self, data: &[u8]) -> io::Result<()> {
         if self.is_blocked() {
             self.unsent.extend_from_slice(data);
             return Ok(());
@@ -137,6 +193,7 @@ impl Connection {
     pub(crate) fn close(&mut self) {
         self.stream = None;
         self.state = State::Closed;
+        self.carrier = None;
         self.partial = Vec::new();
         self.unsent = Vec::new();
         self.unsent_at = 0;

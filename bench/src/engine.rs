@@ -11,7 +11,8 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::connection::{Connection, State};
+use crate::carrier::Carriers;
+use crate::connection::{Connection, State, Taken};
 use crate::scanner::{self, Frame, Split};
 use crate::schedule::Alarm;
 use crate::wire::ProtocolVersion;
@@ -19,7 +20,7 @@ use crate::wire::ProtocolVersion;
 const WAKER: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
 const EVENTS_PER_TURN: usize = 1024;
-/// Room of one read. A shorter read tells that the socket is empty, without another system call.
+/// Room of one read.
 const INPUT_LEN: usize = 256 * 1024;
 /// Reads of one connection before the others get their turn.
 const READS_PER_TURN: usize = 8;
@@ -44,6 +45,7 @@ pub(crate) trait Handler {
 #[derive(Debug)]
 pub(crate) struct Engine {
     version: ProtocolVersion,
+    carriers: Carriers,
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
@@ -58,10 +60,11 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// An engine without connections.
-    pub(crate) fn new(version: ProtocolVersion) -> io::Result<Self> {
+    pub(crate) fn new(version: ProtocolVersion, carriers: Carriers) -> io::Result<Self> {
         let poll = Poll::new()?;
         Ok(Self {
             version,
+            carriers,
             waker: Arc::new(Waker::new(poll.registry(), WAKER)?),
             alarm: Alarm::new(poll.registry(), ALARM)?,
             poll,
@@ -85,7 +88,7 @@ impl Engine {
 
     /// Starts a connection; indices are given in order from 0.
     pub(crate) fn dial(&mut self, to: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
-        let mut connection = Connection::dial(to, source)?;
+        let mut connection = Connection::dial(to, source, &self.carriers)?;
         if let Some(stream) = &mut connection.stream {
             let token = Token(self.connections.len());
             self.poll.registry().register(stream, token, Interest::READABLE | Interest::WRITABLE)?;
@@ -192,18 +195,15 @@ impl Engine {
                 input.resize(kept + INPUT_LEN, 0);
             }
             let Some(room) = input.get_mut(kept..) else { return };
-            let room_len = room.len();
             match connection.read(room) {
-                Ok(0) => {
-                    let e = io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the broker");
-                    return self.fail(index, &e, handler);
-                }
-                Ok(n) => {
-                    handler.received(n);
-                    if let Err(e) = self.packets(index, kept, kept + n, handler) {
-                        return self.fail(index, &e, handler);
+                Ok(Taken { bytes, more }) => {
+                    if bytes > 0 {
+                        handler.received(bytes);
+                        if let Err(e) = self.packets(index, kept, kept + bytes, handler) {
+                            return self.fail(index, &e, handler);
+                        }
                     }
-                    if n < room_len && !to_the_end {
+                    if !more && !to_the_end {
                         return;
                     }
                 }
@@ -350,7 +350,7 @@ mod tests {
         let bytes = messages(&lens);
         for step in [1_003, 65_536, 200_000, usize::MAX] {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let mut engine = Engine::new(V).unwrap();
+            let mut engine = Engine::new(V, Carriers::default()).unwrap();
             engine.dial(listener.local_addr().unwrap(), None).unwrap();
             let bytes = bytes.clone();
             let peer = thread::spawn(move || {
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn bytes_that_a_slow_peer_leaves_are_sent_in_order() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut engine = Engine::new(V).unwrap();
+        let mut engine = Engine::new(V, Carriers::default()).unwrap();
         engine.dial(listener.local_addr().unwrap(), None).unwrap();
         let mut collector = Collector::default();
         turn_until(&mut engine, &mut collector, |c| c.opened);
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn a_refused_connection_is_reported() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut engine = Engine::new(V).unwrap();
+        let mut engine = Engine::new(V, Carriers::default()).unwrap();
         engine.dial(address, Some("127.0.0.9".parse().unwrap())).unwrap();
         let mut collector = Collector::default();
         turn_until(&mut engine, &mut collector, |c| c.closed.is_some());
@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn the_source_address_is_the_one_that_was_asked_for() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut engine = Engine::new(V).unwrap();
+        let mut engine = Engine::new(V, Carriers::default()).unwrap();
         engine.dial(listener.local_addr().unwrap(), Some("127.0.0.7".parse().unwrap())).unwrap();
         assert_eq!(listener.accept().unwrap().1.ip().to_string(), "127.0.0.7");
     }

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod board;
+mod carrier;
 mod cli;
 mod clock;
 mod connection;

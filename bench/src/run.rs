@@ -90,7 +90,7 @@ impl Run {
         if let Some(pid) = settings.options.pid {
             Usage::of(pid)?;
         }
-        let engines = (0..settings.threads).map(|_| Engine::new(settings.version));
+        let engines = (0..settings.threads).map(|_| Engine::new(settings.version, settings.carriers.clone()));
         let engines = engines.collect::<Result<Vec<_>, _>>().context("epoll")?;
         let wakers = engines.iter().map(Engine::waker).collect();
         let board = Arc::new(Board::new(wakers, settings.topology.publishers));

@@ -34,8 +34,9 @@ impl Application for Echo {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let shards = arguments.next().map_or(Ok(1), |text| text.parse())?;
-    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:7777".into()).parse()?;
-    let listeners = vec![Listener { address, backlog: 1024, connections_max: u32::MAX }];
+    let address =
+        arguments.next().unwrap_or_else(|| "127.0.0.1:7777".into()).parse::<std::net::SocketAddr>()?;
+    let listeners = vec![Listener::at(address)];
     let config = Config { shards, connections_max: 20_000, listeners, ..Config::default() };
     let running = Shards::start(config, |_, _: &mut Io<'_, Echo>| Echo)?;
     println!("listening on {}", running.addresses()[0]);

@@ -47,7 +47,7 @@ impl ConnectionId {
 pub struct Accepted {
     /// Index of the listener in `Config::listeners`; `u16::MAX` where the connection was opened from here.
     pub listener: u16,
-    /// The other end. An IPv4 address that came through an IPv6 socket is given as IPv4; scope and flow of
+    /// The other end; 127.0.0.1:0 for one of a Unix socket. An IPv4 address that came through an IPv6 socket is given as IPv4; scope and flow of
     /// an IPv6 address are not kept.
     pub remote: SocketAddr,
     /// The process (or the listener) holds its maximum already: the application is expected to answer with

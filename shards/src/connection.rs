@@ -47,6 +47,8 @@ pub(crate) mod flag {
     pub(crate) const PEER_CLOSED: u16 = 1 << 7;
     /// No poll is armed yet: the first RECV comes before it.
     pub(crate) const UNARMED: u16 = 1 << 8;
+    /// Its listener's filter did not let it in: the application has never heard of it.
+    pub(crate) const FILTERED: u16 = 1 << 9;
 }
 
 /// One slot of a ring's descriptor table.

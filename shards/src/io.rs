@@ -163,6 +163,12 @@ impl<A: Application> Io<'_, A> {
         self.core.net.counts.mailbox_depth
     }
 
+    /// Connections that the filter of their listener did not let in.
+    #[must_use]
+    pub fn filtered(&self) -> u64 {
+        self.core.net.counts.filtered
+    }
+
     /// Connections on this shard, closing ones included.
     #[must_use]
     pub fn connections(&self) -> u32 {

@@ -51,6 +51,8 @@ pub use io::Io;
 #[cfg(not(loom))]
 pub use limits::{Config, Listener};
 #[cfg(not(loom))]
+pub use listener::{Address, Filter};
+#[cfg(not(loom))]
 pub use start::{Handle, JoinError, Shards, StartError};
 #[cfg(not(loom))]
 pub use stats::ShardStats;

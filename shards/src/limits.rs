@@ -1,7 +1,6 @@
 //! What the operator sets, and the sizes that follow from it.
 
-use std::net::SocketAddr;
-
+use crate::listener::{Address, Filter};
 use crate::net::{Acceptor, OUTSTANDING_MAX};
 use crate::ring::RingSize;
 
@@ -22,12 +21,22 @@ const POOL_BYTES: usize = 2 * 1024 * 1024;
 /// Where clients come in.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Address to bind; port 0 takes a free one (see `Shards::addresses`).
-    pub address: SocketAddr,
+    /// Where.
+    pub address: Address,
     /// Connections that may wait to be accepted, per shard.
     pub backlog: u32,
     /// Most connections of this listener in the whole process; beyond it they are over capacity.
     pub connections_max: u32,
+    /// Which addresses are let in; the others are closed before a byte is read and are not told to the application.
+    pub filter: Option<Filter>,
+}
+
+impl Listener {
+    /// A listener at `address` that lets everybody in.
+    #[must_use]
+    pub fn at(address: impl Into<Address>) -> Self {
+        Self { address: address.into(), backlog: 1024, connections_max: u32::MAX, filter: None }
+    }
 }
 
 /// How many shards, how large.
@@ -128,7 +137,7 @@ impl Layout {
     }
 
     /// The acceptor of one shard.
-    pub(crate) fn acceptor(&self, sockets: Vec<std::os::fd::OwnedFd>) -> Acceptor {
+    pub(crate) fn acceptor(&self, sockets: Vec<(std::os::fd::OwnedFd, Option<Filter>)>) -> Acceptor {
         Acceptor::new(sockets, self.accepts, self.refusals, self.leave)
     }
 }

@@ -16,7 +16,7 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement
 use crate::application::{Application, ShardId};
 use crate::io::Io;
 use crate::limits::{Config, Layout};
-use crate::listener::Bound;
+use crate::listener::{Address, Bound, Filter, SocketFile};
 use crate::mailbox::{Door, Exchange};
 use crate::net::{Capacity, Net};
 use crate::probe::{check, ring_error};
@@ -86,16 +86,22 @@ pub enum StartError {
     },
     /// The port is taken.
     #[error("{0} is in use by another program; stop it or choose another port")]
-    InUse(SocketAddr),
+    InUse(Address),
     /// The address is not one of this machine.
     #[error("{0} is not an address of this machine; use one that `ip address` lists, or 0.0.0.0 or [::]")]
-    NotAvailable(SocketAddr),
+    NotAvailable(Address),
     /// A low port without the right to it.
     #[error("no permission to bind {0}; use a port from 1024 on, or give the program CAP_NET_BIND_SERVICE")]
-    Permission(SocketAddr),
+    Permission(Address),
+    /// The directory of a Unix socket is not there or may not be written.
+    #[error("cannot create the socket {0}: {1}; its directory has to exist and be writable for this user")]
+    SocketFile(Address, io::Error),
+    /// Something else is where a Unix socket should be.
+    #[error("{0} exists and is no socket; remove it or choose another path")]
+    NoSocket(Address),
     /// Another failure of bind or listen.
     #[error("cannot listen on {0}: {1}")]
-    Bind(SocketAddr, io::Error),
+    Bind(Address, io::Error),
     /// A CPU that does not exist, or another failure of the executor.
     #[error("a shard's thread could not be started: {0}")]
     Thread(String),
@@ -105,9 +111,15 @@ pub enum StartError {
 }
 
 impl StartError {
-    pub(crate) fn bind(address: SocketAddr, error: io::Error) -> Self {
+    pub(crate) fn bind(address: Address, error: io::Error) -> Self {
+        let is_unix = matches!(address, Address::Unix { .. });
+        match error.kind() {
+            io::ErrorKind::AddrInUse => return Self::InUse(address),
+            io::ErrorKind::AlreadyExists => return Self::NoSocket(address),
+            _ if is_unix => return Self::SocketFile(address, error),
+            _ => {}
+        }
         match error.raw_os_error() {
-            Some(libc::EADDRINUSE) => Self::InUse(address),
             Some(libc::EADDRNOTAVAIL) => Self::NotAvailable(address),
             Some(libc::EACCES | libc::EPERM) => Self::Permission(address),
             _ => Self::Bind(address, error),
@@ -166,6 +178,8 @@ pub struct Shards<A: Application> {
     handle: Handle<A>,
     addresses: Vec<SocketAddr>,
     stats: Vec<Arc<ShardStats>>,
+    /// Removed at the end.
+    _files: Vec<SocketFile>,
 }
 
 /// What a shard's thread needs to build its shard.
@@ -174,7 +188,7 @@ struct Seed<A: Application> {
     layout: Layout,
     ports: Arc<Vec<Vec<Arc<Port>>>>,
     capacity: Arc<Capacity>,
-    sockets: Vec<std::os::fd::OwnedFd>,
+    sockets: Vec<(std::os::fd::OwnedFd, Option<Filter>)>,
     post: crate::mailbox::Post<A::Message, A::HandOver>,
     start: Instant,
     stats: Arc<ShardStats>,
@@ -208,10 +222,9 @@ impl<A: Application> Shards<A> {
             .map(|listener| Bound::new(listener, config.shards))
             .collect::<Result<_, _>>()?;
         let mut sockets: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
-        for listener in &bound {
-            for (shard, socket) in listener.descriptors().map_err(StartError::System)?.into_iter().enumerate()
-            {
-                sockets[shard].push(socket);
+        for (bound, listener) in bound.iter().zip(&config.listeners) {
+            for (shard, socket) in bound.descriptors().map_err(StartError::System)?.into_iter().enumerate() {
+                sockets[shard].push((socket, listener.filter.clone()));
             }
         }
         let doors: Arc<[Door]> = (0..config.shards)
@@ -243,7 +256,8 @@ impl<A: Application> Shards<A> {
         let threads = launch(&config, seeds, &bound, &make)?;
         let outside = Arc::new(Outside { doors, senders: exchange.outside });
         let addresses = bound.iter().map(|listener| listener.address).collect();
-        Ok(Self { threads, handle: Handle { outside }, addresses, stats })
+        let files = bound.into_iter().filter_map(|listener| listener.file).collect();
+        Ok(Self { threads, handle: Handle { outside }, addresses, stats, _files: files })
     }
 
     /// A way to send messages from any thread.
@@ -252,7 +266,7 @@ impl<A: Application> Shards<A> {
         self.handle.clone()
     }
 
-    /// Addresses of the listeners, in their order, with the ports that were bound.
+    /// Addresses of the listeners, in their order, with the ports that were bound; 0.0.0.0:0 for a Unix socket.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses

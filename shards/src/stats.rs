@@ -30,6 +30,8 @@ stats! {
     connections,
     /// Connections accepted.
     accepted,
+    /// Connections closed at once, because the listener's filter does not let their address in.
+    filtered,
     /// Connections that this shard has opened.
     connected,
     /// Connections handed over to this shard.

@@ -50,6 +50,13 @@ pub enum Input<'a> {
         /// What was to be handed over.
         hand_over: HandOver,
     },
+    /// The client's address is another one than its socket's: a load balancer in front has told. Before any `Received`.
+    Peer {
+        /// Whose.
+        connection: ConnectionId,
+        /// Its address.
+        remote: SocketAddr,
+    },
     /// Bytes came in.
     Received {
         /// From whom.

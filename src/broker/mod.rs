@@ -198,6 +198,11 @@ impl Broker {
             Input::HandOverFailed { connection, hand_over } => {
                 self.hand_over_failed(now, connection, hand_over, fx);
             }
+            Input::Peer { connection, remote } => {
+                if let Some(connection) = self.clients.connections.get_mut(connection) {
+                    connection.remote = remote.into();
+                }
+            }
             Input::Drained { connection } => self.drained(now, connection, fx),
             Input::Closed { connection } => self.closed(now, connection, fx),
             Input::Certified { connection, certificate } => self.certified(connection, certificate),
@@ -223,6 +228,16 @@ impl Broker {
     /// After `Input::Drain`: whether every connection has been sent away.
     pub fn is_drained(&self) -> bool {
         self.draining.is_some() && self.clients.connections.is_empty()
+    }
+
+    /// Where a connection of this shard came in.
+    pub fn origin(&self, connection: ConnectionId) -> Option<Origin> {
+        let connection = self.clients.connections.get(connection)?;
+        Some(Origin {
+            listener: connection.listener,
+            remote: connection.remote.into(),
+            over_capacity: connection.over_capacity,
+        })
     }
 
     /// Connections of this shard, those before CONNECT included.

@@ -263,13 +263,8 @@ impl Broker {
     /// Sends the connection home with the bytes from its CONNECT on.
     fn leave<E: Effects>(&mut self, id: ConnectionId, home: ShardId, bytes: Vec<u8>, fx: &mut E) {
         let authentication_data = self.take_authentication_data(id);
-        let Some(connection) = self.clients.connections.remove(id) else { return };
-        let origin = Origin {
-            listener: connection.listener,
-            remote: connection.remote.into(),
-            over_capacity: connection.over_capacity,
-        };
-        let identity = connection.identity;
+        let Some(origin) = self.origin(id) else { return };
+        let identity = self.clients.connections.remove(id).and_then(|connection| connection.identity);
         fx.hand_over(id, home, HandOver { bytes, origin, identity, authentication_data });
     }
 

@@ -1,7 +1,7 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Auth, Config, Listener};
+use super::{Auth, Config, Listener, Scheme};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -32,14 +32,34 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
     }
     check_auth(&config.auth)?;
     for (index, listener) in config.listeners.iter().enumerate() {
+        let is_tls = listener.url.scheme().is_some_and(Scheme::is_tls);
+        let blame_key =
+            |(key, problem)| (format!("{LISTENER}[{index}].{key}"), format!("{}: {problem}", listener.url));
+        listener.tls.check(is_tls, config.auth.asks("certificate")).map_err(blame_key)?;
         let blame = |problem| (format!("{LISTENER}[{index}].url"), problem);
         check_exposure(listener, config.auth.is_configured()).map_err(blame)?;
+        check_layers(listener).map_err(blame)?;
         let url = &listener.url;
-        if url.address().port() != 0 && config.listeners.iter().take(index).any(|other| other.url == *url) {
+        if config.listeners.iter().take(index).any(|other| other.url.collides_with(url)) {
             return Err(blame(format!("two listeners at {url}: remove one or change its port")));
         }
     }
     Ok(())
+}
+
+/// What a listener's connections go through before MQTT.
+fn check_layers(listener: &Listener) -> Result<(), String> {
+    let url = &listener.url;
+    match (listener.proxy_protocol, listener.trusted.is_empty()) {
+        (true, true) => Err(format!(
+            "{url}: proxy_protocol lets whoever is trusted say which address a client has, and nobody is; add the \
+             load balancer, as trusted = [\"10.0.0.7\"]"
+        )),
+        (false, false) => Err(format!(
+            "{url}: trusted has no meaning without proxy_protocol = true; add that or remove trusted"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Safe by default: strangers get in only where the file says so.

@@ -3,7 +3,7 @@
 //! once.
 
 use super::value::{Field, Form, Value};
-use super::{Config, HttpMethod, Listener, OnError, SharedStrategy, TokenFrom};
+use super::{CertificateField, Config, HttpMethod, Listener, OnError, SharedStrategy, TlsVersion, TokenFrom};
 
 /// When a changed value has effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +54,14 @@ macro_rules! key {
         }
     };
     (listener: $name:ident$(.$more:ident)*, $form:expr) => {
+        key!(listener: $name$(.$more)*, $form, Restart)
+    };
+    (listener: $name:ident$(.$more:ident)*, $form:expr, $change:ident) => {
         Key {
             section: LISTENER,
             name: concat!(stringify!($name) $(, ".", stringify!($more))*),
             form: $form,
-            change: Change::Restart,
+            change: Change::$change,
             read: |listener: &Listener| listener.$name$(.$more)*.to_value(),
             write: |listener: &mut Listener, value| {
                 Field::from_value(value).map(|value| listener.$name$(.$more)* = value).is_some()
@@ -161,23 +164,34 @@ pub(super) static KEYS: [Key<Config>; 74] = [
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 4] = [
+pub(super) static LISTENER_KEYS: [Key<Listener>; 18] = [
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
     key!(listener: backlog, Form::Count(1, 65_535)),
+    key!(listener: access, Form::Access, Live),
+    key!(listener: proxy_protocol, Form::Flag),
+    key!(listener: trusted, Form::Networks, Live),
+    key!(listener: origins, Form::Texts),
+    key!(listener: unix_mode, Form::Mode),
+    key!(listener: tls.cert, Form::Texts),
+    key!(listener: tls.key, Form::Texts),
+    key!(listener: tls.ca, Form::Texts),
+    key!(listener: tls.crl, Form::Texts),
+    key!(listener: tls.require_client_cert, Form::Flag),
+    key!(listener: tls.username_from, Form::Choice(&CertificateField::NAMES)),
+    key!(listener: tls.client_id_from, Form::Choice(&CertificateField::NAMES)),
+    key!(listener: tls.min_version, Form::Choice(&TlsVersion::NAMES)),
+    key!(listener: tls.reload_s, Form::Seconds(0, 86_400)),
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 15] = [
+const LATER: [&str; 12] = [
     "acl",
     "admin",
     "cluster",
-    "listener.access",
-    "listener.proxy_protocol",
     "listener.connect_rate",
     "listener.bytes_rate",
-    "listener.tls",
     "limits.memory_max",
     "session.queue_priorities",
     "session.queue_low_watermark",
@@ -251,6 +265,9 @@ mod tests {
             Form::Flag => vec![Value::Flag(true), Value::Flag(false)],
             Form::Size => vec![Value::Integer(0), Value::Integer(i64::MAX)],
             Form::Texts => vec![Value::Texts(Vec::new()), Value::Texts(vec!["a".into(), "b".into()])],
+            Form::Access => vec![Value::Texts(vec!["deny all".into()]), Value::Texts(Vec::new())],
+            Form::Networks => vec![Value::Texts(vec!["10.0.0.0/8".into()]), Value::Texts(Vec::new())],
+            Form::Mode => vec![Value::Text("0600".into())],
             Form::Text | Form::Url | Form::Durability | Form::LogLevel => Vec::new(),
         }
     }
@@ -298,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_not_called_unknown() {
-        for (section, name) in [("listener", "tls"), ("cluster", "nats"), ("limits", "memory_max")] {
+        for (section, name) in [("listener", "connect_rate"), ("cluster", "nats"), ("limits", "memory_max")] {
             assert!(
                 unknown_key(section, name).ends_with("not in this version of Myriad"),
                 "{section}.{name}"

@@ -2,6 +2,7 @@
 //! modules can trust it. `keys` is the table of every key; reading, `--set`, printing and reloading all walk it.
 //! Pure but for `Arguments::load`, which reads the file: no clock, no name lookup.
 
+mod access;
 mod auth;
 mod check;
 mod cli;
@@ -12,17 +13,20 @@ mod listener_url;
 mod print;
 mod reload;
 mod sections;
+mod tls;
 mod value;
 
+pub use access::{AccessRules, Networks};
 pub use auth::{Auth, AuthFile, ClientIds, Http, HttpMethod, HttpRequest, Jwt, OnError, Scram, TokenFrom};
 pub use cli::{Arguments, Cli, Command};
 pub use error::{Error, Origin};
-pub use listener_url::ListenerUrl;
+pub use listener_url::{ListenerUrl, Scheme};
 pub use reload::Reload;
 pub use sections::{
-    Config, Durability, Limits, Listener, Log, Mqtt, Node, Retained, Session, ShardCount, SharedStrategy,
-    Storage, Sys,
+    Config, Durability, FileMode, Limits, Listener, Log, Mqtt, Node, Retained, Session, ShardCount,
+    SharedStrategy, Storage, Sys,
 };
+pub use tls::{CertificateField, ListenerTls, TlsVersion};
 
 impl Config {
     /// The configuration that the TOML document `text` describes; what it leaves out has its default.

@@ -1,7 +1,7 @@
 //! What SIGHUP changes while the broker runs, and what has to wait for a restart.
 
 use super::Config;
-use super::keys::{Change, KEYS, LISTENER};
+use super::keys::{Change, KEYS, LISTENER, LISTENER_KEYS};
 
 /// The outcome of reading the configuration again.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,10 +31,28 @@ impl Config {
                 Change::Live | Change::Restart => reload.needs_restart.push(key.path()),
             }
         }
-        if self.listeners != new.listeners {
+        self.diff_listeners(new, &mut reload);
+        reload
+    }
+
+    /// The live keys of listeners change where the listeners are the same ones in the same order.
+    fn diff_listeners(&self, new: &Self, reload: &mut Reload) {
+        let is_same = self.listeners.len() == new.listeners.len()
+            && self.listeners.iter().zip(&new.listeners).all(|(old, new)| old.url == new.url);
+        if is_same {
+            for (running, new) in reload.config.listeners.iter_mut().zip(&new.listeners) {
+                for key in LISTENER_KEYS.iter().filter(|key| key.change == Change::Live) {
+                    let value = (key.read)(new);
+                    let differs = value != (key.read)(running);
+                    if differs && key.store(running, value).is_ok() && !reload.changed.contains(&key.path()) {
+                        reload.changed.push(key.path());
+                    }
+                }
+            }
+        }
+        if reload.config.listeners != new.listeners {
             reload.needs_restart.push(LISTENER.into());
         }
-        reload
     }
 }
 
@@ -55,6 +73,25 @@ mod tests {
         expected.limits.receive_max = 7;
         expected.log.level = "debug".into();
         assert_eq!(reload.config, expected);
+    }
+
+    #[test]
+    fn live_keys_of_a_listener_change_where_it_stays() {
+        let read =
+            |keys: &str| Config::from_toml(&format!("[[listener]]\nurl = 'mqtt://127.0.0.1'\n{keys}"), "a");
+        let running = read("access = ['deny all']").unwrap();
+        let reload = running.diff_live(&read("access = ['allow 127.0.0.1', 'deny all']").unwrap());
+        assert_eq!(
+            (reload.changed.as_slice(), reload.needs_restart.len()),
+            (&["listener.access".into()][..], 0)
+        );
+        assert_eq!(reload.config.listeners[0].access.texts(), ["allow 127.0.0.1/32", "deny all"]);
+        let reload = running.diff_live(&read("backlog = 7").unwrap());
+        assert_eq!(
+            (reload.changed.as_slice(), reload.needs_restart),
+            (&["listener.access".into()][..], vec!["listener".into()])
+        );
+        assert_eq!(reload.config.listeners[0].backlog, 1024);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{Auth, ListenerUrl};
+use super::{AccessRules, Auth, ListenerTls, ListenerUrl, Networks};
 
 /// The whole configuration in effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +93,31 @@ pub struct Listener {
     pub allow_anonymous: bool,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
+    /// Which addresses may connect.
+    pub access: AccessRules,
+    /// A PROXY header comes before everything else.
+    pub proxy_protocol: bool,
+    /// Where PROXY headers may come from.
+    pub trusted: Networks,
+    /// Origins of pages that may open a WebSocket; empty: any.
+    pub origins: Vec<String>,
+    /// Permissions of a Unix socket's file.
+    pub unix_mode: FileMode,
+    /// `tls`: of mqtts:// and wss://.
+    pub tls: ListenerTls,
+}
+
+/// Permissions of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+impl FileMode {
+    /// Up to four octal digits, nothing beyond 0777.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal)?;
+        (mode <= 0o777).then_some(Self(mode))
+    }
 }
 
 impl Listener {
@@ -103,13 +128,19 @@ impl Listener {
             max_connections: Limits::default().max_connections,
             allow_anonymous: false,
             backlog: 1024,
+            access: AccessRules::default(),
+            proxy_protocol: false,
+            trusted: Networks::default(),
+            origins: Vec::new(),
+            unix_mode: FileMode(0o660),
+            tls: ListenerTls::default(),
         }
     }
 }
 
 impl Default for Listener {
     fn default() -> Self {
-        Self::at(ListenerUrl::Mqtt(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))))
+        Self::at(ListenerUrl::mqtt(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))))
     }
 }
 

@@ -162,6 +162,30 @@ fn two_listeners_need_two_addresses() {
     let twice = |url: &str| resolve(&["--listen", url, "--listen", url]);
     assert!(twice("mqtt://127.0.0.1:1").unwrap_err().problem.contains("two listeners"));
     assert!(twice("mqtt://127.0.0.1:0").is_ok(), "the kernel chooses two different ports");
+    assert!(resolve(&["--listen", "mqtt://127.0.0.1:1", "--listen", "ws://127.0.0.1:1"]).is_err());
+    let both = [
+        "--listen",
+        "mqtt://0.0.0.0:1",
+        "--listen",
+        "mqtt://[::]:1",
+        "--set",
+        "listener.allow_anonymous=true",
+    ];
+    assert!(resolve(&both).is_ok(), "[::] leaves IPv4 to the other");
+}
+
+#[test]
+fn whoever_may_say_who_a_client_is_must_be_named() {
+    let listener = |keys: &str| format!("[[listener]]\nurl = 'mqtt://127.0.0.1'\n{keys}");
+    let problem = |keys: &str| problem(&listener(keys));
+    assert!(problem("proxy_protocol = true").contains("trusted = ["));
+    assert!(problem("trusted = ['10.0.0.0/8']").contains("without proxy_protocol"));
+    let good = listener("proxy_protocol = true\ntrusted = '10.0.0.0/8'\naccess = 'deny all'");
+    let config = Config::from_toml(&good, "m.toml").unwrap();
+    assert_eq!(config.listeners[0].trusted.texts(), ["10.0.0.0/8"]);
+    assert_eq!(Config::from_toml(&config.to_toml(), "printed"), Ok(config));
+    assert!(problem("access = ['allow all', 'deny 10.0.0.0/33']").contains("not \"deny 10.0.0.0/33\""));
+    assert!(problem("access = [1]").contains("expected rules in brackets"));
 }
 
 #[test]
@@ -175,7 +199,9 @@ fn later_features_say_that_they_are_later() {
     assert!(problem("[storage]\ndurability = 'sync'").contains("keeps its state in memory only"));
     assert!(problem("[storage]\ninterval_ms = 5").contains("not in this version"));
     assert!(problem("[[listener]]\nurl = 'mqtts://127.0.0.1'").contains("not in this version"));
-    assert!(problem("[[listener]]\ntls = {}").contains("`listener.tls` is not in this version"));
+    assert!(
+        problem("[[listener]]\nconnect_rate = 1").contains("`listener.connect_rate` is not in this version")
+    );
 }
 
 #[test]
@@ -237,14 +263,15 @@ fn bad_arguments_exit_2_and_a_bad_file_1() {
         ["--set", "session.queue_len_max"],
         ["--set", "session.queue_len_max=0"],
         ["--set", "node.name=a/b"],
-        ["--set", "listener.url=ws://127.0.0.1"],
+        ["--set", "listener.url=ws://example.org"],
         ["--log", "debgu"],
     ] {
         let error = resolve(&line).unwrap_err();
         assert_eq!(error.exit_status(), 2, "{error}");
         assert!(error.to_string().starts_with(&line.join(" ")), "{error}");
     }
-    for line in [["--shards", "0"], ["--shards", "many"], ["--listen", "wss://127.0.0.1"], ["--bogus", "1"]] {
+    for line in [["--shards", "0"], ["--shards", "many"], ["--listen", "wss://example.org"], ["--bogus", "1"]]
+    {
         assert_eq!(Cli::try_parse_from(["myriad", line[0], line[1]]).unwrap_err().exit_code(), 2, "{line:?}");
     }
     assert_eq!(Config::from_toml("x", "m.toml").unwrap_err().exit_status(), 1);

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
-use super::{Durability, HttpMethod, ListenerUrl, OnError, ShardCount, SharedStrategy, TokenFrom};
+use super::{
+    AccessRules, Durability, FileMode, HttpMethod, ListenerUrl, Networks, OnError, ShardCount,
+    SharedStrategy, TokenFrom,
+};
 
 /// A value as it was written, and as it is printed.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,6 +100,12 @@ pub(super) enum Form {
     Shards(u16),
     /// A `ListenerUrl`.
     Url,
+    /// `AccessRules`; one alone may lack the brackets.
+    Access,
+    /// `Networks`; one alone may lack the brackets.
+    Networks,
+    /// A `FileMode`.
+    Mode,
     /// "memory".
     Durability,
     /// Levels of the log.
@@ -133,6 +142,12 @@ impl Form {
                 Ok(_) => Some(value.clone()),
                 Err(error) => return Err(error.to_string()),
             },
+            (Self::Access, Value::Texts(texts)) => Some(Value::Texts(AccessRules::parse(texts)?.texts())),
+            (Self::Networks, Value::Texts(texts)) => Some(Value::Texts(Networks::parse(texts)?.texts())),
+            (Self::Access | Self::Networks, Value::Text(text)) => {
+                return self.resolve(Value::Texts(vec![text.clone()]));
+            }
+            (Self::Mode, Value::Text(text)) => FileMode::parse(text).map(|mode| mode.to_value()),
             (Self::Durability, Value::Text(text)) => match text.as_str() {
                 "memory" => Some(value.clone()),
                 "sync" | "interval" => {
@@ -164,6 +179,9 @@ impl fmt::Display for Form {
             Self::Choice(names) => write!(f, "one of {}", quoted(names)),
             Self::Shards(max) => write!(f, "\"auto\" or a whole number from 1 to {max}"),
             Self::Url => f.write_str("a URL as \"mqtt://127.0.0.1:1883\""),
+            Self::Access => f.write_str("rules in brackets, as [\"allow 192.168.1.0/24\", \"deny all\"]"),
+            Self::Networks => f.write_str("networks in brackets, as [\"10.0.0.0/8\", \"192.0.2.7\"]"),
+            Self::Mode => f.write_str("permissions in octal digits, as \"0660\""),
             Self::Durability => f.write_str("\"memory\""),
             Self::LogLevel => {
                 write!(
@@ -340,6 +358,33 @@ impl Field for ListenerUrl {
     }
 }
 
+impl Field for AccessRules {
+    fn to_value(&self) -> Value {
+        Value::Texts(self.texts())
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        Self::parse(&Vec::from_value(value)?).ok()
+    }
+}
+
+impl Field for Networks {
+    fn to_value(&self) -> Value {
+        Value::Texts(self.texts())
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        Self::parse(&Vec::from_value(value)?).ok()
+    }
+}
+
+impl Field for FileMode {
+    fn to_value(&self) -> Value {
+        Value::Text(format!("{:04o}", self.0))
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        Self::parse(&String::from_value(value)?)
+    }
+}
+
 impl Field for ShardCount {
     fn to_value(&self) -> Value {
         match self {
@@ -473,6 +518,15 @@ mod tests {
         assert!(form.resolve(Value::Integer(0)).is_err());
         let problem = Form::Bytes(128, 4096).resolve(Value::Text("1 MiB".into())).unwrap_err();
         assert_eq!(problem, "expected bytes from 128 to 4096, as 4096 or \"64 KiB\", not \"1 MiB\"");
+    }
+
+    #[test]
+    fn permissions_are_octal() {
+        assert_eq!(Form::Mode.resolve(Value::Text("660".into())), Ok(Value::Text("0660".into())));
+        for text in ["", "0o660", "8", "1777", "-1", "+660", "rw"] {
+            let problem = Form::Mode.resolve(Value::Text(text.into())).unwrap_err();
+            assert!(problem.starts_with("expected permissions"), "{problem}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! One shard's broker between the rings and the mailboxes: translates what happened into inputs and effects into
-//! what `shards` offers. No decision is made here.
+//! what `shards` offers, through the layers of those connections that have some. No decision is made here.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,17 +7,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use shards::{Accepted, Closed, Io};
 
+use super::access::Access;
 use super::auth_gate::Gate;
 use super::auth_pool::Pool;
+use super::certificates::Acceptors;
+use super::hand_over::{self, HandOver};
+use super::handshakes::{Handshakes, Waiting};
+use super::wrapped::WrappedConnections;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
-use crate::broker::{
-    Broker, BrokerSetup, Close, Effects, HandOver, Input, Origin, ShardMessage, Shared, Timer,
-};
+use crate::broker::{self, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::ShardId;
 use crate::metrics::Metrics;
 use crate::session::ConnectionId;
+use crate::transport::tls::{Established, TlsError};
+use crate::transport::{self, Buffers, End, Facts, Layers};
+
+/// Bytes that wait for a client before its pings are not answered any more.
+const CONGESTED: usize = 64 * 1024;
 
 /// What shards and the main thread say to a shard.
 #[derive(Debug)]
@@ -25,7 +33,9 @@ pub(super) enum ServerMessage {
     /// Another shard's broker to this one's.
     Broker(ShardMessage),
     /// SIGHUP.
-    Reload(Arc<Config>, Arc<Gate>),
+    Reload(Arc<Config>, Arc<[Layers]>, Arc<Gate>),
+    /// Certificates were read again.
+    Certificates(Acceptors),
     /// The verdict about a client of this shard.
     Authenticated {
         /// Which.
@@ -39,12 +49,30 @@ pub(super) enum ServerMessage {
     Drain,
 }
 
+/// What all shards are made of.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    pub(super) config: Arc<Config>,
+    pub(super) shared: Arc<Shared>,
+    /// By listener.
+    pub(super) layers: Arc<[Layers]>,
+    pub(super) acceptors: Acceptors,
+    pub(super) access: Arc<Access>,
+    pub(super) door: Door,
+}
+
 /// A shard's broker.
 #[derive(Debug)]
 pub(super) struct Application {
     broker: Broker,
+    wrapped: WrappedConnections,
+    handshakes: Handshakes<shards::ConnectionId>,
+    buffers: Buffers,
+    access: Arc<Access>,
     door: Door,
     metrics: Arc<Metrics>,
+    /// Connections that the rules of access refused after their PROXY header.
+    refused: u64,
     is_exiting: bool,
 }
 
@@ -59,23 +87,184 @@ pub(super) struct Door {
 
 impl Application {
     /// Made on the shard's own thread.
-    pub(super) fn new(
-        shard: shards::ShardId,
-        config: Arc<Config>,
-        shared: Arc<Shared>,
-        door: Door,
-        io: &mut Io<'_, Self>,
-    ) -> Self {
+    pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
+        let Setup { config, shared, layers, acceptors, access, door } = setup;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
-        broker.start(Timestamp(io.now_ms()), &mut Machine { io, door: &door, metrics: &metrics });
-        Self { broker, door, metrics, is_exiting: false }
+        let mut wrapped = WrappedConnections::new(layers);
+        wrapped.set_acceptors(&acceptors);
+        let now = Timestamp(io.now_ms());
+        broker.start(now, &mut Machine { io, wrapped: &mut wrapped, door: &door, metrics: &metrics });
+        let buffers = Buffers::default();
+        Self {
+            broker,
+            wrapped,
+            handshakes: Handshakes::new(),
+            buffers,
+            access,
+            door,
+            metrics,
+            refused: 0,
+            is_exiting: false,
+        }
     }
 
     #[inline]
     fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
         let now = Timestamp(io.now_ms());
-        self.broker.handle(now, input, &mut Machine { io, door: &self.door, metrics: &self.metrics });
+        let machine =
+            &mut Machine { io, wrapped: &mut self.wrapped, door: &self.door, metrics: &self.metrics };
+        self.broker.handle(now, input, machine);
+    }
+
+    /// Bytes of a TLS handshake: they cost, so they have their turn.
+    fn received_handshake(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+        if !self.handshakes.may_go_on() {
+            self.metrics.tls_handshakes_delayed.inc();
+            self.handshakes.wait(connection, bytes);
+            return io.pause(connection);
+        }
+        self.go_on(io, connection, bytes);
+    }
+
+    /// A handshake goes on, and its time is counted.
+    fn go_on(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+        let begin_us = io.now_us();
+        self.received_wrapped(io, connection, bytes);
+        self.handshakes.spend(io.now_us().saturating_sub(begin_us));
+    }
+
+    /// The handshakes that waited for the end of the turn, as far as there is time. Whether some wait for the next one.
+    fn finish_handshakes(&mut self, io: &mut Io<'_, Self>) -> bool {
+        while let Some(Waiting { connection, bytes }) = self.handshakes.next() {
+            // It may be closed meanwhile.
+            let Some(wrapped) = self.wrapped.find(connection) else { continue };
+            if !wrapped.is_paused {
+                io.resume(connection);
+            }
+            self.go_on(io, connection, &bytes);
+        }
+        self.metrics.tls_handshakes_waiting.set(self.handshakes.len() as u64);
+        self.handshakes.end_turn()
+    }
+
+    /// Bytes of a connection with layers: everything that comes out of them is one input.
+    fn received_wrapped(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+        let is_congested = io.outbound_len(connection) > CONGESTED;
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let Some(wrapped) = self.wrapped.find(connection) else { return };
+        let end = wrapped.transport.receive(bytes, is_congested, &mut buffers).err();
+        // First, so that it is not forgotten where the connection moves away meanwhile.
+        wrapped.is_ended = end.is_some();
+        if !buffers.down.is_empty() {
+            io.output(connection).extend_from_slice(&buffers.down);
+        }
+        if self.learned(io, connection, std::mem::take(&mut buffers.facts)) && !buffers.up.is_empty() {
+            self.input(io, Input::Received { connection: ours(connection), bytes: &buffers.up });
+        }
+        buffers.trim();
+        self.buffers = buffers;
+        if let Some(end) = end {
+            self.count(connection, &end);
+            self.end(io, connection);
+        }
+    }
+
+    /// The layers have learned something about the client. `false`: it may not come in, and is closed.
+    fn learned(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, facts: Facts) -> bool {
+        if let Some(header) = facts.proxy
+            && !self.learned_address(io, connection, header)
+        {
+            return false;
+        }
+        if let Some(established) = facts.established {
+            self.learned_tls(io, connection, *established);
+        }
+        true
+    }
+
+    /// The PROXY header has come. `false`: the client's address may not come in, and the connection is closed.
+    fn learned_address(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        connection: shards::ConnectionId,
+        header: transport::proxy::Header,
+    ) -> bool {
+        let Some(mut origin) = self.broker.origin(ours(connection)) else { return false };
+        origin.remote = header.source.unwrap_or(origin.remote);
+        if !self.access.allows(origin.listener, origin.remote.ip()) {
+            tracing::debug!(remote = %origin.remote, listener = origin.listener, "refused by the listener's `access`");
+            self.refused += 1;
+            self.input(io, Input::Closed { connection: ours(connection) });
+            self.wrapped.remove(connection);
+            io.close(connection, shards::Close::Abort);
+            return false;
+        }
+        self.input(io, Input::Peer { connection: ours(connection), remote: origin.remote });
+        true
+    }
+
+    /// The TLS handshake is over.
+    fn learned_tls(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        connection: shards::ConnectionId,
+        established: Established,
+    ) {
+        let Established { resumed, is_tls13, peer } = established;
+        self.metrics.tls_handshakes.inc();
+        self.metrics.tls_resumed.add(u64::from(resumed));
+        let subject = peer.as_ref().map(|peer| &peer.subject);
+        tracing::debug!(index = connection.index(), is_tls13, resumed, ?subject, "TLS handshake");
+        if let Some(certificate) = peer {
+            self.input(io, Input::Certified { connection: ours(connection), certificate });
+        }
+    }
+
+    fn count(&mut self, connection: shards::ConnectionId, end: &End) {
+        match end {
+            End::Peer => return,
+            End::Proxy(_) => self.metrics.errors_proxy.inc(),
+            End::Tls(error) => self.count_tls(connection, error),
+            End::WebSocket(transport::websocket::Error::Refused(_)) => {
+                self.metrics.websocket_refused.inc();
+            }
+            End::WebSocket(transport::websocket::Error::Violation(_)) => self.metrics.errors_websocket.inc(),
+        }
+        let remote = self.broker.origin(ours(connection)).map(|origin| origin.remote);
+        tracing::debug!(?remote, %end, "closing the connection");
+    }
+
+    fn count_tls(&mut self, connection: shards::ConnectionId, error: &TlsError) {
+        let refused = matches!(error, TlsError::ClientCertificate(_));
+        self.metrics.tls_client_certs_refused.add(u64::from(refused));
+        let is_handshaking =
+            self.wrapped.find(connection).is_some_and(|wrapped| wrapped.transport.has_costly_step());
+        match refused || is_handshaking {
+            true => self.metrics.tls_handshake_errors.inc(),
+            false => self.metrics.errors_tls.inc(),
+        }
+    }
+
+    /// Nothing more can be received of a connection: closes it, once the broker has taken what came before and if the connection is
+    /// not about to leave.
+    fn end(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId) {
+        let is_due = |state: &mut super::wrapped::Wrapped| {
+            state.is_ended && !state.is_paused && state.waiting.is_none()
+        };
+        if self.wrapped.find(connection).is_some_and(is_due) {
+            self.input(io, Input::Closed { connection: ours(connection) });
+            self.wrapped.say_farewell(connection, io);
+            io.close(connection, shards::Close::Flush);
+        }
+    }
+
+    /// Ends the connections that the broker has caught up with, and sends what is staged.
+    fn finish_wrapped(&mut self, io: &mut Io<'_, Self>) {
+        for connection in std::mem::take(&mut self.wrapped.ended) {
+            self.end(io, connection);
+        }
+        self.wrapped.flush(io);
     }
 }
 
@@ -84,19 +273,29 @@ impl shards::Application for Application {
     type HandOver = HandOver;
 
     fn accepted(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, accepted: Accepted) {
+        self.wrapped.accepted(connection, accepted.listener);
         self.input(io, Input::Accepted { connection: ours(connection), origin: origin(accepted) });
     }
 
     fn received(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+        if let Some(wrapped) = self.wrapped.find(connection) {
+            return match wrapped.transport.has_costly_step() {
+                true => self.received_handshake(io, connection, bytes),
+                false => self.received_wrapped(io, connection, bytes),
+            };
+        }
         self.input(io, Input::Received { connection: ours(connection), bytes });
     }
 
     fn drained(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId) {
-        self.input(io, Input::Drained { connection: ours(connection) });
+        if !hand_over::drained(&mut self.wrapped, io, connection) {
+            self.input(io, Input::Drained { connection: ours(connection) });
+        }
     }
 
     fn closed(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, cause: Closed) {
         tracing::trace!(index = connection.index(), ?cause, "connection closed");
+        self.wrapped.remove(connection);
         self.input(io, Input::Closed { connection: ours(connection) });
     }
 
@@ -107,8 +306,15 @@ impl shards::Application for Application {
         accepted: Accepted,
         hand_over: HandOver,
     ) {
-        let connection = ours(connection);
-        self.input(io, Input::HandedOver { connection, origin: origin(accepted), hand_over });
+        let HandOver { broker: hand_over, layers } = hand_over;
+        // The accepting shard may have learned a better address than the socket's.
+        let origin = Origin { remote: hand_over.origin.remote, ..origin(accepted) };
+        if let Some(layers) = layers {
+            let (transport, is_ended) = *layers;
+            self.wrapped.adopt(connection, transport, is_ended);
+        }
+        self.input(io, Input::HandedOver { connection: ours(connection), origin, hand_over });
+        self.end(io, connection);
     }
 
     fn hand_over_failed(
@@ -117,7 +323,14 @@ impl shards::Application for Application {
         connection: shards::ConnectionId,
         hand_over: HandOver,
     ) {
+        let HandOver { broker: hand_over, layers } = hand_over;
+        if let Some(layers) = layers {
+            let (transport, is_ended) = *layers;
+            self.wrapped.adopt(connection, transport, is_ended);
+            io.resume(connection);
+        }
         self.input(io, Input::HandOverFailed { connection: ours(connection), hand_over });
+        self.end(io, connection);
     }
 
     fn message(&mut self, io: &mut Io<'_, Self>, from: Option<shards::ShardId>, message: ServerMessage) {
@@ -126,10 +339,12 @@ impl shards::Application for Application {
                 self.input(io, Input::Message { from: ShardId(from.0), message });
             }
             (ServerMessage::Broker(_), None) => {}
-            (ServerMessage::Reload(config, gate), _) => {
+            (ServerMessage::Reload(config, layers, gate), _) => {
+                self.wrapped.set_listeners(layers);
                 self.door.gate = gate;
                 self.input(io, Input::Reload(config));
             }
+            (ServerMessage::Certificates(acceptors), _) => self.wrapped.set_acceptors(&acceptors),
             (ServerMessage::Authenticated { connection, verdict, computed }, _) => {
                 self.metrics.auth_computed.add(u64::from(computed));
                 self.input(io, Input::Authenticated { connection, verdict });
@@ -143,13 +358,21 @@ impl shards::Application for Application {
     }
 
     fn timer(&mut self, io: &mut Io<'_, Self>, key: u64) {
+        if hand_over::timer(&mut self.wrapped, io, key) {
+            return;
+        }
         if let Some(timer) = Timer::from_bits(key) {
             self.input(io, Input::Timer(timer));
         }
     }
 
     fn turn_end(&mut self, io: &mut Io<'_, Self>) -> bool {
+        let has_handshakes = self.finish_handshakes(io);
         self.input(io, Input::TurnEnd);
+        if !self.wrapped.is_idle() {
+            self.finish_wrapped(io);
+        }
+        self.metrics.connections_refused_access.set(io.filtered() + self.refused);
         self.metrics.cpu_us.set(io.thread_cpu_us());
         self.metrics.mailbox_depth.set(io.mailbox_depth());
         self.metrics.slow_turns.set(io.slow_turns());
@@ -157,13 +380,14 @@ impl shards::Application for Application {
             self.is_exiting = true;
             io.exit();
         }
-        self.broker.has_work()
+        self.broker.has_work() || has_handshakes || !self.wrapped.ended.is_empty()
     }
 }
 
 /// The machine, as the broker's effects see it.
 struct Machine<'a, 'b> {
     io: &'a mut Io<'b, Application>,
+    wrapped: &'a mut WrappedConnections,
     door: &'a Door,
     metrics: &'a Metrics,
 }
@@ -178,41 +402,68 @@ impl Machine<'_, '_> {
 impl Effects for Machine<'_, '_> {
     #[inline]
     fn output(&mut self, connection: ConnectionId) -> &mut Vec<u8> {
-        self.io.output(theirs(connection))
+        let connection = theirs(connection);
+        if self.wrapped.find(connection).is_some() {
+            return self.wrapped.staged(connection, self.io);
+        }
+        self.io.output(connection)
     }
 
     fn output_shared(&mut self, connection: ConnectionId, bytes: Bytes) {
-        self.io.output_shared(theirs(connection), bytes);
+        let connection = theirs(connection);
+        if self.wrapped.find(connection).is_some() {
+            // Layers change every byte or frame it: nothing is left to share.
+            return self.wrapped.staged(connection, self.io).extend_from_slice(&bytes);
+        }
+        self.io.output_shared(connection, bytes);
     }
 
     #[inline]
     fn outbound_len(&mut self, connection: ConnectionId) -> usize {
-        self.io.outbound_len(theirs(connection))
+        let connection = theirs(connection);
+        self.io.outbound_len(connection) + self.wrapped.staged_len(connection)
     }
 
     fn want_drained(&mut self, connection: ConnectionId) {
+        self.wrapped.flush_one(theirs(connection), self.io);
         // False where nothing is queued: the broker asks only when much is.
         let _ = self.io.want_drained(theirs(connection));
     }
 
     fn pause(&mut self, connection: ConnectionId) {
+        if let Some(wrapped) = self.wrapped.find(theirs(connection)) {
+            wrapped.is_paused = true;
+        }
         self.io.pause(theirs(connection));
     }
 
     fn resume(&mut self, connection: ConnectionId) {
+        if let Some(wrapped) = self.wrapped.find(theirs(connection)) {
+            wrapped.is_paused = false;
+            if wrapped.is_ended {
+                self.wrapped.ended.push(theirs(connection));
+            }
+        }
         self.io.resume(theirs(connection));
     }
 
     fn close(&mut self, connection: ConnectionId, how: Close) {
+        let connection = theirs(connection);
         let how = match how {
-            Close::Flush => shards::Close::Flush,
-            Close::Abort => shards::Close::Abort,
+            Close::Flush => {
+                self.wrapped.say_farewell(connection, self.io);
+                shards::Close::Flush
+            }
+            Close::Abort => {
+                self.wrapped.remove(connection);
+                shards::Close::Abort
+            }
         };
-        self.io.close(theirs(connection), how);
+        self.io.close(connection, how);
     }
 
-    fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: HandOver) {
-        self.io.hand_over(theirs(connection), shards::ShardId(to.0), hand_over);
+    fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: broker::HandOver) {
+        hand_over::send(self.wrapped, self.io, theirs(connection), shards::ShardId(to.0), hand_over);
     }
 
     fn reserve(&mut self, to: ShardId) -> bool {

@@ -55,7 +55,10 @@ impl LogHandle {
     }
 }
 
+/// rustls tells each oddity of a peer as a warning; what of it matters is in our own lines and counters. It speaks where
+/// `level` names it.
 fn parse(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(level)
+    let quiet = if level.contains("rustls") { level.into() } else { format!("rustls=off,{level}") };
+    EnvFilter::try_new(quiet)
         .map_err(|error| LogError::Level { level: level.into(), problem: error.to_string() })
 }

@@ -1,14 +1,20 @@
 //! The broker on the real machine: the only caller of `shards`. Start, listeners, signals, reload, drain, systemd.
 //! What a shard does with its broker is in `application`; everything else here happens once, on the main thread.
 
+mod access;
 mod application;
 mod auth_cache;
 mod auth_gate;
 mod auth_http;
 mod auth_pool;
+mod certificates;
 mod cpus;
+mod hand_over;
+mod handshakes;
+mod listeners;
 mod log;
 mod notify;
+mod wrapped;
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
@@ -20,10 +26,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::broker::Shared;
-use crate::config::{Config, ListenerUrl, ShardCount};
-use application::{Application, Door, ServerMessage};
+use crate::config::{Config, ShardCount};
+use access::Access;
+use application::{Application, Door, ServerMessage, Setup};
 use auth_gate::{Gate, Secrets};
 use auth_pool::Pool;
+use certificates::Certificates;
 use notify::ServiceManager;
 
 pub use log::{LogHandle, start_log};
@@ -44,6 +52,9 @@ pub enum Error {
     /// A shard ended badly.
     #[error("{0}")]
     Join(#[from] shards::JoinError),
+    /// The files of a TLS listener can't serve.
+    #[error("{0}")]
+    Certificates(String),
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
@@ -69,27 +80,43 @@ pub fn run(
 ) -> Result<(), Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
     let mut config = Arc::new(config);
-    let setup = machine(&config);
+    let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
+    let access = Access::new(&config);
+    let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
     let shared = Shared::new(&config, setup.shards, random_seed(), unix_ms());
     let secrets = Secrets::new().ok_or(Error::Random)?;
     let door = Door { gate: Gate::load(&config, &secrets)?, pool: Pool::new(&config.auth) };
     let pool = Arc::clone(&door.pool);
     let shards = {
-        let (config, shared) = (Arc::clone(&config), Arc::clone(&shared));
-        Shards::<Application>::start(setup, move |shard, io| {
-            Application::new(shard, Arc::clone(&config), Arc::clone(&shared), door.clone(), io)
-        })?
+        let of_each = Setup {
+            config: Arc::clone(&config),
+            shared,
+            layers: listeners::layers(&config),
+            acceptors: certificates.acceptors(),
+            access: Arc::clone(&access),
+            door,
+        };
+        Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
     pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
     let manager = ServiceManager::from_environment();
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
     let handle = shards.handle();
+    let watcher = {
+        let handle = handle.clone();
+        certificates.watch(move |acceptors| {
+            send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+        })
+    };
     for signal in signals.forever() {
         if signal == SIGHUP {
             manager.reloading();
-            let is_new = reload_config(&mut config, log, (&secrets, &pool), &handle, &reload);
+            if let Some(watcher) = &watcher {
+                watcher.refresh();
+            }
+            let is_new = reload_config(&mut config, log, (&access, &secrets, &pool), &handle, &reload);
             manager.ready(if is_new {
                 &status
             } else {
@@ -107,8 +134,21 @@ pub fn run(
     Ok(())
 }
 
+/// Reads the certificates that `config` names, as [`run`] does, and nothing else (`myriad check`). Warnings go to `warn`, a
+/// line each.
+///
+/// # Errors
+/// The file that can't serve, and why.
+pub fn check(config: &Config, warn: impl FnMut(String)) -> Result<(), Error> {
+    load_certificates(config, warn).map(drop)
+}
+
+fn load_certificates(config: &Config, warn: impl FnMut(String)) -> Result<Certificates, Error> {
+    Certificates::load(config, warn).map_err(|error| Error::Certificates(error.to_string()))
+}
+
 /// What the configuration asks of the machine.
-fn machine(config: &Config) -> shards::Config {
+fn machine(config: &Config, access: &Arc<Access>) -> shards::Config {
     let cpus = cpus::allowed();
     let shards = match config.node.shards {
         ShardCount::Auto => u16::try_from(cpus.len()).unwrap_or(u16::MAX).max(1),
@@ -121,23 +161,11 @@ fn machine(config: &Config) -> shards::Config {
         cpus,
         connections_max: config.limits.max_connections,
         refusals: u32::from(shards).saturating_mul(64),
-        listeners: config
-            .listeners
-            .iter()
-            .map(|listener| shards::Listener {
-                address: address_of(&listener.url),
-                backlog: listener.backlog,
-                connections_max: listener.max_connections,
-            })
-            .collect(),
+        listeners: listeners::sockets(config, access),
         mailbox_credits: credits.clamp(MAILBOX_CREDITS_MIN, MAILBOX_CREDITS_MAX),
         flush_timeout_ms: FLUSH_TIMEOUT_MS,
         ring_slots_max: None,
     }
-}
-
-fn address_of(url: &ListenerUrl) -> SocketAddr {
-    url.address()
 }
 
 /// One line a listener, then `myriad ready`: whoever started the broker waits for it. The same in short for a service
@@ -158,8 +186,7 @@ fn announce(
         capacity.descriptors_max,
     );
     for (listener, address) in config.listeners.iter().zip(addresses) {
-        let ListenerUrl::Mqtt(_) = listener.url;
-        println!("listening on mqtt://{address}");
+        println!("listening on {}", listener.url.at(*address));
     }
     println!("myriad ready");
     format!("{shards} shards, {fit} connections fit")
@@ -169,7 +196,7 @@ fn announce(
 fn reload_config(
     config: &mut Arc<Config>,
     log: &LogHandle,
-    (secrets, pool): (&Arc<Secrets>, &Arc<Pool>),
+    (access, secrets, pool): (&Access, &Arc<Secrets>, &Arc<Pool>),
     handle: &Handle<Application>,
     reload: &impl Fn() -> Result<Config, crate::config::Error>,
 ) -> bool {
@@ -200,7 +227,9 @@ fn reload_config(
         tracing::error!(%error, "the log level stays");
     }
     *config = Arc::new(changes.config);
-    send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&gate)));
+    access.replace(config);
+    let layers = listeners::layers(config);
+    send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&layers), Arc::clone(&gate)));
     tracing::info!(changed = changes.changed.join(", "), "configuration reloaded");
     true
 }

@@ -2,8 +2,9 @@
 //! The few methods that answer for the test (`subscribe`, `publish`, `expect_message`) say so.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,36 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long nothing may come, where nothing has to come.
 const SILENCE: Duration = Duration::from_millis(150);
 
+/// What carries MQTT to the broker.
+pub trait Stream: Read + Write + Send {
+    /// How long a read may take.
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
+    /// Ends this side's direction only.
+    fn shutdown_write(&self) -> io::Result<()>;
+}
+
+impl Stream for TcpStream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        Self::set_read_timeout(self, timeout)
+    }
+    fn shutdown_write(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Stream for UnixStream {
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        Self::set_read_timeout(self, timeout)
+    }
+    fn shutdown_write(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
 /// One Network Connection.
 pub struct Client {
     version: Version,
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     received: Vec<u8>,
     /// Packets that came while another one was waited for.
     waiting: VecDeque<Packet>,
@@ -40,6 +67,12 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(TIMEOUT)).unwrap();
+        Self::over(stream, version)
+    }
+
+    /// A Network Connection over `stream`.
+    pub fn over(stream: impl Stream + 'static, version: Version) -> Self {
+        let stream = Box::new(stream);
         Self { version, stream, received: vec![], waiting: VecDeque::new(), next_id: 0 }
     }
 
@@ -350,7 +383,7 @@ impl Client {
 
     /// Shuts down this side's direction only.
     pub fn half_close(&self) {
-        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        self.stream.shutdown_write().unwrap();
     }
 
     fn event(&mut self, timeout: Duration) -> Event {

@@ -16,3 +16,5 @@ mod mqtt3;
 mod mqtt5;
 mod process;
 mod tidy;
+mod tls;
+mod transport;

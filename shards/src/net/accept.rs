@@ -12,6 +12,7 @@ use io_uring::{opcode, squeue};
 
 use super::{Event, Net};
 use crate::application::{Accepted, ConnectionId};
+use crate::listener::Filter;
 use crate::ring::Operation;
 
 /// Outstanding ACCEPTs per shard, over its listeners.
@@ -29,6 +30,7 @@ struct AcceptSlot {
 
 struct Listening {
     socket: Option<OwnedFd>,
+    filter: Option<Filter>,
     outstanding: u32,
 }
 
@@ -48,14 +50,19 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Accepts on `sockets` (one per listener).
-    pub(crate) fn new(sockets: Vec<OwnedFd>, outstanding: u32, refusals_max: u32, leave: i32) -> Self {
+    pub(crate) fn new(
+        sockets: Vec<(OwnedFd, Option<Filter>)>,
+        outstanding: u32,
+        refusals_max: u32,
+        leave: i32,
+    ) -> Self {
         let count = if sockets.is_empty() { 0 } else { outstanding.max(sockets.len() as u32) };
         // SAFETY: a C struct for which all zeroes is a valid value.
         let address = || unsafe { std::mem::zeroed() };
         Self {
             listeners: sockets
                 .into_iter()
-                .map(|socket| Listening { socket: Some(socket), outstanding: 0 })
+                .map(|(socket, filter)| Listening { socket: Some(socket), filter, outstanding: 0 })
                 .collect(),
             slots: (0..count)
                 .map(|_| AcceptSlot { address: address(), len: 0, listener: 0, ring: 0 })
@@ -156,6 +163,12 @@ impl Net {
             self.accept_failed(-result);
             return None;
         }
+        if listening.filter.as_ref().is_some_and(|filter| !filter.0(remote.ip())) {
+            let accepted = Accepted { listener, remote, over_capacity: false };
+            let id = self.begin(self.index(ring, result as u32), &accepted)?;
+            self.turn_away(id);
+            return None;
+        }
         let over_capacity = !self.count_in(listener);
         let accepted = Accepted { listener, remote, over_capacity };
         let id: ConnectionId = self.begin(self.index(ring, result as u32), &accepted)?;
@@ -233,11 +246,14 @@ impl Net {
     }
 }
 
-/// The address that the kernel wrote; IPv4-mapped IPv6 becomes IPv4.
+/// The address that the kernel wrote; IPv4-mapped IPv6 becomes IPv4, and a Unix socket's peer this machine.
 fn address(raw: &libc::sockaddr_in6) -> SocketAddr {
     if i32::from(raw.sin6_family) == libc::AF_INET6 {
         let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
         return SocketAddr::new(ip.to_canonical(), u16::from_be(raw.sin6_port));
+    }
+    if i32::from(raw.sin6_family) == libc::AF_UNIX {
+        return SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
     }
     // sockaddr_in: family, port and address stand where sockaddr_in6 has family, port and flow.
     let ip = Ipv4Addr::from(u32::from_be(raw.sin6_flowinfo));

@@ -110,6 +110,15 @@ impl Net {
         self.events.push_back(Event::Closed(id, why));
     }
 
+    /// Closes a connection that has just come and that nobody was told of.
+    pub(super) fn turn_away(&mut self, id: ConnectionId) {
+        let Some(connection) = self.table.find(id) else { return };
+        connection.state = State::Closing;
+        connection.set(flag::FILTERED);
+        self.counts.filtered += 1;
+        self.push_close(id, false);
+    }
+
     fn push_close(&mut self, id: ConnectionId, discard: bool) {
         let (ring, slot) = self.place(id.index);
         if discard {
@@ -135,7 +144,7 @@ impl Net {
     pub(super) fn close_done(&mut self, id: ConnectionId, result: i32) -> Option<Event> {
         let connection = self.table.find(id)?;
         let (state, over_capacity) = (connection.state, connection.has(flag::OVER_CAPACITY));
-        let listener = connection.listener;
+        let (listener, filtered) = (connection.listener, connection.has(flag::FILTERED));
         if result < 0 && state != State::Closing {
             // The chain of a hand-over broke before it: the descriptor is still here, `hand_over_failed` takes
             // care of it.
@@ -148,6 +157,9 @@ impl Net {
         self.live -= 1;
         let (ring, _) = self.place(id.index);
         self.rings[ring].port.give_back(1);
+        if filtered {
+            return None;
+        }
         if over_capacity {
             self.acceptor.refused -= 1;
         }

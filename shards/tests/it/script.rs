@@ -95,7 +95,7 @@ pub(crate) fn config(shards: u16) -> Config {
 }
 
 pub(crate) fn listener() -> Listener {
-    Listener { address: "127.0.0.1:0".parse().unwrap(), backlog: 1024, connections_max: u32::MAX }
+    Listener::at("127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap())
 }
 
 /// Starts one script per shard.

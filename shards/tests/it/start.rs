@@ -22,7 +22,7 @@ fn refused(config: Config) -> StartError {
 }
 
 fn at(address: &str) -> Config {
-    Config { listeners: vec![Listener { address: address.parse().unwrap(), ..listener() }], ..config(2) }
+    Config { listeners: vec![Listener::at(address.parse::<std::net::SocketAddr>().unwrap())], ..config(2) }
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let error = refused(at(&address.to_string()));
-    assert!(matches!(error, StartError::InUse(named) if named == address), "{error}");
+    assert!(matches!(error, StartError::InUse(ref named) if *named == address.into()), "{error}");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn the_port_of_other_shards_is_in_use_too() {
     let shards = start(config(2), |_| Echo);
     let address = shards.addresses()[0];
     let error = refused(at(&address.to_string()));
-    assert!(matches!(error, StartError::InUse(named) if named == address), "{error}");
+    assert!(matches!(error, StartError::InUse(ref named) if *named == address.into()), "{error}");
     stop(shards);
     // And free again afterwards.
     stop(start(at(&address.to_string()), |_| Echo));

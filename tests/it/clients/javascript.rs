@@ -6,6 +6,11 @@ use super::{repository, run_scenario, runs, skip};
 use crate::broker::Broker;
 
 fn scenario(broker: &Broker, scenario: &str) {
+    scenario_over(broker, scenario, &[]);
+}
+
+/// A scenario over another transport than TCP: `more` is its protocol in MQTT.js' words.
+pub fn scenario_over(broker: &Broker, scenario: &str, more: &[&str]) {
     if !runs(Command::new("node").arg("--version")) {
         return skip("there is no node");
     }
@@ -14,7 +19,7 @@ fn scenario(broker: &Broker, scenario: &str) {
     }
     let mut command = Command::new("node");
     command.arg(repository("tests/it/js/scenarios.js"));
-    run_scenario(command, broker, scenario);
+    run_scenario(command, broker, scenario, more);
 }
 
 sharded!(mqttjs_publishes_and_receives_at_each_qos, |broker| { scenario(broker, "qos") });

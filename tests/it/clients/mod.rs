@@ -7,35 +7,35 @@ use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
 
-mod javascript;
+pub mod javascript;
 mod mosquitto;
-mod python;
+pub mod python;
 mod rumqttc;
 
 /// Longest time that one scenario may take.
 const SCENARIO_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A path below the root of the repository.
-fn repository(path: &str) -> PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// Says that a test is skipped, and why.
-fn skip(reason: &str) {
+pub fn skip(reason: &str) {
     assert!(std::env::var_os("MYRIAD_IT_STRICT").is_none(), "{reason}");
     println!("skipped: {reason}");
 }
 
 /// Whether a program can be started.
-fn runs(command: &mut Command) -> bool {
+pub fn runs(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Runs a scenario's script against the broker to its end; its last line has to be `done`.
-fn run_scenario(mut command: Command, broker: &Broker, scenario: &str) {
+/// Runs a scenario's script against the broker to its end, `more` are its further arguments; its last line has to be `done`.
+fn run_scenario(mut command: Command, broker: &Broker, scenario: &str, more: &[&str]) {
     let (host, port) = (broker.address.ip().to_string(), broker.address.port().to_string());
-    command.args([&host, &port, scenario]);
+    command.args([&host, &port, scenario]).args(more);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let deadline = Instant::now() + SCENARIO_TIMEOUT;

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::{repository, run_scenario, runs, skip};
 use crate::broker::Broker;
 
-fn scenario(broker: &Broker, module: &str, script: &str, scenario: &str) {
+fn scenario(broker: &Broker, module: &str, script: &str, scenario: &str, more: &[&str]) {
     let own = repository(".venv/bin/python");
     let python = if own.exists() { own } else { "python3".into() };
     if !runs(Command::new(&python).args(["-c", &format!("import {module}")])) {
@@ -13,15 +13,20 @@ fn scenario(broker: &Broker, module: &str, script: &str, scenario: &str) {
     }
     let mut command = Command::new(python);
     command.arg(repository("tests/it/python").join(script));
-    run_scenario(command, broker, scenario);
+    run_scenario(command, broker, scenario, more);
 }
 
 fn paho(broker: &Broker, name: &str) {
-    scenario(broker, "paho.mqtt.client", "paho_scenarios.py", name);
+    paho_over(broker, name, &[]);
+}
+
+/// A scenario over another transport than TCP: `more` says which.
+pub fn paho_over(broker: &Broker, name: &str, more: &[&str]) {
+    scenario(broker, "paho.mqtt.client", "paho_scenarios.py", name, more);
 }
 
 fn gmqtt(broker: &Broker, name: &str) {
-    scenario(broker, "gmqtt", "gmqtt_scenarios.py", name);
+    scenario(broker, "gmqtt", "gmqtt_scenarios.py", name, &[]);
 }
 
 sharded!(paho_publishes_and_receives_at_each_qos, |broker| { paho(broker, "qos") });

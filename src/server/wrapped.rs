@@ -1,0 +1,238 @@
+//! The connections of a shard that have layers between socket and MQTT (`transport`): their states, and what is to be
+//! wrapped at the end of the turn. Plain connections have no entry here. The states move with a hand-over.
+
+use std::sync::Arc;
+
+use shards::{ConnectionId, Io};
+
+use super::application::Application;
+use super::hand_over::Waiting;
+use crate::transport::tls::Acceptor;
+use crate::transport::{Layers, Transport};
+
+/// Places of a chunk of the table.
+const CHUNK: usize = 1024;
+/// Connections with staged output before what is staged goes down early: bounds the memory of a fan-out.
+const DIRTY_MAX: usize = 2048;
+/// Staged bytes of a connection that go down before the end of the turn: bounds a frame, and what is moved to append.
+const STAGED_MAX: usize = 64 * 1024;
+/// Capacity of the staging buffers that wait to be used again.
+const POOL_BYTES_MAX: usize = 256 * 1024;
+/// Capacity of a new one: an acknowledgement or a small message.
+const FRESH_CAPACITY: usize = 128;
+/// Capacity of the largest one that is kept.
+const POOLED_CAPACITY_MAX: usize = 16 * 1024;
+
+/// A connection with layers.
+#[derive(Debug)]
+pub(super) struct Wrapped {
+    generation: u32,
+    /// The layers themselves.
+    pub(super) transport: Transport,
+    /// Output of the broker in this turn.
+    staged: Vec<u8>,
+    /// Its way to its home shard, until what is pending for it has left.
+    pub(super) waiting: Option<Box<Waiting>>,
+    /// The broker can't take more of it now.
+    pub(super) is_paused: bool,
+    /// Nothing more can be received: once the broker has taken what came before, it is told.
+    pub(super) is_ended: bool,
+}
+
+// With 8 bytes of the table and the allocator's rounding: the aim is 600 bytes beyond a plain connection.
+const _: () = assert!(size_of::<Wrapped>() <= 136);
+
+#[derive(Debug)]
+struct Chunk {
+    len: usize,
+    places: Box<[Option<Box<Wrapped>>]>,
+}
+
+/// All connections of a shard that have layers.
+#[derive(Debug)]
+pub(super) struct WrappedConnections {
+    /// By listener.
+    listeners: Arc<[Layers]>,
+    /// By index; a chunk is there while it has an entry.
+    chunks: Vec<Option<Chunk>>,
+    len: usize,
+    /// Those that may have staged output.
+    dirty: Vec<ConnectionId>,
+    /// Ended ones that the broker has resumed.
+    pub(super) ended: Vec<ConnectionId>,
+    pool: Vec<Vec<u8>>,
+    pooled: usize,
+    sink: Vec<u8>,
+}
+
+impl WrappedConnections {
+    pub(super) fn new(listeners: Arc<[Layers]>) -> Self {
+        Self {
+            listeners,
+            chunks: Vec::new(),
+            len: 0,
+            dirty: Vec::new(),
+            ended: Vec::new(),
+            pool: Vec::new(),
+            pooled: 0,
+            sink: Vec::new(),
+        }
+    }
+
+    /// New connections get layers as these say, with the certificates that are in effect.
+    pub(super) fn set_listeners(&mut self, listeners: Arc<[Layers]>) {
+        let acceptors: Vec<_> = self.listeners.iter().map(|layers| layers.tls.clone()).collect();
+        self.listeners = listeners;
+        self.set_acceptors(&acceptors);
+    }
+
+    /// New connections get these certificates.
+    pub(super) fn set_acceptors(&mut self, acceptors: &[Option<Arc<Acceptor>>]) {
+        let acceptors = acceptors.iter().cloned().chain(std::iter::repeat(None));
+        let with = |(layers, tls): (&Layers, _)| Layers { tls, ..layers.clone() };
+        self.listeners = self.listeners.iter().zip(acceptors).map(with).collect();
+    }
+
+    /// Nothing is to be done at the end of the turn.
+    pub(super) fn is_idle(&self) -> bool {
+        self.dirty.is_empty() && self.ended.is_empty()
+    }
+
+    /// Begins the layers of a new connection, if its listener has any.
+    pub(super) fn accepted(&mut self, connection: ConnectionId, listener: u16) {
+        let layers = self.listeners.get(usize::from(listener)).filter(|layers| !layers.is_plain());
+        if let Some(layers) = layers {
+            let transport = layers.begin();
+            self.adopt(connection, transport, false);
+        }
+    }
+
+    /// Takes over a connection with the state that it has reached.
+    pub(super) fn adopt(&mut self, connection: ConnectionId, transport: Transport, is_ended: bool) {
+        let (at, place) = split(connection);
+        if self.chunks.len() <= at {
+            self.chunks.resize_with(at + 1, || None);
+        }
+        let Some(chunk) = self.chunks.get_mut(at) else { return };
+        let chunk = chunk.get_or_insert_with(|| Chunk { len: 0, places: (0..CHUNK).map(|_| None).collect() });
+        let Some(place) = chunk.places.get_mut(place) else { return };
+        let wrapped = Wrapped {
+            generation: connection.generation(),
+            transport,
+            staged: Vec::new(),
+            waiting: None,
+            is_paused: false,
+            is_ended,
+        };
+        if place.replace(Box::new(wrapped)).is_none() {
+            chunk.len += 1;
+            self.len += 1;
+        }
+    }
+
+    /// The entry of a connection. Where no listener has layers, plain connections pay for one comparison.
+    #[inline]
+    pub(super) fn find(&mut self, connection: ConnectionId) -> Option<&mut Wrapped> {
+        if self.len == 0 {
+            return None;
+        }
+        lookup(&mut self.chunks, connection)
+    }
+
+    /// Takes the entry of a connection out. What is staged for it is thrown away.
+    pub(super) fn remove(&mut self, connection: ConnectionId) -> Option<Box<Wrapped>> {
+        self.find(connection)?;
+        let (at, place) = split(connection);
+        let slot = self.chunks.get_mut(at)?;
+        let chunk = slot.as_mut()?;
+        let mut wrapped = chunk.places.get_mut(place)?.take()?;
+        chunk.len -= 1;
+        self.len -= 1;
+        if chunk.len == 0 {
+            *slot = None;
+        }
+        self.give(std::mem::take(&mut wrapped.staged));
+        Some(wrapped)
+    }
+
+    /// The buffer that takes the broker's output for a connection that has an entry.
+    pub(super) fn staged(&mut self, connection: ConnectionId, io: &mut Io<'_, Application>) -> &mut Vec<u8> {
+        if self.dirty.len() >= DIRTY_MAX {
+            self.flush(io);
+        } else if self.staged_len(connection) >= STAGED_MAX {
+            self.flush_one(connection, io);
+        }
+        let Some(wrapped) = lookup(&mut self.chunks, connection) else {
+            self.sink.clear();
+            return &mut self.sink;
+        };
+        if wrapped.staged.capacity() == 0 {
+            wrapped.staged = self.pool.pop().unwrap_or_else(|| Vec::with_capacity(FRESH_CAPACITY));
+            self.pooled = self.pooled.saturating_sub(wrapped.staged.capacity());
+            self.dirty.push(connection);
+        }
+        &mut wrapped.staged
+    }
+
+    /// Bytes of the broker for a connection that its layers have not seen.
+    pub(super) fn staged_len(&mut self, connection: ConnectionId) -> usize {
+        self.find(connection).map_or(0, |wrapped| wrapped.staged.len())
+    }
+
+    /// The end of a turn: what is staged goes through the layers to the sockets, a frame a connection.
+    pub(super) fn flush(&mut self, io: &mut Io<'_, Application>) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for connection in dirty.drain(..) {
+            self.flush_one(connection, io);
+        }
+        dirty.shrink_to(DIRTY_MAX);
+        self.dirty = dirty;
+    }
+
+    /// What is staged for one connection goes through its layers.
+    pub(super) fn flush_one(&mut self, connection: ConnectionId, io: &mut Io<'_, Application>) {
+        let Some(wrapped) = self.find(connection) else { return };
+        let staged = std::mem::take(&mut wrapped.staged);
+        if !staged.is_empty()
+            && let Err(end) = wrapped.transport.send(&staged, io.output(connection))
+        {
+            tracing::debug!(index = connection.index(), %end, "closing the connection");
+            wrapped.is_ended = true;
+            self.ended.push(connection);
+        }
+        self.give(staged);
+    }
+
+    /// The connection is about to be closed in order: what is staged leaves, then the farewells of the layers.
+    pub(super) fn say_farewell(&mut self, connection: ConnectionId, io: &mut Io<'_, Application>) {
+        self.flush_one(connection, io);
+        if let Some(mut wrapped) = self.remove(connection) {
+            let mut farewell = Vec::new();
+            wrapped.transport.close(&mut farewell);
+            if !farewell.is_empty() {
+                io.output(connection).append(&mut farewell);
+            }
+        }
+    }
+
+    fn give(&mut self, mut buffer: Vec<u8>) {
+        let capacity = buffer.capacity();
+        if (1..=POOLED_CAPACITY_MAX).contains(&capacity) && self.pooled + capacity <= POOL_BYTES_MAX {
+            buffer.clear();
+            self.pooled += capacity;
+            self.pool.push(buffer);
+        }
+    }
+}
+
+fn lookup(chunks: &mut [Option<Chunk>], connection: ConnectionId) -> Option<&mut Wrapped> {
+    let (at, place) = split(connection);
+    let place = chunks.get_mut(at)?.as_mut()?.places.get_mut(place)?;
+    place.as_deref_mut().filter(|wrapped| wrapped.generation == connection.generation())
+}
+
+/// The chunk of a connection's index and the place in it.
+fn split(connection: ConnectionId) -> (usize, usize) {
+    let index = connection.index() as usize;
+    (index / CHUNK, index % CHUNK)
+}
