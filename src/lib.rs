@@ -20,6 +20,11 @@ pub mod config;
 /// Counters of a shard.
 pub mod metrics;
 
+/// Rates, counts, bans and memory: what keeps anyone from using the node up.
+pub mod limits;
+
+/// Who may publish and subscribe to what: the rules of `acl.conf`.
+pub mod acl;
 /// Authentication: who a client is.
 pub mod auth;
 
@@ -42,6 +47,10 @@ pub mod broker;
 
 /// What lies between sockets and MQTT: TLS, WebSocket, PROXY protocol.
 pub mod transport;
+
+/// What operators ask of a running broker, on a thread of its own.
+#[cfg(all(feature = "server", not(loom)))]
+pub mod admin;
 
 /// The broker on the real machine; the only module that names `shards`.
 #[cfg(all(feature = "server", not(loom)))]

@@ -5,6 +5,8 @@
 //! timer) and does what it asks through [`Io`]. This package knows no protocol. It is the only place of
 //! `unsafe` code: `sys`, the ring and what the kernel reads from memory (receive buffers, send segments).
 
+#[cfg(feature = "mimalloc")]
+pub mod allocator;
 #[cfg(not(loom))]
 mod application;
 pub(crate) mod bell;

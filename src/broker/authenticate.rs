@@ -234,10 +234,10 @@ impl Broker {
             let (client_id, username) = (connect.client_id, connect.username.unwrap_or_default());
             tracing::debug!(%remote, client_id, username, why = %refusal.why, "authentication failed");
         }
-        self.refuse(id, connect.version, refusal.reason, fx);
-        fx.close(id, Close::Flush);
-        self.end_connection(now, id, End::Lost, fx);
-        Flow::Gone
+        if refusal.reason != ReasonCode::ServerBusy {
+            self.authentication_failed(now, id, connect.client_id);
+        }
+        self.refuse_and_close(now, id, connect.version, refusal.reason, fx)
     }
 
     fn is_pending(&self, id: ConnectionId) -> bool {

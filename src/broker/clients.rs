@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::connection::{Connection, ConnectionTable, Grant, Grants};
 use crate::interest::ShardId;
+use crate::limits::Pressure;
 use crate::metrics::{Counter, Metrics};
 use crate::packet::ProtocolVersion;
 use crate::session::{ConnectionId, Delivery, Message, Session, SessionSerial, ShareName};
@@ -34,6 +35,7 @@ pub(super) struct Clients {
     pub(super) config: Arc<Config>,
     pub(super) grants: Grants,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) pressure: Arc<Pressure>,
     pub(super) encoded: Encoded,
     /// Collected while sessions change, sent by the caller.
     pub(super) shared_news: Vec<SharedNews>,
@@ -43,13 +45,20 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(shard: ShardId, config: Arc<Config>, metrics: Arc<Metrics>, seed: u64) -> Self {
+    pub(super) fn new(
+        shard: ShardId,
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+        pressure: Arc<Pressure>,
+        seed: u64,
+    ) -> Self {
         Self {
             sessions: ChunkedSlab::new(),
             connections: ConnectionTable::default(),
             grants: Grants::new(&config),
             config,
             metrics,
+            pressure,
             encoded: Encoded::default(),
             shared_news: Vec::new(),
             by_client_id: KeyTable::new(),

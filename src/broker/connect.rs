@@ -38,9 +38,11 @@ impl Broker {
                 return Flow::Gone;
             }
         };
-        let is_over_capacity = self.clients.connections.get(id).is_some_and(|c| c.over_capacity);
-        let refusal = if is_over_capacity {
-            Some(ReasonCode::QuotaExceeded)
+        let decided = self.clients.connections.get(id).and_then(|connection| connection.refusal);
+        let refusal = if decided.is_some() {
+            decided
+        } else if self.is_banned(now, id, connect.client_id, None) {
+            Some(ReasonCode::Banned)
         } else if self.draining.is_some() {
             Some(ReasonCode::ServerUnavailable)
         } else {
@@ -48,10 +50,7 @@ impl Broker {
         };
         if let Some(reason) = refusal {
             self.metrics().packets_connect.inc();
-            self.refuse(id, connect.version, reason, fx);
-            fx.close(id, Close::Flush);
-            self.end_connection(now, id, End::Lost, fx);
-            return Flow::Gone;
+            return self.refuse_and_close(now, id, connect.version, reason, fx);
         }
         match self.authenticate(id, bytes, &connect, fx) {
             Admission::Granted => self.arrive(now, id, &connect, fx),
@@ -78,8 +77,7 @@ impl Broker {
         if client_id.is_empty() {
             let assigned = self.assign_client_id();
             self.metrics().packets_connect.inc();
-            self.establish(now, id, connect, &assigned, fx);
-            return Flow::Next;
+            return self.welcome(now, id, connect, &assigned, fx);
         }
         if self.shards > 1 {
             let home = self.shared.placement.home_of(client_id);
@@ -88,8 +86,43 @@ impl Broker {
             }
         }
         self.metrics().packets_connect.inc();
+        self.welcome(now, id, connect, client_id, fx)
+    }
+
+    /// At home, with a Client Identifier: what only the home shard can judge, before any session is touched.
+    fn welcome<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        client_id: &str,
+        fx: &mut E,
+    ) -> Flow {
+        if self.is_flapping(now, client_id) {
+            return self.refuse_and_close(now, id, connect.version, ReasonCode::Banned, fx);
+        }
+        if let Some(will) = &connect.will
+            && !self.may_leave_will(id, client_id, will.topic)
+        {
+            return self.refuse_and_close(now, id, connect.version, ReasonCode::NotAuthorized, fx);
+        }
         self.establish(now, id, connect, client_id, fx);
         Flow::Next
+    }
+
+    /// Refuses a CONNECT and closes.
+    pub(super) fn refuse_and_close<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        version: ProtocolVersion,
+        reason: ReasonCode,
+        fx: &mut E,
+    ) -> Flow {
+        self.refuse(id, version, reason, fx);
+        fx.close(id, Close::Flush);
+        self.end_connection(now, id, End::Lost, fx);
+        Flow::Gone
     }
 
     /// A Client Identifier whose home is here, so that the connection stays [MQTT-3.1.3-6, 3.1.3-7].

@@ -152,7 +152,7 @@ impl Clients {
             && connection.topic_alias_max == 0
             && publication.payload.len() < SHARED_PAYLOAD_MIN;
         let (version, packet_bytes_max) = (connection.version, connection.packet_bytes_max);
-        let Some(output) = fx.output_below(id, self.config.limits.outbound_bytes as usize) else {
+        let Some(output) = fx.output_below(id, self.outbound_bytes_max()) else {
             return self.dropped(&self.metrics.dropped_slow);
         };
         if is_plain {
@@ -184,6 +184,9 @@ impl Clients {
     fn keep_qos0(&mut self, index: u32, publication: &mut Publication<'_>, terms: &Terms<'_>, retain: bool) {
         if !self.config.session.queue_qos0 {
             return self.dropped(&self.metrics.dropped_offline_qos0);
+        }
+        if self.keeps_no_qos0() {
+            return self.dropped(&self.metrics.dropped_memory);
         }
         let delivery = delivery_of(publication, terms, QoS::AtMostOnce, retain);
         self.enqueue(index, delivery);

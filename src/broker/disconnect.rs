@@ -76,6 +76,7 @@ impl Broker {
     ) {
         let Some(connection) = self.clients.connections.remove(id) else { return };
         self.metrics().connections_closed.inc();
+        self.forget_arrival(&connection);
         self.end_handshake(id);
         if connection.phase != Phase::Connected {
             return;

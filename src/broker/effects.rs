@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::message::{HandOver, ShardMessage};
+use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, PeerCertificate, Step, Verdict};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -102,6 +103,8 @@ pub enum Input<'a> {
     Timer(Timer),
     /// SIGHUP: what may change live has changed.
     Reload(Arc<Config>),
+    /// The rules of the ACL were read, at the start or by SIGHUP.
+    Policy(Arc<Policy>),
     /// SIGTERM: send everyone away. `Broker::is_drained` says when all are gone.
     Drain,
     /// The end of a turn, after all other inputs of it: deferred work goes on within its budget.
@@ -120,6 +123,10 @@ pub enum Timer {
     Sys,
     /// Next look for expired retained messages.
     RetainedSweep,
+    /// The connection with this index, paused by a rate, may go on.
+    Resume(u32),
+    /// Next look at the memory.
+    Memory,
 }
 
 impl Timer {
@@ -130,6 +137,8 @@ impl Timer {
             Self::Session(index) => 1 << 32 | index as u64,
             Self::Sys => 2 << 32,
             Self::RetainedSweep => 3 << 32,
+            Self::Resume(index) => 4 << 32 | index as u64,
+            Self::Memory => 5 << 32,
         }
     }
 
@@ -140,6 +149,8 @@ impl Timer {
             1 => Some(Self::Session(bits as u32)),
             2 => Some(Self::Sys),
             3 => Some(Self::RetainedSweep),
+            4 => Some(Self::Resume(bits as u32)),
+            5 => Some(Self::Memory),
             _ => None,
         }
     }
@@ -189,6 +200,10 @@ pub trait Effects {
     fn release(&mut self, from: ShardId, n: u32);
     /// One-shot timer, not before `at`.
     fn set_timer(&mut self, timer: Timer, at: Timestamp);
+    /// Gives memory that nobody uses back to the system; `all` of it, or what costs little.
+    fn give_memory_back(&mut self, all: bool) {
+        let _ = all;
+    }
     /// Asks who a client is. `Answer::Later`: the connection is paused until `Input::Authenticated`.
     fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer;
     /// A step of enhanced authentication by SCRAM-SHA-256.

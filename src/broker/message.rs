@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::effects::Origin;
 use crate::auth::Identity;
+use crate::connection::Allowance;
 use crate::packet::QoS;
 use crate::router::SubscriptionOptions;
 use crate::session::{Message, SessionSerial, ShareName};
@@ -19,6 +20,8 @@ pub struct HandOver {
     pub origin: Origin,
     /// Who the client was found to be: its home does not ask again.
     pub identity: Option<Arc<Identity>>,
+    /// What it has used of its rates, and whether it counts among those of its address.
+    pub allowance: Option<Box<Allowance>>,
     /// Authentication Data for its CONNACK.
     pub authentication_data: Option<Vec<u8>>,
 }

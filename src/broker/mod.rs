@@ -5,7 +5,9 @@
 //! without waiting for anything.
 
 mod acks;
+mod arrival;
 mod authenticate;
+mod authorize;
 mod clients;
 mod connect;
 mod cursors;
@@ -13,10 +15,12 @@ mod deliver;
 mod disconnect;
 mod effects;
 mod fan_out;
+mod memory;
 mod message;
 mod operations;
 mod publication;
 mod publish;
+mod rates;
 mod receive;
 mod retained;
 mod route;
@@ -26,24 +30,30 @@ mod sys;
 mod timers;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 
+use arrival::Flapping;
 use authenticate::Handshake;
 use clients::Clients;
 use cursors::SessionCursors;
+use disconnect::End;
 use fan_out::{FanOut, Waiting};
 use hashbrown::HashMap;
+use memory::MemoryWatch;
 use operations::Operation;
 use route::RelayKey;
 use shared::{Groups, Memberships};
 
+use crate::acl::Policy;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
+use crate::limits::{Bans, Gate, Pressure, Tally};
 use crate::metrics::{Metrics, Totals};
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
@@ -63,6 +73,14 @@ pub struct Shared {
     pub metrics: Vec<Arc<Metrics>>,
     /// Retained messages of all slices: the limit is the node's.
     pub retained_count: AtomicU32,
+    /// Connections of each address, where there is a limit.
+    pub addresses: Tally<IpAddr>,
+    /// How many connections a second each listener admits.
+    pub gates: Vec<Gate>,
+    /// Who is kept out.
+    pub bans: Bans,
+    /// How near the process is to `limits.memory_max`.
+    pub pressure: Arc<Pressure>,
     /// Milliseconds of Unix time at `Timestamp(0)`, for what people read.
     pub started_unix_ms: u64,
     seed: u64,
@@ -77,6 +95,10 @@ impl Shared {
             placement: Placement::new(seed, shards),
             metrics: (0..shards).map(|_| Arc::default()).collect(),
             retained_count: AtomicU32::new(0),
+            addresses: Tally::new(seed),
+            gates: config.listeners.iter().map(|_| Gate::default()).collect(),
+            bans: Bans::new(seed),
+            pressure: Arc::default(),
             started_unix_ms,
             seed,
         })
@@ -123,6 +145,15 @@ pub struct Broker {
     ready_cursors: VecDeque<u32>,
     cursor_number: u32,
     draining: Option<u32>,
+    /// Who may publish and subscribe to what; its number tells it from those before.
+    policy: Arc<Policy>,
+    policy_generation: u32,
+    policy_allows_all: bool,
+    /// Some listener or client has a byte rate.
+    paces_bytes: bool,
+    /// Connections of Client Identifiers lately, where those are limited.
+    flapping: HashMap<u64, Flapping, ahash::RandomState>,
+    memory: MemoryWatch,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -148,10 +179,11 @@ impl Broker {
         let BrokerSetup { shard, config, shared } = setup;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let seed = shared.seed;
+        let paces_bytes = rates::paces_bytes(&config);
         Self {
             shard,
             shards: u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX),
-            clients: Clients::new(shard, config, metrics, seed),
+            clients: Clients::new(shard, config, metrics, Arc::clone(&shared.pressure), seed),
             router: Router::new(seed.rotate_left(17)),
             interest: LocalInterest::new(shard, Arc::clone(&shared.interest)),
             retained: RetainedStore::new(),
@@ -171,6 +203,12 @@ impl Broker {
             ready_cursors: VecDeque::new(),
             cursor_number: 0,
             draining: None,
+            policy: Arc::default(),
+            policy_generation: 0,
+            policy_allows_all: true,
+            paces_bytes,
+            flapping: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 43, 47, 53)),
+            memory: MemoryWatch::default(),
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
@@ -211,6 +249,7 @@ impl Broker {
             Input::CreditsAvailable => self.resume_stalled(now, fx),
             Input::Timer(timer) => self.timer(now, timer, fx),
             Input::Reload(config) => self.reload(now, config, fx),
+            Input::Policy(policy) => self.change_policy(policy),
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),
         }
@@ -236,7 +275,7 @@ impl Broker {
         Some(Origin {
             listener: connection.listener,
             remote: connection.remote.into(),
-            over_capacity: connection.over_capacity,
+            over_capacity: connection.refusal.is_some(),
         })
     }
 

@@ -11,6 +11,7 @@ use super::route::Routed;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::connection::{Connection, Error, OwedAck, OwedKind};
+use crate::limits::Level;
 use crate::packet::{self, PacketId, Publish, QoS, ReasonCode};
 use crate::session::{ConnectionId, MessageHead};
 use crate::topic;
@@ -23,6 +24,13 @@ impl Broker {
         publish: &Publish<'_>,
         fx: &mut E,
     ) -> Flow {
+        if let Some(at) = self.publish_pause(now, id) {
+            return Flow::Hold(at);
+        }
+        if self.shared.pressure.level() >= Level::Pause {
+            self.pause_for_memory(now, fx);
+            return Flow::Stall;
+        }
         let mut named = std::mem::take(&mut self.alias_topic);
         let flow = match self.check_publish(id, publish, &mut named) {
             Ok(()) => {
@@ -35,6 +43,9 @@ impl Broker {
             }
         };
         self.alias_topic = named;
+        if flow == Flow::Next {
+            self.take_message(now, id);
+        }
         flow
     }
 
@@ -109,6 +120,12 @@ impl Broker {
         if let Some(reason) = refusal(publish, topic, self.config()) {
             self.count_received(publish);
             self.acknowledge_publish(id, publish, reason, fx);
+            return Flow::Next;
+        }
+        if !self.may_publish(id, topic) {
+            // 3.x knows no refusal here: the client is acknowledged, the message goes nowhere.
+            self.count_received(publish);
+            self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
             return Flow::Next;
         }
         self.publish_routed(now, id, publish, topic, fx)

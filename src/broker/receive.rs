@@ -2,13 +2,15 @@
 //! is incomplete or while it is stalled: its next packet has to wait (for credit of another shard, for
 //! acknowledgements that it is owed, for an unfinished fan-out), and reading it is paused meanwhile.
 
+use super::arrival::Arrival;
 use super::effects::{Close, Effects, Input, Origin};
 use super::message::HandOver;
 use super::{Broker, STALLED_BUDGET};
 use crate::clock::Timestamp;
 use crate::connection::{Connection, Error, Phase};
 use crate::interest::ShardId;
-use crate::packet::{self, Frame, Packet, PacketType, Side};
+use crate::limits::Level;
+use crate::packet::{self, Frame, Packet, PacketType, ReasonCode, Side};
 use crate::session::ConnectionId;
 
 /// What a packet did to the stream it came in.
@@ -18,6 +20,8 @@ pub(super) enum Flow {
     Next,
     /// Not handled: again later, from this packet on.
     Stall,
+    /// Not handled: again at that moment, from this packet on.
+    Hold(Timestamp),
     /// The connection is gone.
     Gone,
     /// Not handled: again when its verdict is there.
@@ -42,12 +46,26 @@ impl Broker {
         fx: &mut E,
     ) {
         self.metrics().connections_accepted.inc();
+        let arrival = self.judge_arrival(now, &origin);
+        if let Arrival::Shut = arrival {
+            self.metrics().connections_closed.inc();
+            return fx.close(id, Close::Abort);
+        }
         self.admit(now, id, origin, fx);
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        match arrival {
+            Arrival::Refused(reason) => connection.refusal = Some(reason),
+            Arrival::In { is_counted: true } => {
+                connection.allowance.get_or_insert_default().is_counted = true;
+            }
+            Arrival::In { is_counted: false } | Arrival::Shut => {}
+        }
     }
 
     fn admit<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, origin: Origin, fx: &mut E) {
         let Origin { listener, remote, over_capacity } = origin;
-        let mut connection = Connection::new(id.generation, listener, remote, over_capacity, now);
+        let mut connection = Connection::new(id.generation, listener, remote, now);
+        connection.refusal = over_capacity.then_some(ReasonCode::QuotaExceeded);
         connection.grant = self.clients.grants.current();
         self.clients.connections.insert(id, connection);
         let timeout_s = u64::from(self.config().limits.connect_timeout_s);
@@ -65,6 +83,9 @@ impl Broker {
         self.metrics().connections_handed_over.inc();
         self.admit(now, id, origin, fx);
         self.admit_as(id, hand_over.identity, hand_over.authentication_data);
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            connection.allowance = hand_over.allowance;
+        }
         self.handle(now, Input::Received { connection: id, bytes: &hand_over.bytes }, fx);
     }
 
@@ -77,6 +98,9 @@ impl Broker {
         fx: &mut E,
     ) {
         self.admit(now, id, Origin { over_capacity: true, ..hand_over.origin }, fx);
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            connection.allowance = hand_over.allowance;
+        }
         self.parse(now, id, &hand_over.bytes, fx);
     }
 
@@ -102,6 +126,9 @@ impl Broker {
                     self.parse_owned(now, id, partial, fx);
                 }
             }
+        }
+        if self.paces_bytes || self.shared.pressure.level() >= Level::Pause {
+            self.pace_bytes(now, id, bytes.len(), fx);
         }
     }
 
@@ -159,6 +186,10 @@ impl Broker {
                     self.stall(id, fx);
                     return consumed;
                 }
+                Flow::Hold(at) => {
+                    self.hold(id, at, fx);
+                    return consumed;
+                }
                 Flow::Wait => {
                     self.wait(id, fx);
                     return consumed;
@@ -204,7 +235,7 @@ impl Broker {
                 }
             },
         };
-        if !matches!(flow, Flow::Stall | Flow::Wait) {
+        if !matches!(flow, Flow::Stall | Flow::Wait | Flow::Hold(_)) {
             self.metrics().packets_received.inc();
         }
         flow
@@ -264,8 +295,9 @@ impl Broker {
     fn leave<E: Effects>(&mut self, id: ConnectionId, home: ShardId, bytes: Vec<u8>, fx: &mut E) {
         let authentication_data = self.take_authentication_data(id);
         let Some(origin) = self.origin(id) else { return };
-        let identity = self.clients.connections.remove(id).and_then(|connection| connection.identity);
-        fx.hand_over(id, home, HandOver { bytes, origin, identity, authentication_data });
+        let Some(connection) = self.clients.connections.remove(id) else { return };
+        let Connection { identity, allowance, .. } = connection;
+        fx.hand_over(id, home, HandOver { bytes, origin, identity, allowance, authentication_data });
     }
 
     /// Nothing of it is handled or read until `go_on`. Not one of the stalled: credit is not what it waits for.
@@ -283,7 +315,7 @@ impl Broker {
         self.resume(now, id, fx);
     }
 
-    fn stall<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {
+    pub(super) fn stall<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {
         if let Some(connection) = self.clients.connections.get_mut(id) {
             connection.stalled = true;
             if !connection.queued {
@@ -317,7 +349,10 @@ impl Broker {
         }
     }
 
-    fn resume<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+    pub(super) fn resume<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        if let Some(at) = self.bytes_pause(now, id) {
+            return self.hold(id, at, fx);
+        }
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
         if !connection.stalled {
             return;

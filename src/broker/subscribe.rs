@@ -46,6 +46,7 @@ impl Broker {
         let mut pending = Pending::new(Waiter::Nobody);
         for asked in subscribe.subscriptions.clone() {
             let reason = self.subscribe_one(
+                id,
                 index,
                 asked.filter,
                 &asked.options,
@@ -71,6 +72,7 @@ impl Broker {
     #[expect(clippy::too_many_arguments, reason = "one filter of a SUBSCRIBE with all that it may change")]
     fn subscribe_one<E: Effects>(
         &mut self,
+        id: ConnectionId,
         index: u32,
         text: &str,
         asked: &Asked,
@@ -83,6 +85,9 @@ impl Broker {
             Ok(share) => share,
             Err(reason) => return reason,
         };
+        if !self.may_subscribe(id, text) {
+            return ReasonCode::NotAuthorized;
+        }
         let Some(session) = self.clients.sessions.get(index) else { return ReasonCode::UnspecifiedError };
         let is_known = match &share {
             Some(share) => self.memberships.find(index, share.name, share.filter).is_some(),

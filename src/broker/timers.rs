@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::Broker;
 use super::effects::{Effects, Timer};
+use super::{Broker, rates};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::connection::{Error, Phase};
@@ -15,13 +15,16 @@ impl Broker {
         fx.set_timer(Timer::RetainedSweep, now.plus_s(10));
         // The first tree comes soon.
         self.want_sys(now, self.config().sys.interval_s.min(1), fx);
+        self.want_memory_look(now, fx);
     }
 
     /// A new configuration is in effect; `$SYS` may begin with it, end, or come at another pace from now on.
     pub(super) fn reload<E: Effects>(&mut self, now: Timestamp, config: Arc<Config>, fx: &mut E) {
         let former_s = self.config().sys.interval_s;
         self.clients.grants.reload(&config);
+        self.paces_bytes = rates::paces_bytes(&config);
         self.clients.config = config;
+        self.want_memory_look(now, fx);
         let interval_s = self.config().sys.interval_s;
         if interval_s != former_s {
             self.want_sys(now, interval_s, fx);
@@ -44,6 +47,8 @@ impl Broker {
             // Set before a reload that changed the pace.
             Timer::Sys => {}
             Timer::RetainedSweep => self.sweep_retained(now, fx),
+            Timer::Resume(index) => self.resume_timer(now, index, fx),
+            Timer::Memory => self.memory_look(now, fx),
         }
     }
 

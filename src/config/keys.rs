@@ -3,7 +3,9 @@
 //! once.
 
 use super::value::{Field, Form, Value};
-use super::{CertificateField, Config, HttpMethod, Listener, OnError, SharedStrategy, TlsVersion, TokenFrom};
+use super::{
+    CertificateField, Config, HttpMethod, Listener, NoMatch, OnError, SharedStrategy, TlsVersion, TokenFrom,
+};
 
 /// When a changed value has effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +88,12 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 74] = [
+pub(super) static KEYS: [Key<Config>; 87] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
     key!(node.cpu_pinning, Form::Flag, Restart),
+    key!(node.control_socket, Form::Flag, Restart),
     key!(limits.packet_bytes_max, Form::Bytes(128, PACKET_BYTES_MAX), Live),
     key!(limits.client_id_len_max, Form::Count(CLIENT_ID_LEN.0, CLIENT_ID_LEN.1), Live),
     key!(limits.topic_levels_max, Form::Count(1, 65_535), Live),
@@ -104,6 +107,16 @@ pub(super) static KEYS: [Key<Config>; 74] = [
     key!(limits.subscriptions_expected, Form::Count(1, 100_000_000), Restart),
     key!(limits.outbound_bytes, Form::Bytes(4096, 1 << 30), Live),
     key!(limits.max_connections, Form::Count(1, CONNECTIONS_MAX), Restart),
+    key!(limits.connections_per_address_max, Form::Count(0, u32::MAX), Live),
+    key!(limits.publish_rate, Form::Count(0, u32::MAX), Live),
+    key!(limits.publish_burst, Form::Count(0, u32::MAX), Live),
+    key!(limits.bytes_rate, Form::Bytes(0, u32::MAX), Live),
+    key!(limits.bytes_burst, Form::Bytes(0, u32::MAX), Live),
+    key!(limits.ban_failures, Form::Count(0, u32::MAX), Live),
+    key!(limits.ban_connects, Form::Count(0, u32::MAX), Live),
+    key!(limits.ban_window_s, Form::Seconds(1, 86_400), Live),
+    key!(limits.ban_s, Form::Seconds(1, ANY), Live),
+    key!(limits.memory_max, Form::Size, Live),
     key!(session.expiry_s, Form::Seconds(0, ANY), Live),
     key!(session.expiry_s_max, Form::Seconds(0, ANY), Live),
     key!(session.inflight_max, Form::Count(1, 65_535), Live),
@@ -160,15 +173,19 @@ pub(super) static KEYS: [Key<Config>; 74] = [
     key!(storage.durability, Form::Durability, Restart),
     key!(sys.interval_s, Form::Seconds(0, 86_400), Live),
     key!(sys.prefix, Form::Text, Live),
+    key!(acl.file, Form::Text, Live),
+    key!(acl.no_match, Form::Choice(&NoMatch::NAMES), Live),
     key!(log.level, Form::LogLevel, Live),
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 18] = [
+pub(super) static LISTENER_KEYS: [Key<Listener>; 20] = [
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
     key!(listener: backlog, Form::Count(1, 65_535)),
+    key!(listener: connect_rate, Form::Count(0, u32::MAX)),
+    key!(listener: bytes_rate, Form::Bytes(0, u32::MAX)),
     key!(listener: access, Form::Access, Live),
     key!(listener: proxy_protocol, Form::Flag),
     key!(listener: trusted, Form::Networks, Live),
@@ -186,19 +203,13 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 18] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 12] = [
-    "acl",
+const LATER: [&str; 6] = [
     "admin",
     "cluster",
-    "listener.connect_rate",
-    "listener.bytes_rate",
-    "limits.memory_max",
     "session.queue_priorities",
     "session.queue_low_watermark",
     "session.queue_high_watermark",
     "storage.interval_ms",
-    "acl.file",
-    "acl.no_match",
 ];
 
 /// The key `section.name`, other than a listener's.
@@ -315,7 +326,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_not_called_unknown() {
-        for (section, name) in [("listener", "connect_rate"), ("cluster", "nats"), ("limits", "memory_max")] {
+        for (section, name) in [("admin", "listen"), ("cluster", "nats"), ("session", "queue_priorities")] {
             assert!(
                 unknown_key(section, name).ends_with("not in this version of Myriad"),
                 "{section}.{name}"

@@ -23,8 +23,8 @@ pub use error::{Error, Origin};
 pub use listener_url::{ListenerUrl, Scheme};
 pub use reload::Reload;
 pub use sections::{
-    Config, Durability, FileMode, Limits, Listener, Log, Mqtt, Node, Retained, Session, ShardCount,
-    SharedStrategy, Storage, Sys,
+    Acl, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Retained, Session,
+    ShardCount, SharedStrategy, Storage, Sys,
 };
 pub use tls::{CertificateField, ListenerTls, TlsVersion};
 

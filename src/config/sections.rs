@@ -26,6 +26,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[sys]`
     pub sys: Sys,
+    /// `[acl]`
+    pub acl: Acl,
     /// `[log]`
     pub log: Log,
 }
@@ -42,6 +44,7 @@ impl Default for Config {
             auth: Auth::default(),
             storage: Storage::default(),
             sys: Sys::default(),
+            acl: Acl::default(),
             log: Log::default(),
         }
     }
@@ -62,12 +65,14 @@ pub enum ShardCount {
 pub struct Node {
     /// Name of this node in `$SYS/brokers/<name>/`.
     pub name: String,
-    /// Where files are kept. State is in memory only in this version: nothing is written there yet.
+    /// Where files are kept. State is in memory only in this version: the control socket is all that is there.
     pub data_dir: PathBuf,
     /// Shards to run.
     pub shards: ShardCount,
     /// Pin each shard to a CPU of its own.
     pub cpu_pinning: bool,
+    /// `myriadctl` may ask things of the broker, over `<data_dir>/control.sock`.
+    pub control_socket: bool,
 }
 
 impl Default for Node {
@@ -77,6 +82,7 @@ impl Default for Node {
             data_dir: "./data".into(),
             shards: ShardCount::Auto,
             cpu_pinning: true,
+            control_socket: true,
         }
     }
 }
@@ -93,6 +99,10 @@ pub struct Listener {
     pub allow_anonymous: bool,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
+    /// Connections admitted a second, over all shards; 0: any number.
+    pub connect_rate: u32,
+    /// Bytes a second from one of its clients, in place of `limits.bytes_rate`; 0: that holds.
+    pub bytes_rate: u32,
     /// Which addresses may connect.
     pub access: AccessRules,
     /// A PROXY header comes before everything else.
@@ -128,6 +138,8 @@ impl Listener {
             max_connections: Limits::default().max_connections,
             allow_anonymous: false,
             backlog: 1024,
+            connect_rate: 0,
+            bytes_rate: 0,
             access: AccessRules::default(),
             proxy_protocol: false,
             trusted: Networks::default(),
@@ -173,6 +185,26 @@ pub struct Limits {
     pub outbound_bytes: u32,
     /// Connections of the node, over all listeners.
     pub max_connections: u32,
+    /// Connections of one address (IPv6: of one /64); 0: any number.
+    pub connections_per_address_max: u32,
+    /// PUBLISHes a second of one client; 0: any number. Past it reading from the client pauses.
+    pub publish_rate: u32,
+    /// PUBLISHes at once after a pause; 0: as many as `publish_rate`.
+    pub publish_burst: u32,
+    /// Bytes a second from one client; 0: any number. Past it reading from the client pauses.
+    pub bytes_rate: u32,
+    /// Bytes at once after a pause; 0: as many as the rate.
+    pub bytes_burst: u32,
+    /// Failed authentications of one address or Client Identifier within `ban_window_s` that ban it; 0: none does.
+    pub ban_failures: u32,
+    /// Connections of one Client Identifier within `ban_window_s` that ban it; 0: none does.
+    pub ban_connects: u32,
+    /// Seconds within which failures and connections are counted.
+    pub ban_window_s: u32,
+    /// Seconds that a ban lasts.
+    pub ban_s: u32,
+    /// Bytes of memory that the process may use; 0: any number.
+    pub memory_max: u64,
 }
 
 impl Default for Limits {
@@ -191,6 +223,16 @@ impl Default for Limits {
             subscriptions_expected: 131_072,
             outbound_bytes: 1024 * 1024,
             max_connections: 1_000_000,
+            connections_per_address_max: 0,
+            publish_rate: 0,
+            publish_burst: 0,
+            bytes_rate: 0,
+            bytes_burst: 0,
+            ban_failures: 0,
+            ban_connects: 0,
+            ban_window_s: 60,
+            ban_s: 300,
+            memory_max: 0,
         }
     }
 }
@@ -321,6 +363,25 @@ pub enum Durability {
 pub struct Storage {
     /// What an acknowledgement promises.
     pub durability: Durability,
+}
+
+/// What holds where no rule speaks of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NoMatch {
+    /// The client may.
+    #[default]
+    Allow,
+    /// The client may not.
+    Deny,
+}
+
+/// `[acl]`: who may publish and subscribe to what.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Acl {
+    /// File of the rules, in emqttd's syntax.
+    pub file: Option<PathBuf>,
+    /// What holds where no rule speaks of it.
+    pub no_match: NoMatch,
 }
 
 /// `[log]`

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 
 use super::{
-    AccessRules, Durability, FileMode, HttpMethod, ListenerUrl, Networks, OnError, ShardCount,
+    AccessRules, Durability, FileMode, HttpMethod, ListenerUrl, Networks, NoMatch, OnError, ShardCount,
     SharedStrategy, TokenFrom,
 };
 
@@ -408,6 +408,21 @@ impl Field for Durability {
     }
     fn from_value(value: Value) -> Option<Self> {
         (value == Self::Memory.to_value()).then_some(Self::Memory)
+    }
+}
+
+impl NoMatch {
+    /// The names in the file.
+    pub(super) const NAMES: [&str; 2] = ["allow", "deny"];
+}
+
+impl Field for NoMatch {
+    fn to_value(&self) -> Value {
+        let [allow, deny] = Self::NAMES;
+        Value::Text(if *self == Self::Allow { allow } else { deny }.into())
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        [Self::Allow, Self::Deny].into_iter().find(|no_match| no_match.to_value() == value)
     }
 }
 

@@ -2,6 +2,7 @@
 //! Topic Aliases, the client's limits, and the acknowledgements that it is owed.
 
 mod aliases;
+mod allowance;
 mod error;
 mod grants;
 mod owed;
@@ -11,6 +12,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 pub use aliases::{AliasUse, Aliases};
+pub use allowance::Allowance;
 pub use error::Error;
 pub use grants::{Grant, Grants};
 pub use owed::{Owed, OwedAck, OwedKind};
@@ -18,7 +20,7 @@ pub use table::ConnectionTable;
 
 use crate::auth::Identity;
 use crate::clock::Timestamp;
-use crate::packet::ProtocolVersion;
+use crate::packet::{ProtocolVersion, ReasonCode};
 
 /// Where in its life a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub struct Connection {
     pub aliases: Option<Box<Aliases>>,
     /// Acknowledgements that wait for other shards; `None` while there are none.
     pub owed: Option<Box<Owed>>,
+    /// What was decided on its rights and rates; `None` where nothing limits them.
+    pub allowance: Option<Box<Allowance>>,
     /// Who the client is; `None`: it is anonymous, or not authenticated yet.
     pub identity: Option<Arc<Identity>>,
     /// When it was accepted; once it is connected, when bytes came last.
@@ -96,8 +100,8 @@ pub struct Connection {
     pub stalled: bool,
     /// It is in the shard's list of stalled connections (and may have gone on since).
     pub queued: bool,
-    /// It may be refused only: it holds a reserved slot.
-    pub over_capacity: bool,
+    /// It may be refused only, for this reason.
+    pub refusal: Option<ReasonCode>,
     /// Reason Strings and User Properties are welcome [MQTT-3.1.2-29].
     pub problem_information: bool,
     /// CONNECT asked for a Session Expiry Interval above 0, or its version has none.
@@ -106,19 +110,14 @@ pub struct Connection {
 
 impl Connection {
     /// As accepted.
-    pub fn new(
-        generation: u32,
-        listener: u16,
-        remote: SocketAddr,
-        over_capacity: bool,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(generation: u32, listener: u16, remote: SocketAddr, now: Timestamp) -> Self {
         Self {
             generation,
             session: u32::MAX,
             partial: None,
             aliases: None,
             owed: None,
+            allowance: None,
             identity: None,
             heard_at: now,
             silence_max_ms: 0,
@@ -132,7 +131,7 @@ impl Connection {
             grant: 0,
             stalled: false,
             queued: false,
-            over_capacity,
+            refusal: None,
             problem_information: true,
             may_extend_expiry: false,
         }
@@ -145,7 +144,7 @@ impl Connection {
 }
 
 // One for each client: see `Session`.
-const _: () = assert!(size_of::<Connection>() <= 88);
+const _: () = assert!(size_of::<Connection>() <= 96);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

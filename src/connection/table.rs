@@ -8,11 +8,23 @@ use crate::session::ConnectionId;
 
 const CHUNK: usize = 512;
 
-#[derive(Debug, Default)]
+/// When a timer fires that is not set.
+const UNSET: Timestamp = Timestamp(u64::MAX);
+
+#[derive(Debug)]
 struct Place {
-    timer_at: Option<Timestamp>,
+    timer_at: Timestamp,
     connection: Option<Connection>,
 }
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { timer_at: UNSET, connection: None }
+    }
+}
+
+// One for each client: see `Session`.
+const _: () = assert!(size_of::<Place>() <= 104);
 
 /// All connections of a shard.
 #[derive(Debug, Default)]
@@ -68,19 +80,19 @@ impl ConnectionTable {
     /// Notes that a timer at `at` is wanted; true: one has to be set, false: an earlier one will do.
     pub fn want_timer(&mut self, index: u32, at: Timestamp) -> bool {
         let Some(place) = self.place_mut(index) else { return false };
-        if place.timer_at.is_some_and(|set| set <= at) {
+        if place.timer_at <= at {
             return false;
         }
-        place.timer_at = Some(at);
+        place.timer_at = at;
         true
     }
 
     /// The timer of this index fired.
     pub fn timer_fired(&mut self, index: u32, now: Timestamp) {
         if let Some(place) = self.place_mut(index)
-            && place.timer_at.is_some_and(|at| at <= now)
+            && place.timer_at <= now
         {
-            place.timer_at = None;
+            place.timer_at = UNSET;
         }
     }
 
@@ -128,7 +140,7 @@ mod tests {
     use super::*;
 
     fn connection(generation: u32) -> Connection {
-        Connection::new(generation, 0, "127.0.0.1:1".parse().unwrap(), false, Timestamp(0))
+        Connection::new(generation, 0, "127.0.0.1:1".parse().unwrap(), Timestamp(0))
     }
 
     #[test]

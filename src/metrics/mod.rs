@@ -257,6 +257,30 @@ metrics! {
     /// Packets beyond a limit of ours.
     errors_limit => Counter "metrics/errors/limit",
 
+    /// Connections refused or closed by a listener's connect_rate.
+    connect_rate_refused => Counter "metrics/limits/connect_rate/refused",
+    /// Connections refused because their address has its maximum.
+    address_refused => Counter "metrics/limits/address/refused",
+    /// Pauses of clients by limits.publish_rate.
+    publish_rate_waits => Counter "metrics/limits/publish_rate/waits",
+    /// Pauses of clients by a bytes_rate.
+    bytes_rate_waits => Counter "metrics/limits/bytes_rate/waits",
+    /// Bans by failed authentication or by flapping.
+    bans_made => Counter "metrics/bans/made",
+    /// CONNECTs of those who are banned.
+    bans_refused => Counter "metrics/bans/refused",
+    /// Connections refused for want of memory.
+    memory_refused => Counter "metrics/memory/refused",
+    /// Publishers paused for want of memory.
+    memory_waits => Counter "metrics/memory/waits",
+    /// Dropped for want of memory: QoS 0 to slow subscribers, the oldest of long mqueues.
+    dropped_memory => Counter "metrics/messages/dropped/memory",
+    /// Slow subscribers sent away for want of memory.
+    memory_sent_away => Counter "metrics/memory/sent_away",
+    /// PUBLISHes and Wills that the ACL denied.
+    acl_denied_publish => Counter "metrics/acl/denied/publish",
+    /// Filters of SUBSCRIBEs that the ACL denied.
+    acl_denied_subscribe => Counter "metrics/acl/denied/subscribe",
     /// WebSocket frames that break a rule.
     errors_websocket => Counter "metrics/errors/websocket",
     /// TLS handshakes completed.

@@ -14,6 +14,7 @@ use super::certificates::Acceptors;
 use super::hand_over::{self, HandOver};
 use super::handshakes::{Handshakes, Waiting};
 use super::wrapped::WrappedConnections;
+use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
 use crate::broker::{self, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer};
 use crate::clock::Timestamp;
@@ -36,6 +37,8 @@ pub(super) enum ServerMessage {
     Reload(Arc<Config>, Arc<[Layers]>, Arc<Gate>),
     /// Certificates were read again.
     Certificates(Acceptors),
+    /// SIGHUP: the rules of the ACL.
+    Policy(Arc<Policy>),
     /// The verdict about a client of this shard.
     Authenticated {
         /// Which.
@@ -59,6 +62,7 @@ pub(super) struct Setup {
     pub(super) acceptors: Acceptors,
     pub(super) access: Arc<Access>,
     pub(super) door: Door,
+    pub(super) policy: Arc<Policy>,
 }
 
 /// A shard's broker.
@@ -88,13 +92,15 @@ pub(super) struct Door {
 impl Application {
     /// Made on the shard's own thread.
     pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
-        let Setup { config, shared, layers, acceptors, access, door } = setup;
+        let Setup { config, shared, layers, acceptors, access, door, policy } = setup;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
         let mut wrapped = WrappedConnections::new(layers);
         wrapped.set_acceptors(&acceptors);
         let now = Timestamp(io.now_ms());
-        broker.start(now, &mut Machine { io, wrapped: &mut wrapped, door: &door, metrics: &metrics });
+        let mut machine = Machine { io, wrapped: &mut wrapped, door: &door, metrics: &metrics };
+        broker.handle(now, Input::Policy(policy), &mut machine);
+        broker.start(now, &mut machine);
         let buffers = Buffers::default();
         Self {
             broker,
@@ -339,6 +345,7 @@ impl shards::Application for Application {
                 self.input(io, Input::Message { from: ShardId(from.0), message });
             }
             (ServerMessage::Broker(_), None) => {}
+            (ServerMessage::Policy(policy), _) => self.input(io, Input::Policy(policy)),
             (ServerMessage::Reload(config, layers, gate), _) => {
                 self.wrapped.set_listeners(layers);
                 self.door.gate = gate;
@@ -488,6 +495,10 @@ impl Effects for Machine<'_, '_> {
 
     fn set_timer(&mut self, timer: Timer, at: Timestamp) {
         self.io.set_timer(timer.to_bits(), at.0);
+    }
+
+    fn give_memory_back(&mut self, all: bool) {
+        shards::allocator::give_memory_back(all);
     }
 
     fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer {

@@ -2,6 +2,7 @@
 //! What a shard does with its broker is in `application`; everything else here happens once, on the main thread.
 
 mod access;
+mod acl_file;
 mod application;
 mod auth_cache;
 mod auth_gate;
@@ -13,27 +14,32 @@ mod hand_over;
 mod handshakes;
 mod listeners;
 mod log;
+mod memory;
 mod notify;
 mod wrapped;
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use shards::{Handle, ShardId, Shards};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::admin::ControlSocket;
 use crate::broker::Shared;
+use crate::clock::Timestamp;
 use crate::config::{Config, ShardCount};
 use access::Access;
 use application::{Application, Door, ServerMessage, Setup};
 use auth_gate::{Gate, Secrets};
 use auth_pool::Pool;
 use certificates::Certificates;
+use memory::MemoryMeter;
 use notify::ServiceManager;
 
+pub use acl_file::{AclFileError, load_policy};
 pub use log::{LogHandle, start_log};
 
 /// How long clients have to take what is queued for them when they are sent away.
@@ -55,6 +61,9 @@ pub enum Error {
     /// The files of a TLS listener can't serve.
     #[error("{0}")]
     Certificates(String),
+    /// The ACL can't be used.
+    #[error("{0}")]
+    Acl(#[from] AclFileError),
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
@@ -65,7 +74,7 @@ pub enum Error {
     #[error("the system gives no random bytes (getrandom(2)); authentication needs them")]
     Random,
     /// No thread can be started.
-    #[error("cannot start a thread for authentication: {0}; raise the limit of processes (ulimit -u)")]
+    #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
     Thread(std::io::Error),
 }
 
@@ -81,25 +90,37 @@ pub fn run(
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
     let mut config = Arc::new(config);
     let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
+    let policy = load_policy(&config)?;
     let access = Access::new(&config);
     let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
     let shared = Shared::new(&config, setup.shards, random_seed(), unix_ms());
+    let memory =
+        MemoryMeter::start(Arc::clone(&shared.pressure), config.limits.memory_max).map_err(Error::Thread)?;
     let secrets = Secrets::new().ok_or(Error::Random)?;
     let door = Door { gate: Gate::load(&config, &secrets)?, pool: Pool::new(&config.auth) };
     let pool = Arc::clone(&door.pool);
+    let started = Instant::now();
     let shards = {
         let of_each = Setup {
             config: Arc::clone(&config),
-            shared,
+            shared: Arc::clone(&shared),
             layers: listeners::layers(&config),
             acceptors: certificates.acceptors(),
             access: Arc::clone(&access),
             door,
+            policy,
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
     pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
+    let control = config.node.control_socket.then(|| {
+        let now = move || Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        ControlSocket::start(&config.node.data_dir, Arc::clone(&shared), now)
+    });
+    if let Some(Err(error)) = &control {
+        tracing::warn!(%error, "no control socket: myriadctl can't ask anything of this broker");
+    }
     let manager = ServiceManager::from_environment();
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
@@ -117,6 +138,7 @@ pub fn run(
                 watcher.refresh();
             }
             let is_new = reload_config(&mut config, log, (&access, &secrets, &pool), &handle, &reload);
+            memory.change(config.limits.memory_max);
             manager.ready(if is_new {
                 &status
             } else {
@@ -130,6 +152,7 @@ pub fn run(
         break;
     }
     shards.join()?;
+    drop(control);
     tracing::info!("all shards have ended");
     Ok(())
 }
@@ -140,7 +163,11 @@ pub fn run(
 /// # Errors
 /// The file that can't serve, and why.
 pub fn check(config: &Config, warn: impl FnMut(String)) -> Result<(), Error> {
-    load_certificates(config, warn).map(drop)
+    load_certificates(config, warn)?;
+    load_policy(config)?;
+    let secrets = Secrets::new().ok_or(Error::Random)?;
+    Gate::load(config, &secrets)?;
+    Ok(())
 }
 
 fn load_certificates(config: &Config, warn: impl FnMut(String)) -> Result<Certificates, Error> {
@@ -225,6 +252,10 @@ fn reload_config(
     }
     if let Err(error) = log.change(&changes.config.log.level) {
         tracing::error!(%error, "the log level stays");
+    }
+    match load_policy(&changes.config) {
+        Ok(policy) => send_all(handle, || ServerMessage::Policy(Arc::clone(&policy))),
+        Err(error) => tracing::error!(%error, "the ACL was not reloaded, the old rules stay in effect"),
     }
     *config = Arc::new(changes.config);
     access.replace(config);

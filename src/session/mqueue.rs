@@ -54,6 +54,11 @@ impl Mqueue {
         self.queue.is_empty()
     }
 
+    /// Gives back memory that is not needed for what waits.
+    pub fn shrink(&mut self) {
+        self.queue.shrink_to(self.queue.len());
+    }
+
     /// Takes all out, oldest first.
     pub fn drain(&mut self) -> impl Iterator<Item = Delivery> + '_ {
         self.qos0 = 0;

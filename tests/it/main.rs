@@ -9,9 +9,12 @@ mod sharded;
 mod auth;
 mod broker;
 mod client;
+mod numbers;
 mod wire;
 
+mod acl;
 mod clients;
+mod limits;
 mod mqtt3;
 mod mqtt5;
 mod process;

@@ -1,6 +1,7 @@
 //! `myriadctl`, the operator's command line. Each subcommand is a module; this file only says which there are.
 //! Exit status 0: all is well; 1: something falls short or failed; 2: the arguments are wrong.
 
+mod bans;
 mod count;
 mod passwd;
 mod tune;
@@ -19,6 +20,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Who is kept out of a running broker: list, add, lift.
+    Bans(bans::Arguments),
     /// The settings of the kernel and of systemd that so many connections need: compare, print or apply them.
     Tune(tune::Arguments),
     /// The users of a password file: add, change, delete.
@@ -27,6 +30,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bans(arguments) => bans::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Passwd(arguments) => passwd::run(&arguments),
     };

@@ -1,0 +1,243 @@
+//! Who may publish and subscribe to what: emqttd's `acl.conf` in its own syntax. Rules are asked from top to bottom, and
+//! the first that speaks of the client, the action and the topic decides.
+
+mod decisions;
+mod error;
+mod parse;
+mod rule;
+mod term;
+
+use std::net::IpAddr;
+
+pub use decisions::Decisions;
+pub use error::{AclError, Position};
+use rule::Rule;
+pub use rule::{Access, Permission};
+
+/// What a client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// PUBLISH, Wills included.
+    Publish,
+    /// SUBSCRIBE.
+    Subscribe,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'c> {
+    /// Client Identifier.
+    pub client_id: &'c str,
+    /// User Name, if one was given.
+    pub username: Option<&'c str>,
+    /// Where it connects from.
+    pub address: IpAddr,
+}
+
+/// The rules, parted by action so that each is asked only those that can speak of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Acl {
+    publish: Vec<Rule>,
+    subscribe: Vec<Rule>,
+}
+
+impl Acl {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Line, column, what was found and what was expected.
+    pub fn parse(text: &str) -> Result<Self, AclError> {
+        Ok(Self::of(&parse::rules(&term::read(text)?)?))
+    }
+
+    /// Rules that came with a client's credentials: they speak of that client only. Topics are as in a file.
+    pub fn of_client<'r>(rules: impl IntoIterator<Item = (Permission, Access, &'r str)>) -> Self {
+        let rules: Vec<Rule> = rules
+            .into_iter()
+            .map(|(permission, access, topic)| Rule::of_client(permission, access, topic))
+            .collect();
+        Self::of(&rules)
+    }
+
+    fn of(rules: &[Rule]) -> Self {
+        let part = |action| rules.iter().filter(|rule| rule.access.has(action)).cloned().collect();
+        Self { publish: part(Action::Publish), subscribe: part(Action::Subscribe) }
+    }
+
+    /// Rules that speak of publishing or subscribing.
+    pub fn len(&self) -> usize {
+        self.publish.len() + self.subscribe.len()
+    }
+
+    /// Whether there is no rule at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the first rule says that speaks of this; `None`: no rule does.
+    ///
+    /// `topic` is the Topic Name of a PUBLISH or the Topic Filter of a SUBSCRIBE (of a Shared Subscription the filter
+    /// behind the Share Name).
+    #[must_use]
+    pub fn check(&self, client: &Client<'_>, action: Action, topic: &str) -> Option<Permission> {
+        let rules = self.rules(action);
+        rules.iter().find(|rule| rule.matches(client, topic)).map(|rule| rule.permission)
+    }
+
+    fn rules(&self, action: Action) -> &[Rule] {
+        match action {
+            Action::Publish => &self.publish,
+            Action::Subscribe => &self.subscribe,
+        }
+    }
+}
+
+/// What is in effect on a node: the file, and what holds where it is silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The rules of `acl.file`; empty without one.
+    pub file: Acl,
+    /// `acl.no_match`
+    pub no_match: Permission,
+}
+
+impl Default for Policy {
+    /// Everyone may do everything.
+    fn default() -> Self {
+        Self { file: Acl::default(), no_match: Permission::Allow }
+    }
+}
+
+impl Policy {
+    /// Whether it never denies anything, so that nobody need be asked.
+    pub fn allows_all(&self) -> bool {
+        self.file.is_empty() && self.no_match == Permission::Allow
+    }
+
+    /// Whether `client` may. Its `own` rules, which came with its credentials, are asked before the file's.
+    #[must_use]
+    pub fn allows(&self, own: Option<&Acl>, client: &Client<'_>, action: Action, topic: &str) -> bool {
+        let permission = own
+            .and_then(|own| own.check(client, action, topic))
+            .or_else(|| self.file.check(client, action, topic))
+            .unwrap_or(self.no_match);
+        permission == Permission::Allow
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use Action::{Publish, Subscribe};
+    use Permission::{Allow, Deny};
+
+    const DEFAULT: &str = r##"
+        %% What emqttd ships.
+        {allow, {user, "dashboard"}, subscribe, ["$SYS/#"]}.
+        {allow, {ipaddr, "127.0.0.1"}, pubsub, ["$SYS/#", "#"]}.
+        {deny, all, subscribe, ["$SYS/#", {eq, "#"}]}.
+        {allow, all}.
+    "##;
+
+    fn client(address: &str) -> Client<'static> {
+        Client { client_id: "c1", username: Some("u1"), address: address.parse().unwrap() }
+    }
+
+    fn check(text: &str, client: &Client<'_>, action: Action, topic: &str) -> Option<Permission> {
+        Acl::parse(text).unwrap().check(client, action, topic)
+    }
+
+    fn error(text: &str) -> String {
+        Acl::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_default_file_hides_sys_from_strangers() {
+        let (near, far) = (client("127.0.0.1"), client("10.1.2.3"));
+        assert_eq!(check(DEFAULT, &near, Subscribe, "#"), Some(Allow));
+        assert_eq!(check(DEFAULT, &near, Subscribe, "$SYS/brokers/#"), Some(Allow));
+        assert_eq!(check(DEFAULT, &far, Subscribe, "$SYS/brokers"), Some(Deny));
+        assert_eq!(check(DEFAULT, &far, Subscribe, "#"), Some(Deny));
+        assert_eq!(check(DEFAULT, &far, Subscribe, "a/#"), Some(Allow));
+        assert_eq!(check(DEFAULT, &far, Publish, "a"), Some(Allow));
+        let dashboard = Client { username: Some("dashboard"), ..far };
+        assert_eq!(check(DEFAULT, &dashboard, Subscribe, "$SYS/brokers/#"), Some(Allow));
+        assert_eq!(check(DEFAULT, &client("::ffff:127.0.0.1"), Subscribe, "#"), Some(Allow));
+    }
+
+    #[test]
+    fn the_first_rule_that_speaks_of_it_decides() {
+        let text = r#"{deny, {client, "c1"}, publish, "a/b"}. {allow, all, pubsub, ["a/+"]}."#;
+        assert_eq!(check(text, &client("1.2.3.4"), Publish, "a/b"), Some(Deny));
+        assert_eq!(check(text, &client("1.2.3.4"), Subscribe, "a/b"), Some(Allow));
+        assert_eq!(check(text, &client("1.2.3.4"), Publish, "x"), None);
+    }
+
+    #[test]
+    fn who_may_be_combined() {
+        let text = r#"{allow, {'and', [{ipaddr, "10.0.0.0/8"}, {'or', [{user, "u1"}, {user, "u2"}]}]}, publish, ["t"]}.
+            {allow, {user, all}, subscribe, ["t"]}."#;
+        let inside = client("10.9.9.9");
+        assert_eq!(check(text, &inside, Publish, "t"), Some(Allow));
+        assert_eq!(check(text, &client("11.0.0.1"), Publish, "t"), None);
+        assert_eq!(check(text, &Client { username: Some("u3"), ..inside }, Publish, "t"), None);
+        assert_eq!(check(text, &Client { username: None, ..inside }, Subscribe, "t"), None);
+        assert_eq!(check(text, &inside, Subscribe, "t"), Some(Allow));
+    }
+
+    #[test]
+    fn variables_are_whole_levels_and_never_wildcards() {
+        let text = r#"{allow, all, pubsub, ["u/%u/#", "c/$c", "x%u"]}."#;
+        let mut me = client("1.1.1.1");
+        assert_eq!(check(text, &me, Publish, "u/u1/deep/er"), Some(Allow));
+        assert_eq!(check(text, &me, Publish, "u/u2/deep"), None);
+        assert_eq!(check(text, &me, Publish, "c/c1"), Some(Allow));
+        assert_eq!(check(text, &me, Publish, "xu1"), None);
+        assert_eq!(check(text, &me, Publish, "x%u"), Some(Allow));
+        me.username = Some("+");
+        assert_eq!(check(text, &me, Publish, "u/other/t"), None);
+        assert_eq!(check(text, &me, Subscribe, "u/+/#"), None);
+        me.username = None;
+        assert_eq!(check(text, &me, Publish, "u/u1"), None);
+    }
+
+    #[test]
+    fn a_filter_is_allowed_as_a_whole_or_not() {
+        let allow = r#"{allow, all, subscribe, ["a/+", "b/#"]}."#;
+        let me = client("1.1.1.1");
+        assert_eq!(check(allow, &me, Subscribe, "a/+"), Some(Allow));
+        assert_eq!(check(allow, &me, Subscribe, "a/#"), None);
+        assert_eq!(check(allow, &me, Subscribe, "+/x"), None);
+        assert_eq!(check(allow, &me, Subscribe, "b/+/#"), Some(Allow));
+        assert_eq!(check(allow, &me, Subscribe, "b"), Some(Allow));
+        let deny = r#"{deny, all, subscribe, ["a/+"]}."#;
+        assert_eq!(check(deny, &me, Subscribe, "a/#"), Some(Deny));
+        assert_eq!(check(r##"{allow, all, subscribe, ["#", "+/x"]}."##, &me, Subscribe, "$SYS/x"), None);
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        assert_eq!(error("{allow, all}.\n{allow, al}.").split(',').next(), Some("2:1: found a tuple of 2"));
+        assert!(error("{allow, all}").starts_with("1:13: the file ends, expected a full stop"));
+        assert!(
+            error("\n\n  {allow, {ipaddr, \"10.0.0\"}, pubsub, [\"#\"]}.")
+                .starts_with("3:20: found the text \"10.0.0\"")
+        );
+        assert!(error("{allow, all, pubsub, [\"#\"}.").starts_with("1:26: found `}`, expected `,` or `]`"));
+        assert!(error("{allow, all, pubsub, [\"#]}.").starts_with("1:23: no closing \" on this line"));
+        assert!(
+            error("{permit, all, pubsub, []}.")
+                .starts_with("1:2: found the atom `permit`, expected allow or deny")
+        );
+        assert!(error(&format!("{}.", "[".repeat(100))).contains("nested more than 32 deep"));
+    }
+
+    #[test]
+    fn binaries_comments_and_escapes_are_read() {
+        let text = "% first\n{allow, {user, <<\"u1\"/utf8>>}, publish, [<<\"a/b\">>, \"q\\\"q\"]}. % last";
+        assert_eq!(check(text, &client("1.1.1.1"), Publish, "a/b"), Some(Allow));
+        assert_eq!(check(text, &client("1.1.1.1"), Publish, "q\"q"), Some(Allow));
+        assert_eq!(check("", &client("1.1.1.1"), Publish, "a"), None);
+    }
+}

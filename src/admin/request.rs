@@ -1,0 +1,108 @@
+//! One request of the control socket and its answer. A request is a JSON object in one line:
+//!
+//!     {"request": "bans.list"}
+//!     {"request": "bans.add", "kind": "address", "name": "10.0.0.1", "seconds": 300}
+//!     {"request": "bans.lift", "kind": "client", "name": "c1"}
+//!
+//! `kind` is address, client or user; without `seconds` a ban stays until it is lifted. The answer: an object a line for
+//! each thing that is listed, then one line with `"ok": true`, or `"ok": false` and an `"error"`.
+
+use serde_json::{Map, Value, json};
+
+use crate::broker::Shared;
+use crate::clock::Timestamp;
+use crate::limits::{Ban, BanCause, Subject};
+
+/// Answers `line`; each value is a line of the answer.
+pub(super) fn answer(shared: &Shared, now: Timestamp, line: &str) -> Vec<Value> {
+    let result = match serde_json::from_str(line) {
+        Ok(Value::Object(request)) => perform(shared, now, &request),
+        Ok(_) => Err("expected a JSON object".into()),
+        Err(error) => Err(format!("expected a JSON object in one line: {error}")),
+    };
+    result.unwrap_or_else(|error| vec![json!({ "ok": false, "error": error })])
+}
+
+fn perform(shared: &Shared, now: Timestamp, request: &Map<String, Value>) -> Result<Vec<Value>, String> {
+    match text(request, "request")? {
+        "bans.list" => {
+            let mut lines: Vec<Value> = shared.bans.list(now).iter().map(|ban| describe(ban, now)).collect();
+            lines.push(json!({ "ok": true }));
+            Ok(lines)
+        }
+        "bans.add" => {
+            let subject = subject(request)?;
+            let until = match request.get("seconds") {
+                None | Some(Value::Null) => None,
+                Some(seconds) => {
+                    let seconds = seconds.as_u64().ok_or("`seconds` is no whole number")?;
+                    Some(now.plus_s(seconds))
+                }
+            };
+            tracing::info!(target: "audit", event = "banned", subject = %subject, cause = "operator");
+            let ban = Ban { subject, until, cause: BanCause::Operator };
+            shared.bans.add(now, ban).map_err(|error| error.to_string())?;
+            Ok(vec![json!({ "ok": true })])
+        }
+        "bans.lift" => {
+            let subject = subject(request)?;
+            let was_banned = shared.bans.lift(now, &subject);
+            tracing::info!(target: "audit", event = "ban_lifted", subject = %subject, was_banned);
+            Ok(vec![json!({ "ok": true, "was_banned": was_banned })])
+        }
+        other => Err(format!("unknown request {other:?}; known are bans.list, bans.add and bans.lift")),
+    }
+}
+
+fn describe(ban: &Ban, now: Timestamp) -> Value {
+    let (kind, name) = ban.subject.parts();
+    let seconds_left = ban.until.map(|until| until.ms_since(now).div_ceil(1000));
+    json!({ "kind": kind, "name": name, "cause": ban.cause.name(), "seconds_left": seconds_left })
+}
+
+fn subject(request: &Map<String, Value>) -> Result<Subject, String> {
+    Subject::parse(text(request, "kind")?, text(request, "name")?).map_err(|error| error.to_string())
+}
+
+fn text<'r>(request: &'r Map<String, Value>, key: &str) -> Result<&'r str, String> {
+    request.get(key).and_then(Value::as_str).ok_or_else(|| format!("the text `{key}` is missing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn bans_are_added_listed_and_lifted() {
+        let shared = Shared::new(&Config::default(), 1, 1, 0);
+        let ask = |line: &str| answer(&shared, Timestamp(5_000), line);
+        assert_eq!(ask(r#"{"request": "bans.list"}"#), [json!({ "ok": true })]);
+        let add = r#"{"request": "bans.add", "kind": "client", "name": "a b", "seconds": 60}"#;
+        assert_eq!(ask(add), [json!({ "ok": true })]);
+        let listed = json!({ "kind": "client", "name": "a b", "cause": "operator", "seconds_left": 60 });
+        assert_eq!(ask(r#"{"request": "bans.list"}"#), [listed, json!({ "ok": true })]);
+        let lift = r#"{"request": "bans.lift", "kind": "client", "name": "a b"}"#;
+        assert_eq!(ask(lift), [json!({ "ok": true, "was_banned": true })]);
+        assert_eq!(ask(lift), [json!({ "ok": true, "was_banned": false })]);
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_so() {
+        let shared = Shared::new(&Config::default(), 1, 1, 0);
+        for line in [
+            "",
+            "bans list",
+            "[]",
+            "{}",
+            r#"{"request": "stop"}"#,
+            r#"{"request": "bans.add", "kind": "host", "name": "x"}"#,
+            r#"{"request": "bans.add", "kind": "address", "name": "x"}"#,
+            r#"{"request": "bans.add", "kind": "user", "name": "x", "seconds": -1}"#,
+        ] {
+            let lines = answer(&shared, Timestamp(0), line);
+            assert!(lines.len() == 1 && lines.iter().all(|line| line["ok"] == false), "{line}: {lines:?}");
+        }
+        assert!(shared.bans.list(Timestamp(0)).is_empty());
+    }
+}

@@ -1,0 +1,160 @@
+//! Who is turned away before anything is known of the session: by a listener's connect_rate, by the connections that
+//! its address has, for want of memory, by a ban. And how bans come about.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Broker;
+use super::effects::Origin;
+use crate::clock::Timestamp;
+use crate::connection::Connection;
+use crate::limits::{Ban, BanCause, Level, Passage, Subject, network_of};
+use crate::packet::ReasonCode;
+use crate::session::ConnectionId;
+
+/// Client Identifiers whose connections are counted at a time, a shard.
+const FLAPPING_MAX: usize = 65_536;
+
+/// What becomes of a connection that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It may send its CONNECT; whether it counts among those of its address.
+    In { is_counted: bool },
+    /// It is refused after its CONNECT.
+    Refused(ReasonCode),
+    /// It is closed at once.
+    Shut,
+}
+
+/// Connections of one Client Identifier, lately.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flapping {
+    since: Timestamp,
+    count: u32,
+}
+
+impl Broker {
+    /// Judges by what is known before any byte. One over the node's capacity is left to its own refusal.
+    pub(super) fn judge_arrival(&self, now: Timestamp, origin: &Origin) -> Arrival {
+        let (config, metrics) = (self.config(), self.metrics());
+        if origin.over_capacity {
+            return Arrival::In { is_counted: false };
+        }
+        let listener = usize::from(origin.listener);
+        let per_s = config.listeners.get(listener).map_or(0, |listener| listener.connect_rate);
+        if per_s > 0
+            && let Some(gate) = self.shared.gates.get(listener)
+        {
+            match gate.pass(now, per_s) {
+                Passage::Open => {}
+                Passage::Refused => {
+                    metrics.connect_rate_refused.inc();
+                    return Arrival::Refused(ReasonCode::ConnectionRateExceeded);
+                }
+                Passage::Shut => {
+                    metrics.connect_rate_refused.inc();
+                    return Arrival::Shut;
+                }
+            }
+        }
+        if self.shared.pressure.level() >= Level::Refuse {
+            metrics.memory_refused.inc();
+            return Arrival::Refused(ReasonCode::QuotaExceeded);
+        }
+        let max = config.limits.connections_per_address_max;
+        if max == 0 {
+            return Arrival::In { is_counted: false };
+        }
+        if !self.shared.addresses.enter(network_of(origin.remote.ip()), max) {
+            metrics.address_refused.inc();
+            return Arrival::Refused(ReasonCode::QuotaExceeded);
+        }
+        Arrival::In { is_counted: true }
+    }
+
+    /// The connection is gone: its address has room for another one.
+    pub(super) fn forget_arrival(&self, connection: &Connection) {
+        if connection.allowance.as_ref().is_some_and(|allowance| allowance.is_counted) {
+            self.shared.addresses.leave(&network_of(address_of(connection)));
+        }
+    }
+
+    /// Whether a client that connects is banned, by what is known of it so far; counts it if so.
+    pub(super) fn is_banned(
+        &self,
+        now: Timestamp,
+        id: ConnectionId,
+        client_id: &str,
+        username: Option<&str>,
+    ) -> bool {
+        let address = self.clients.connections.get(id).map(address_of);
+        let client_id = Some(client_id).filter(|id| !id.is_empty());
+        let cause = self.shared.bans.find(now, address, client_id, username);
+        if cause.is_some() {
+            self.metrics().bans_refused.inc();
+        }
+        cause.is_some()
+    }
+
+    /// A client failed to authenticate: after `limits.ban_failures` its address, or the Client Identifier that it
+    /// tried, is banned.
+    pub(super) fn authentication_failed(&self, now: Timestamp, id: ConnectionId, client_id: &str) {
+        let max = self.config().limits.ban_failures;
+        if max == 0 {
+            return;
+        }
+        let window_ms = u64::from(self.config().limits.ban_window_s) * 1000;
+        let address = self.clients.connections.get(id).map(|connection| network_of(address_of(connection)));
+        let client = Some(client_id).filter(|id| !id.is_empty()).map(|id| Subject::ClientId(id.into()));
+        for subject in address.map(Subject::Address).into_iter().chain(client) {
+            if self.shared.bans.failed(now, &subject, max, window_ms) {
+                self.ban(now, subject, BanCause::Failures);
+            }
+        }
+    }
+
+    /// Counts a CONNECT of `client_id`; true: that makes so many within the window that it is banned from now on. A
+    /// Client Identifier has one home shard, so the count is the shard's own.
+    pub(super) fn is_flapping(&mut self, now: Timestamp, client_id: &str) -> bool {
+        let max = self.config().limits.ban_connects;
+        if max == 0 {
+            return false;
+        }
+        let window_ms = u64::from(self.config().limits.ban_window_s) * 1000;
+        let key = self.clients.topic_hash(client_id);
+        if self.flapping.len() >= FLAPPING_MAX && !self.flapping.contains_key(&key) {
+            self.flapping.retain(|_, flapping| now.ms_since(flapping.since) < window_ms);
+            if self.flapping.len() >= FLAPPING_MAX {
+                // So many different ones: none of them is the one that connects again and again.
+                self.flapping.clear();
+            }
+        }
+        let flapping = self.flapping.entry(key).or_insert(Flapping { since: now, count: 0 });
+        if now.ms_since(flapping.since) >= window_ms {
+            *flapping = Flapping { since: now, count: 0 };
+        }
+        flapping.count += 1;
+        let is_over = flapping.count >= max;
+        if is_over {
+            self.flapping.remove(&key);
+            self.ban(now, Subject::ClientId(client_id.into()), BanCause::Flapping);
+        }
+        is_over
+    }
+
+    fn ban(&self, now: Timestamp, subject: Subject, cause: BanCause) {
+        let until = Some(now.plus_s(u64::from(self.config().limits.ban_s)));
+        let (kind, name) = subject.parts();
+        match self.shared.bans.add(now, Ban { subject, until, cause }) {
+            Ok(()) => {
+                self.metrics().bans_made.inc();
+                tracing::debug!(kind, name, cause = cause.name(), "banned");
+            }
+            Err(error) => tracing::debug!(kind, name, %error, "not banned"),
+        }
+    }
+}
+
+/// Where a client connects from.
+pub(super) fn address_of(connection: &Connection) -> IpAddr {
+    SocketAddr::from(connection.remote).ip()
+}

@@ -1,0 +1,21 @@
+//! What one client may do beyond what the protocol allows everyone, and what is remembered of it: made only for those
+//! whom some rule or rate concerns, so that others do not pay for it. Goes with the connection to its home shard.
+
+use crate::acl::Decisions;
+use crate::clock::Timestamp;
+use crate::limits::Bucket;
+
+/// The part of a connection that most do not have.
+#[derive(Debug, Default)]
+pub struct Allowance {
+    /// What the ACL said last.
+    pub decisions: Option<Box<Decisions>>,
+    /// PUBLISHes, by `limits.publish_rate`.
+    pub messages: Bucket,
+    /// Bytes, by `limits.bytes_rate` or that of its listener.
+    pub bytes: Bucket,
+    /// When the timer fires that lets it go on.
+    pub resume_at: Option<Timestamp>,
+    /// It counts among the connections of its address.
+    pub is_counted: bool,
+}

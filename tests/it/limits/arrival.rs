@@ -1,0 +1,107 @@
+//! connect_rate, connections of one address, and handshakes that never end.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{limited, wait_until};
+use crate::client::Client;
+use crate::numbers::wait_for;
+use crate::wire::{Connect, Packet, Version};
+
+/// How a CONNECT was answered: its reason, or `None` if the connection was closed without a word.
+fn answer(client: &mut Client) -> Option<u8> {
+    match client.try_recv() {
+        Some(Packet::Connack(connack)) => Some(connack.reason),
+        None => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn mqtt5_past_the_connect_rate_a_client_is_refused_with_0x9f_or_closed() {
+    for (shards, version, refused) in
+        [(1, Version::V50, 0x9F), (4, Version::V50, 0x9F), (4, Version::V311, 3)]
+    {
+        let broker = limited(shards, &["listener.connect_rate=10"]);
+        let start = Instant::now();
+        let mut clients: Vec<_> = (0..60).map(|_| broker.open(version)).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            let packet = Packet::from(Connect::new(version, &format!("c-{number}")));
+            client.send_bytes_or_closed(&packet.encode(version));
+        }
+        let took_s = start.elapsed().as_secs() as usize + 1;
+        let answers: Vec<_> = clients.iter_mut().map(answer).collect();
+        let count = |wanted| answers.iter().filter(|answer| **answer == wanted).count();
+        assert!((10..=10 * (1 + took_s)).contains(&count(Some(0))), "{answers:?}");
+        assert!((10..=10 * (1 + took_s)).contains(&count(Some(refused))), "{answers:?}");
+        assert!(count(None) > 0 || took_s > 1, "{answers:?}");
+        drop(clients);
+        // A second later there is room again, and what was refused is told.
+        wait_until("room again", || {
+            let mut late = broker.open(version);
+            late.send_bytes_or_closed(&Packet::from(Connect::new(version, "late")).encode(version));
+            answer(&mut late) == Some(0)
+        });
+        thread::sleep(Duration::from_millis(300));
+        wait_for(&broker, "metrics/limits/connect_rate/refused", |refused| refused >= 40);
+    }
+}
+
+#[test]
+fn mqtt5_an_address_with_its_maximum_is_refused_with_0x97_until_one_leaves() {
+    for shards in [1, 4] {
+        let broker = limited(shards, &["limits.connections_per_address_max=5"]);
+        let mut clients: Vec<_> =
+            (0..5).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
+        for number in 0..3 {
+            broker.expect_refused(Connect::v5(&format!("late-{number}")), 0x97);
+            broker.expect_refused(Connect::v311(&format!("old-{number}")), 3);
+        }
+        clients.iter_mut().for_each(Client::ping);
+        for round in 0..10 {
+            clients.remove(0).disconnect();
+            wait_until("a place", || {
+                let mut next = broker.open(Version::V50);
+                next.send(Connect::v5(&format!("next-{round}")));
+                let is_in = answer(&mut next) == Some(0);
+                if is_in {
+                    clients.push(next);
+                }
+                is_in
+            });
+        }
+        clients.remove(0).disconnect();
+        wait_until("a place for the watcher", || {
+            let mut probe = broker.open(Version::V50);
+            probe.send(Connect::v5("probe"));
+            answer(&mut probe) == Some(0)
+        });
+        wait_until("the probe's end", || {
+            clients.iter_mut().all(|client| {
+                client.ping();
+                true
+            })
+        });
+        drop(clients);
+        thread::sleep(Duration::from_millis(100));
+        wait_for(&broker, "metrics/limits/address/refused", |refused| refused >= 6);
+    }
+}
+
+#[test]
+fn mqtt_3_1_4_a_client_that_drips_its_connect_is_cut_off() {
+    let broker = limited(1, &["limits.connect_timeout_s=1"]);
+    let bytes = Packet::from(Connect::v5("a-client-with-a-very-long-identifier-that-never-comes-to-its-end"))
+        .encode(Version::V50);
+    let mut client = broker.open(Version::V50);
+    let start = Instant::now();
+    for byte in bytes {
+        client.send_bytes_or_closed(&[byte]);
+        thread::sleep(Duration::from_millis(50));
+        if start.elapsed() > Duration::from_millis(2500) {
+            break;
+        }
+    }
+    client.expect_closed();
+    wait_for(&broker, "metrics/connections/connect_timeouts", |timeouts| timeouts == 1);
+}
