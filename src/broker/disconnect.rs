@@ -82,6 +82,7 @@ impl Broker {
             return;
         }
         self.metrics().clients.dec();
+        self.audit_disconnected(now, &connection, end);
         let index = connection.session;
         let client = self.clients.client_hash(index);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };

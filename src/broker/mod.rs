@@ -6,6 +6,7 @@
 
 mod acks;
 mod arrival;
+mod audit;
 mod authenticate;
 mod authorize;
 mod clients;
@@ -17,6 +18,7 @@ mod effects;
 mod fan_out;
 mod memory;
 mod message;
+mod mount;
 mod operations;
 mod publication;
 mod publish;
@@ -38,6 +40,7 @@ pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 
 use arrival::Flapping;
+use audit::Sampling;
 use authenticate::Handshake;
 use clients::Clients;
 use cursors::SessionCursors;
@@ -55,6 +58,7 @@ use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
 use crate::limits::{Bans, Gate, Pressure, Tally};
 use crate::metrics::{Metrics, Totals};
+use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
 use crate::session::{ConnectionId, Message};
@@ -154,6 +158,9 @@ pub struct Broker {
     /// Connections of Client Identifiers lately, where those are limited.
     flapping: HashMap<u64, Flapping, ahash::RandomState>,
     memory: MemoryWatch,
+    sampling: Sampling,
+    /// For what the connection is closed that ends next.
+    failure: Option<ReasonCode>,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -161,6 +168,7 @@ pub struct Broker {
     matched: Vec<FilterId>,
     merge: Merge,
     alias_topic: String,
+    mounted_topic: String,
     forwarded: Vec<u8>,
 }
 
@@ -209,12 +217,15 @@ impl Broker {
             paces_bytes,
             flapping: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 43, 47, 53)),
             memory: MemoryWatch::default(),
+            sampling: Sampling::default(),
+            failure: None,
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
             matched: Vec::new(),
             merge: Merge::new(),
             alias_topic: String::new(),
+            mounted_topic: String::new(),
             forwarded: Vec::new(),
             shared,
         }

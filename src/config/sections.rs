@@ -103,6 +103,8 @@ pub struct Listener {
     pub connect_rate: u32,
     /// Bytes a second from one of its clients, in place of `limits.bytes_rate`; 0: that holds.
     pub bytes_rate: u32,
+    /// Prefix of every topic of its clients, `%u` and `%c` replaced; empty: none.
+    pub mountpoint: String,
     /// Which addresses may connect.
     pub access: AccessRules,
     /// A PROXY header comes before everything else.
@@ -138,6 +140,7 @@ impl Listener {
             backlog: 1024,
             connect_rate: 0,
             bytes_rate: 0,
+            mountpoint: String::new(),
             access: AccessRules::default(),
             proxy_protocol: false,
             trusted: Networks::default(),
@@ -386,10 +389,12 @@ pub struct Acl {
 pub struct Log {
     /// A level (off, error, warn, info, debug, trace), or levels by module: `info,myriad::broker=debug`.
     pub level: String,
+    /// Who connects, leaves, is refused or banned is logged, target `audit`.
+    pub audit: bool,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into() }
+        Self { level: "info".into(), audit: false }
     }
 }

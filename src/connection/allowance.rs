@@ -16,6 +16,10 @@ pub struct Allowance {
     pub bytes: Bucket,
     /// When the timer fires that lets it go on.
     pub resume_at: Option<Timestamp>,
+    /// When it was connected, for the audit log.
+    pub connected_at: Option<Timestamp>,
+    /// Bytes of its mountpoint, which stands before all its topics; 0: it has none.
+    pub mount_len: u16,
     /// It counts among the connections of its address.
     pub is_counted: bool,
 }

@@ -8,6 +8,8 @@ use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt};
 
+use crate::config::Log;
+
 /// Changes the levels of a log that is running.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
@@ -30,12 +32,12 @@ pub enum LogError {
     Log(String),
 }
 
-/// Starts the process's log. `level`: as `info` or `info,myriad::broker=debug`.
+/// Starts the process's log.
 ///
 /// # Errors
 /// The level can't be read, or the process has a log already.
-pub fn start_log(level: &str) -> Result<LogHandle, LogError> {
-    let (filter, handle) = reload::Layer::new(parse(level)?);
+pub fn start_log(log: &Log) -> Result<LogHandle, LogError> {
+    let (filter, handle) = reload::Layer::new(parse(log)?);
     let output = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     tracing_subscriber::registry()
         .with(filter)
@@ -50,12 +52,15 @@ impl LogHandle {
     ///
     /// # Errors
     /// The level can't be read.
-    pub fn change(&self, level: &str) -> Result<(), LogError> {
-        self.handle.reload(parse(level)?).map_err(|error| LogError::Log(error.to_string()))
+    pub fn change(&self, log: &Log) -> Result<(), LogError> {
+        self.handle.reload(parse(log)?).map_err(|error| LogError::Log(error.to_string()))
     }
 }
 
-fn parse(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(level)
-        .map_err(|error| LogError::Level { level: level.into(), problem: error.to_string() })
+/// The levels, and that of the audit log: it is on or off by a key of its own.
+fn parse(log: &Log) -> Result<EnvFilter, LogError> {
+    let level = &log.level;
+    let audit = if log.audit { "info" } else { "off" };
+    EnvFilter::try_new(format!("{level},audit={audit}"))
+        .map_err(|error| LogError::Level { level: level.clone(), problem: error.to_string() })
 }

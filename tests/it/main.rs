@@ -17,5 +17,6 @@ mod limits;
 mod mqtt3;
 mod mqtt5;
 mod process;
+mod tenants;
 mod tidy;
 mod transport;
