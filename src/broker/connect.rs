@@ -122,6 +122,10 @@ impl Broker {
             let refusal = (ReasonCode::NotAuthorized, "the ACL denies its Will");
             return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
         }
+        if let Err(reason) = self.enter_quota(id, &session_name(&mount, client_id)) {
+            let refusal = (reason, "its user has its quota");
+            return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
+        }
         if let Some(connection) = self.clients.connections.get_mut(id)
             && !mount.is_empty()
         {
@@ -170,7 +174,9 @@ impl Broker {
         mount: &str,
         fx: &mut E,
     ) {
-        let (index, is_present) = self.take_session(now, connect, &session_name(mount, client_id), fx);
+        let name = session_name(mount, client_id);
+        let was_there = self.clients.find(&name).is_some();
+        let (index, is_present) = self.take_session(now, connect, &name, fx);
         let config = std::sync::Arc::clone(&self.clients.config);
         let expiry_s = session_expiry_s(connect, &config);
         let keep_alive = granted_keep_alive(connect, &config);
@@ -189,12 +195,15 @@ impl Broker {
         connection.silence_max_ms = (f64::from(keep_alive) * 1000.0 * factor) as u32;
         let silence_max_ms = u64::from(connection.silence_max_ms);
         let expires_at = connection.identity.as_ref().and_then(|identity| identity.expires_at);
+        self.assign_quota(id, index, was_there);
+        let owner = self.owner(id);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         let was_persistent = is_present && session.is_persistent();
         session.connection = Some(id);
         session.version = connect.version;
         session.expiry_s = expiry_s;
-        session.will = connect.will.as_ref().map(|will| Box::new(will_of(will, mount, session.serial)));
+        session.will =
+            connect.will.as_ref().map(|will| Box::new(will_of(will, mount, session.serial, owner)));
         let is_persistent = session.is_persistent();
         self.count_persistent(was_persistent, is_persistent);
         self.metrics().clients.inc();
@@ -427,10 +436,10 @@ fn granted_keep_alive(connect: &Connect<'_>, config: &Config) -> u16 {
     }
 }
 
-fn will_of(will: &packet::Will<'_>, mount: &str, publisher: SessionSerial) -> Will {
+fn will_of(will: &packet::Will<'_>, mount: &str, publisher: SessionSerial, owner: u32) -> Will {
     let mut forwarded = Vec::new();
     will.forwarded.write(&mut forwarded);
-    let head = MessageHead { qos: will.qos, retain: will.retain, expires_at: None, publisher };
+    let head = MessageHead { qos: will.qos, retain: will.retain, expires_at: None, publisher, owner };
     Will {
         message: Message::new(head, &[mount, will.topic].concat(), &forwarded, will.payload),
         expiry_s: will.expiry_s,

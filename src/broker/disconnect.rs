@@ -77,6 +77,7 @@ impl Broker {
         let Some(connection) = self.clients.connections.remove(id) else { return };
         self.metrics().connections_closed.inc();
         self.forget_arrival(&connection);
+        self.leave_quota(&connection);
         self.end_handshake(id);
         if connection.phase != Phase::Connected {
             return;
@@ -129,6 +130,7 @@ impl Broker {
         let Some(mut session) = self.clients.remove_session(index) else { return };
         self.count_persistent(session.is_persistent(), false);
         self.cursors.remove(&index);
+        self.release_session_quota(index, session.subscriptions.len());
         self.drop_subscriptions(index, &mut session, fx);
         self.clients.give_up(&mut session);
         self.send_shared_news(now, fx);

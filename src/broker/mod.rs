@@ -22,6 +22,7 @@ mod mount;
 mod operations;
 mod publication;
 mod publish;
+mod quota;
 mod rates;
 mod receive;
 mod retained;
@@ -56,7 +57,7 @@ use crate::acl::Policy;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
-use crate::limits::{Bans, Gate, Pressure, Tally};
+use crate::limits::{Bans, Gate, Pressure, Tally, Usage, Users};
 use crate::metrics::{Metrics, Totals};
 use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
@@ -83,6 +84,8 @@ pub struct Shared {
     pub gates: Vec<Gate>,
     /// Who is kept out.
     pub bans: Bans,
+    /// What each user has, where there are quotas.
+    pub users: Users,
     /// How near the process is to `limits.memory_max`.
     pub pressure: Arc<Pressure>,
     /// Milliseconds of Unix time at `Timestamp(0)`, for what people read.
@@ -102,6 +105,7 @@ impl Shared {
             addresses: Tally::new(seed),
             gates: config.listeners.iter().map(|_| Gate::default()).collect(),
             bans: Bans::new(seed),
+            users: Users::default(),
             pressure: Arc::default(),
             started_unix_ms,
             seed,
@@ -158,6 +162,8 @@ pub struct Broker {
     /// Connections of Client Identifiers lately, where those are limited.
     flapping: HashMap<u64, Flapping, ahash::RandomState>,
     memory: MemoryWatch,
+    /// Whose quota a session counts towards.
+    usages: HashMap<u32, Arc<Usage>, ahash::RandomState>,
     sampling: Sampling,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
@@ -217,6 +223,7 @@ impl Broker {
             paces_bytes,
             flapping: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 43, 47, 53)),
             memory: MemoryWatch::default(),
+            usages: HashMap::default(),
             sampling: Sampling::default(),
             failure: None,
             sys_at: None,

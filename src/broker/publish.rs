@@ -24,7 +24,7 @@ impl Broker {
         publish: &Publish<'_>,
         fx: &mut E,
     ) -> Flow {
-        if let Some(at) = self.publish_pause(now, id) {
+        if let Some(at) = self.publish_pause(now, id).or_else(|| self.user_pause(now, id)) {
             return Flow::Hold(at);
         }
         if self.shared.pressure.level() >= Level::Pause {
@@ -45,6 +45,7 @@ impl Broker {
         self.alias_topic = named;
         if flow == Flow::Next {
             self.take_message(now, id);
+            self.take_user_message(now, id);
         }
         flow
     }
@@ -163,12 +164,14 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         let retain_available = self.config().mqtt.retain_available;
+        let owner = self.owner(id);
         let Some(session) = self.clients.session_of(id) else { return Flow::Gone };
         let head = MessageHead {
             qos: publish.qos,
             retain: publish.retain && retain_available,
             expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
             publisher: session.serial,
+            owner,
         };
         let client = self.client_hash(id, head.retain);
         let mut encoded = std::mem::take(&mut self.forwarded);

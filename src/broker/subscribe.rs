@@ -104,6 +104,9 @@ impl Broker {
         {
             return ReasonCode::QuotaExceeded;
         }
+        if !is_known && !self.usages.is_empty() && !self.enter_subscription(index) {
+            return ReasonCode::QuotaExceeded;
+        }
         let qos = (asked.qos as u8).min(self.config().mqtt.qos_max);
         let options =
             SubscriptionOptions::new(qos, asked.no_local, asked.retain_as_published, subscription_id > 0);
@@ -256,6 +259,9 @@ impl Broker {
         let (is_last, serial) = (session.subscriptions.is_empty(), session.serial);
         let metrics = self.metrics();
         metrics.subscriptions.dec();
+        if !self.usages.is_empty() {
+            self.leave_subscription(index);
+        }
         if is_last {
             metrics.subscribers.dec();
         }

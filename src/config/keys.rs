@@ -86,7 +86,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 88] = [
+pub(super) static KEYS: [Key<Config>; 93] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -171,6 +171,11 @@ pub(super) static KEYS: [Key<Config>; 88] = [
     key!(storage.durability, Form::Durability, Restart),
     key!(sys.interval_s, Form::Seconds(0, 86_400), Live),
     key!(sys.prefix, Form::Text, Live),
+    key!(quota.connections_max, Form::Count(0, u32::MAX), Live),
+    key!(quota.sessions_max, Form::Count(0, u32::MAX), Live),
+    key!(quota.subscriptions_max, Form::Count(0, u32::MAX), Live),
+    key!(quota.retained_max, Form::Count(0, u32::MAX), Live),
+    key!(quota.publish_rate, Form::Count(0, u32::MAX), Live),
     key!(acl.file, Form::Text, Live),
     key!(acl.no_match, Form::Choice(&NoMatch::NAMES), Live),
     key!(log.level, Form::LogLevel, Live),

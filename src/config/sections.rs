@@ -26,6 +26,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[sys]`
     pub sys: Sys,
+    /// `[quota]`
+    pub quota: Quota,
     /// `[acl]`
     pub acl: Acl,
     /// `[log]`
@@ -44,6 +46,7 @@ impl Default for Config {
             auth: Auth::default(),
             storage: Storage::default(),
             sys: Sys::default(),
+            quota: Quota::default(),
             acl: Acl::default(),
             log: Log::default(),
         }
@@ -363,6 +366,28 @@ pub enum Durability {
 pub struct Storage {
     /// What an acknowledgement promises.
     pub durability: Durability,
+}
+
+/// `[quota]`: what one user may have, over all its clients; 0: any number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Connections.
+    pub connections_max: u32,
+    /// Sessions, with and without a connection.
+    pub sessions_max: u32,
+    /// Subscriptions.
+    pub subscriptions_max: u32,
+    /// Retained messages.
+    pub retained_max: u32,
+    /// PUBLISHes a second.
+    pub publish_rate: u32,
+}
+
+impl Quota {
+    /// Whether anything is limited.
+    pub fn is_configured(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// What holds where no rule speaks of it.
