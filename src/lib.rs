@@ -45,7 +45,7 @@ pub mod connection;
 /// One broker a shard: inputs in, effects out.
 pub mod broker;
 
-/// What lies between sockets and MQTT: WebSocket, PROXY protocol.
+/// What lies between sockets and MQTT: TLS, WebSocket, PROXY protocol.
 pub mod transport;
 
 /// What operators ask of a running broker, on a thread of its own.

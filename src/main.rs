@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 fn check(arguments: &Arguments) -> ExitCode {
     match arguments.load() {
         Ok(config) => {
-            if let Err(error) = server::load_policy(&config) {
+            if let Err(error) = server::check(&config, |warning| eprintln!("myriad: {warning}")) {
                 return fail(&error, 1);
             }
             print!("{}", config.to_toml());

@@ -3,4 +3,5 @@
 
 pub mod broker;
 pub mod codec;
+pub mod layers;
 pub mod topics;

@@ -2,8 +2,6 @@
 //!
 //! `cargo run --release -p shards --example echo -- 2 127.0.0.1:7777`
 
-use std::net::SocketAddr;
-
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -36,7 +34,8 @@ impl Application for Echo {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let shards = arguments.next().map_or(Ok(1), |text| text.parse())?;
-    let address: SocketAddr = arguments.next().unwrap_or_else(|| "127.0.0.1:7777".into()).parse()?;
+    let address =
+        arguments.next().unwrap_or_else(|| "127.0.0.1:7777".into()).parse::<std::net::SocketAddr>()?;
     let listeners = vec![Listener::at(address)];
     let config = Config { shards, connections_max: 20_000, listeners, ..Config::default() };
     let running = Shards::start(config, |_, _: &mut Io<'_, Echo>| Echo)?;

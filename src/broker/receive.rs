@@ -309,8 +309,10 @@ impl Broker {
         }
     }
 
-    /// What a waiting connection waited for is there.
+    /// What a waiting connection waited for is there. It is read again before its bytes are handled: it may go home by
+    /// them, and a connection does not travel while it is paused.
     pub(super) fn go_on<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        fx.resume(id);
         self.resume(now, id, fx);
     }
 

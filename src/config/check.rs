@@ -32,6 +32,10 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
     }
     check_auth(&config.auth)?;
     for (index, listener) in config.listeners.iter().enumerate() {
+        let is_tls = listener.url.scheme().is_some_and(Scheme::is_tls);
+        let blame_key =
+            |(key, problem)| (format!("{LISTENER}[{index}].{key}"), format!("{}: {problem}", listener.url));
+        listener.tls.check(is_tls, config.auth.asks("certificate")).map_err(blame_key)?;
         let blame = |problem| (format!("{LISTENER}[{index}].url"), problem);
         check_mountpoint(&listener.mountpoint)
             .map_err(|problem| (format!("{LISTENER}[{index}].mountpoint"), problem))?;
@@ -48,9 +52,6 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
 /// What a listener's connections go through before MQTT.
 fn check_layers(listener: &Listener) -> Result<(), String> {
     let url = &listener.url;
-    if url.scheme().is_some_and(Scheme::is_tls) {
-        return Err(format!("{url}: TLS is not in this version of Myriad; use mqtt:// or ws://"));
-    }
     match (listener.proxy_protocol, listener.trusted.is_empty()) {
         (true, true) => Err(format!(
             "{url}: proxy_protocol lets whoever is trusted say which address a client has, and nobody is; add the \

@@ -3,7 +3,9 @@
 //! once.
 
 use super::value::{Field, Form, Value};
-use super::{Config, HttpMethod, Listener, NoMatch, OnError, SharedStrategy, TokenFrom};
+use super::{
+    CertificateField, Config, HttpMethod, Listener, NoMatch, OnError, SharedStrategy, TlsVersion, TokenFrom,
+};
 
 /// When a changed value has effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +185,7 @@ pub(super) static KEYS: [Key<Config>; 93] = [
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 12] = [
+pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
@@ -196,13 +198,21 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 12] = [
     key!(listener: trusted, Form::Networks, Live),
     key!(listener: origins, Form::Texts),
     key!(listener: unix_mode, Form::Mode),
+    key!(listener: tls.cert, Form::Texts),
+    key!(listener: tls.key, Form::Texts),
+    key!(listener: tls.ca, Form::Texts),
+    key!(listener: tls.crl, Form::Texts),
+    key!(listener: tls.require_client_cert, Form::Flag),
+    key!(listener: tls.username_from, Form::Choice(&CertificateField::NAMES)),
+    key!(listener: tls.client_id_from, Form::Choice(&CertificateField::NAMES)),
+    key!(listener: tls.min_version, Form::Choice(&TlsVersion::NAMES)),
+    key!(listener: tls.reload_s, Form::Seconds(0, 86_400)),
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 7] = [
+const LATER: [&str; 6] = [
     "admin",
     "cluster",
-    "listener.tls",
     "session.queue_priorities",
     "session.queue_low_watermark",
     "session.queue_high_watermark",
@@ -313,7 +323,7 @@ mod tests {
         let nearest =
             |section, name| unknown_key(section, name).split('`').nth(3).unwrap_or_default().to_owned();
         assert_eq!(nearest("session", "queue_len"), "session.queue_len_max");
-        assert_eq!(nearest("limits", "queue_len_max"), "session.queue_len_max");
+        assert_eq!(nearest("limits", "queue_qos"), "session.queue_qos0");
         assert_eq!(nearest("limit", "recieve_max"), "limits.receive_max");
         assert_eq!(nearest("", "shard"), "node.shards");
         assert_eq!(nearest("listener", "max_conections"), "listener.max_connections");
@@ -323,7 +333,7 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_not_called_unknown() {
-        for (section, name) in [("listener", "tls"), ("cluster", "nats"), ("session", "queue_priorities")] {
+        for (section, name) in [("admin", "listen"), ("cluster", "nats"), ("session", "queue_priorities")] {
             assert!(
                 unknown_key(section, name).ends_with("not in this version of Myriad"),
                 "{section}.{name}"

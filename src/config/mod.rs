@@ -13,6 +13,7 @@ mod listener_url;
 mod print;
 mod reload;
 mod sections;
+mod tls;
 mod value;
 
 pub use access::{AccessRules, Networks};
@@ -25,6 +26,7 @@ pub use sections::{
     Acl, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Quota, Retained, Session,
     ShardCount, SharedStrategy, Storage, Sys,
 };
+pub use tls::{CertificateField, ListenerTls, TlsVersion};
 
 impl Config {
     /// The configuration that the TOML document `text` describes; what it leaves out has its default.

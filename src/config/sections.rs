@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{AccessRules, Auth, ListenerUrl, Networks};
+use super::{AccessRules, Auth, ListenerTls, ListenerUrl, Networks};
 
 /// The whole configuration in effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +118,8 @@ pub struct Listener {
     pub origins: Vec<String>,
     /// Permissions of a Unix socket's file.
     pub unix_mode: FileMode,
+    /// `tls`: of mqtts:// and wss://.
+    pub tls: ListenerTls,
 }
 
 /// Permissions of a file.
@@ -149,6 +151,7 @@ impl Listener {
             trusted: Networks::default(),
             origins: Vec::new(),
             unix_mode: FileMode(0o660),
+            tls: ListenerTls::default(),
         }
     }
 }

@@ -285,6 +285,20 @@ metrics! {
     acl_denied_subscribe => Counter "metrics/acl/denied/subscribe",
     /// WebSocket frames that break a rule.
     errors_websocket => Counter "metrics/errors/websocket",
+    /// TLS handshakes completed.
+    tls_handshakes => Counter "metrics/tls/handshakes",
+    /// TLS handshakes that resumed a session.
+    tls_resumed => Counter "metrics/tls/handshakes/resumed",
+    /// TLS handshakes that failed.
+    tls_handshake_errors => Counter "metrics/tls/handshakes/failed",
+    /// TLS handshakes that failed for the client's certificate or for want of one.
+    tls_client_certs_refused => Counter "metrics/tls/client_certificates/refused",
+    /// Steps of TLS handshakes that waited for a later turn.
+    tls_handshakes_delayed => Counter "metrics/tls/handshakes/delayed",
+    /// TLS handshakes that wait for the shard's next turn.
+    tls_handshakes_waiting => Gauge "stats/tls/handshakes/waiting",
+    /// TLS connections that ended with a fault after their handshake.
+    errors_tls => Counter "metrics/errors/tls",
     /// PROXY headers that are missing or can't be read.
     errors_proxy => Counter "metrics/errors/proxy",
 

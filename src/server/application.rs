@@ -10,7 +10,9 @@ use shards::{Accepted, Closed, Io};
 use super::access::Access;
 use super::auth_gate::Gate;
 use super::auth_pool::Pool;
+use super::certificates::Acceptors;
 use super::hand_over::{self, HandOver};
+use super::handshakes::{Handshakes, Waiting};
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
@@ -20,6 +22,7 @@ use crate::config::Config;
 use crate::interest::ShardId;
 use crate::metrics::Metrics;
 use crate::session::ConnectionId;
+use crate::transport::tls::{Established, TlsError};
 use crate::transport::{self, Buffers, End, Facts, Layers};
 
 /// Bytes that wait for a client before its pings are not answered any more.
@@ -32,6 +35,8 @@ pub(super) enum ServerMessage {
     Broker(ShardMessage),
     /// SIGHUP.
     Reload(Arc<Config>, Arc<[Layers]>, Arc<Gate>),
+    /// Certificates were read again.
+    Certificates(Acceptors),
     /// SIGHUP: the rules of the ACL.
     Policy(Arc<Policy>),
     /// The verdict about a client of this shard.
@@ -54,6 +59,7 @@ pub(super) struct Setup {
     pub(super) shared: Arc<Shared>,
     /// By listener.
     pub(super) layers: Arc<[Layers]>,
+    pub(super) acceptors: Acceptors,
     pub(super) access: Arc<Access>,
     pub(super) door: Door,
     pub(super) policy: Arc<Policy>,
@@ -64,6 +70,7 @@ pub(super) struct Setup {
 pub(super) struct Application {
     broker: Broker,
     wrapped: WrappedConnections,
+    handshakes: Handshakes<shards::ConnectionId>,
     buffers: Buffers,
     access: Arc<Access>,
     door: Door,
@@ -85,16 +92,27 @@ pub(super) struct Door {
 impl Application {
     /// Made on the shard's own thread.
     pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
-        let Setup { config, shared, layers, access, door, policy } = setup;
+        let Setup { config, shared, layers, acceptors, access, door, policy } = setup;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
         let mut wrapped = WrappedConnections::new(layers);
+        wrapped.set_acceptors(&acceptors);
         let now = Timestamp(io.now_ms());
         let mut machine = Machine { io, wrapped: &mut wrapped, door: &door, metrics: &metrics };
         broker.handle(now, Input::Policy(policy), &mut machine);
         broker.start(now, &mut machine);
         let buffers = Buffers::default();
-        Self { broker, wrapped, buffers, access, door, metrics, refused: 0, is_exiting: false }
+        Self {
+            broker,
+            wrapped,
+            handshakes: Handshakes::new(),
+            buffers,
+            access,
+            door,
+            metrics,
+            refused: 0,
+            is_exiting: false,
+        }
     }
 
     #[inline]
@@ -103,6 +121,37 @@ impl Application {
         let machine =
             &mut Machine { io, wrapped: &mut self.wrapped, door: &self.door, metrics: &self.metrics };
         self.broker.handle(now, input, machine);
+    }
+
+    /// Bytes of a TLS handshake: they cost, so they have their turn.
+    fn received_handshake(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+        if !self.handshakes.may_go_on() {
+            self.metrics.tls_handshakes_delayed.inc();
+            self.handshakes.wait(connection, bytes);
+            return io.pause(connection);
+        }
+        self.go_on(io, connection, bytes);
+    }
+
+    /// A handshake goes on, and its time is counted.
+    fn go_on(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+        let begin_us = io.now_us();
+        self.received_wrapped(io, connection, bytes);
+        self.handshakes.spend(io.now_us().saturating_sub(begin_us));
+    }
+
+    /// The handshakes that waited for the end of the turn, as far as there is time. Whether some wait for the next one.
+    fn finish_handshakes(&mut self, io: &mut Io<'_, Self>) -> bool {
+        while let Some(Waiting { connection, bytes }) = self.handshakes.next() {
+            // It may be closed meanwhile.
+            let Some(wrapped) = self.wrapped.find(connection) else { continue };
+            if !wrapped.is_paused {
+                io.resume(connection);
+            }
+            self.go_on(io, connection, &bytes);
+        }
+        self.metrics.tls_handshakes_waiting.set(self.handshakes.len() as u64);
+        self.handshakes.end_turn()
     }
 
     /// Bytes of a connection with layers: everything that comes out of them is one input.
@@ -116,7 +165,7 @@ impl Application {
         if !buffers.down.is_empty() {
             io.output(connection).extend_from_slice(&buffers.down);
         }
-        if self.learned(io, connection, &buffers.facts) && !buffers.up.is_empty() {
+        if self.learned(io, connection, std::mem::take(&mut buffers.facts)) && !buffers.up.is_empty() {
             self.input(io, Input::Received { connection: ours(connection), bytes: &buffers.up });
         }
         buffers.trim();
@@ -128,8 +177,25 @@ impl Application {
     }
 
     /// The layers have learned something about the client. `false`: it may not come in, and is closed.
-    fn learned(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, facts: &Facts) -> bool {
-        let Some(header) = facts.proxy else { return true };
+    fn learned(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, facts: Facts) -> bool {
+        if let Some(header) = facts.proxy
+            && !self.learned_address(io, connection, header)
+        {
+            return false;
+        }
+        if let Some(established) = facts.established {
+            self.learned_tls(io, connection, *established);
+        }
+        true
+    }
+
+    /// The PROXY header has come. `false`: the client's address may not come in, and the connection is closed.
+    fn learned_address(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        connection: shards::ConnectionId,
+        header: transport::proxy::Header,
+    ) -> bool {
         let Some(mut origin) = self.broker.origin(ours(connection)) else { return false };
         origin.remote = header.source.unwrap_or(origin.remote);
         if !self.access.allows(origin.listener, origin.remote.ip()) {
@@ -144,10 +210,28 @@ impl Application {
         true
     }
 
-    fn count(&self, connection: shards::ConnectionId, end: &End) {
+    /// The TLS handshake is over.
+    fn learned_tls(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        connection: shards::ConnectionId,
+        established: Established,
+    ) {
+        let Established { resumed, is_tls13, peer } = established;
+        self.metrics.tls_handshakes.inc();
+        self.metrics.tls_resumed.add(u64::from(resumed));
+        let subject = peer.as_ref().map(|peer| &peer.subject);
+        tracing::debug!(index = connection.index(), is_tls13, resumed, ?subject, "TLS handshake");
+        if let Some(certificate) = peer {
+            self.input(io, Input::Certified { connection: ours(connection), certificate });
+        }
+    }
+
+    fn count(&mut self, connection: shards::ConnectionId, end: &End) {
         match end {
             End::Peer => return,
             End::Proxy(_) => self.metrics.errors_proxy.inc(),
+            End::Tls(error) => self.count_tls(connection, error),
             End::WebSocket(transport::websocket::Error::Refused(_)) => {
                 self.metrics.websocket_refused.inc();
             }
@@ -155,6 +239,17 @@ impl Application {
         }
         let remote = self.broker.origin(ours(connection)).map(|origin| origin.remote);
         tracing::debug!(?remote, %end, "closing the connection");
+    }
+
+    fn count_tls(&mut self, connection: shards::ConnectionId, error: &TlsError) {
+        let refused = matches!(error, TlsError::ClientCertificate(_));
+        self.metrics.tls_client_certs_refused.add(u64::from(refused));
+        let is_handshaking =
+            self.wrapped.find(connection).is_some_and(|wrapped| wrapped.transport.has_costly_step());
+        match refused || is_handshaking {
+            true => self.metrics.tls_handshake_errors.inc(),
+            false => self.metrics.errors_tls.inc(),
+        }
     }
 
     /// Nothing more can be received of a connection: closes it, once the broker has taken what came before and if the connection is
@@ -189,8 +284,11 @@ impl shards::Application for Application {
     }
 
     fn received(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
-        if self.wrapped.find(connection).is_some() {
-            return self.received_wrapped(io, connection, bytes);
+        if let Some(wrapped) = self.wrapped.find(connection) {
+            return match wrapped.transport.has_costly_step() {
+                true => self.received_handshake(io, connection, bytes),
+                false => self.received_wrapped(io, connection, bytes),
+            };
         }
         self.input(io, Input::Received { connection: ours(connection), bytes });
     }
@@ -253,6 +351,7 @@ impl shards::Application for Application {
                 self.door.gate = gate;
                 self.input(io, Input::Reload(config));
             }
+            (ServerMessage::Certificates(acceptors), _) => self.wrapped.set_acceptors(&acceptors),
             (ServerMessage::Authenticated { connection, verdict, computed }, _) => {
                 self.metrics.auth_computed.add(u64::from(computed));
                 self.input(io, Input::Authenticated { connection, verdict });
@@ -275,6 +374,7 @@ impl shards::Application for Application {
     }
 
     fn turn_end(&mut self, io: &mut Io<'_, Self>) -> bool {
+        let has_handshakes = self.finish_handshakes(io);
         self.input(io, Input::TurnEnd);
         if !self.wrapped.is_idle() {
             self.finish_wrapped(io);
@@ -287,7 +387,7 @@ impl shards::Application for Application {
             self.is_exiting = true;
             io.exit();
         }
-        self.broker.has_work() || !self.wrapped.ended.is_empty()
+        self.broker.has_work() || has_handshakes || !self.wrapped.ended.is_empty()
     }
 }
 

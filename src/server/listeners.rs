@@ -33,10 +33,11 @@ fn leaves_v4(config: &Config, address: SocketAddr) -> bool {
     address.port() != 0 && config.listeners.iter().filter_map(|listener| listener.url.address()).any(is_v4)
 }
 
-/// The layers of each listener's connections.
+/// The layers of each listener's connections, but for TLS.
 pub(super) fn layers(config: &Config) -> Arc<[Layers]> {
     let layers = |listener: &Listener| Layers {
         proxy: listener.proxy_protocol,
+        tls: None,
         websocket: websocket(config, listener),
     };
     config.listeners.iter().map(layers).collect()

@@ -57,10 +57,12 @@ impl LogHandle {
     }
 }
 
-/// The levels, and that of the audit log: it is on or off by a key of its own.
+/// rustls tells each oddity of a peer as a warning; what of it matters is in our own lines and counters. It speaks where
+/// `log.level` names it. The audit log is on or off by a key of its own.
 fn parse(log: &Log) -> Result<EnvFilter, LogError> {
     let level = &log.level;
+    let quiet = if level.contains("rustls") { "" } else { "rustls=off," };
     let audit = if log.audit { "info" } else { "off" };
-    EnvFilter::try_new(format!("{level},audit={audit}"))
+    EnvFilter::try_new(format!("{quiet}{level},audit={audit}"))
         .map_err(|error| LogError::Level { level: level.clone(), problem: error.to_string() })
 }

@@ -8,8 +8,10 @@ mod auth_cache;
 mod auth_gate;
 mod auth_http;
 mod auth_pool;
+mod certificates;
 mod cpus;
 mod hand_over;
+mod handshakes;
 mod listeners;
 mod log;
 mod memory;
@@ -33,6 +35,7 @@ use access::Access;
 use application::{Application, Door, ServerMessage, Setup};
 use auth_gate::{Gate, Secrets};
 use auth_pool::Pool;
+use certificates::Certificates;
 use memory::MemoryMeter;
 use notify::ServiceManager;
 
@@ -55,6 +58,9 @@ pub enum Error {
     /// A shard ended badly.
     #[error("{0}")]
     Join(#[from] shards::JoinError),
+    /// The files of a TLS listener can't serve.
+    #[error("{0}")]
+    Certificates(String),
     /// The ACL can't be used.
     #[error("{0}")]
     Acl(#[from] AclFileError),
@@ -83,6 +89,7 @@ pub fn run(
 ) -> Result<(), Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
     let mut config = Arc::new(config);
+    let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
     let policy = load_policy(&config)?;
     let access = Access::new(&config);
     let setup = machine(&config, &access);
@@ -99,6 +106,7 @@ pub fn run(
             config: Arc::clone(&config),
             shared: Arc::clone(&shared),
             layers: listeners::layers(&config),
+            acceptors: certificates.acceptors(),
             access: Arc::clone(&access),
             door,
             policy,
@@ -117,9 +125,18 @@ pub fn run(
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
     let handle = shards.handle();
+    let watcher = {
+        let handle = handle.clone();
+        certificates.watch(move |acceptors| {
+            send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+        })
+    };
     for signal in signals.forever() {
         if signal == SIGHUP {
             manager.reloading();
+            if let Some(watcher) = &watcher {
+                watcher.refresh();
+            }
             let is_new = reload_config(&mut config, log, (&access, &secrets, &pool), &handle, &reload);
             memory.change(config.limits.memory_max);
             manager.ready(if is_new {
@@ -138,6 +155,23 @@ pub fn run(
     drop(control);
     tracing::info!("all shards have ended");
     Ok(())
+}
+
+/// Reads the certificates that `config` names, as [`run`] does, and nothing else (`myriad check`). Warnings go to `warn`, a
+/// line each.
+///
+/// # Errors
+/// The file that can't serve, and why.
+pub fn check(config: &Config, warn: impl FnMut(String)) -> Result<(), Error> {
+    load_certificates(config, warn)?;
+    load_policy(config)?;
+    let secrets = Secrets::new().ok_or(Error::Random)?;
+    Gate::load(config, &secrets)?;
+    Ok(())
+}
+
+fn load_certificates(config: &Config, warn: impl FnMut(String)) -> Result<Certificates, Error> {
+    Certificates::load(config, warn).map_err(|error| Error::Certificates(error.to_string()))
 }
 
 /// What the configuration asks of the machine.

@@ -7,6 +7,7 @@ use shards::{ConnectionId, Io};
 
 use super::application::Application;
 use super::hand_over::Waiting;
+use crate::transport::tls::Acceptor;
 use crate::transport::{Layers, Transport};
 
 /// Places of a chunk of the table.
@@ -78,9 +79,18 @@ impl WrappedConnections {
         }
     }
 
-    /// New connections get layers as these say.
+    /// New connections get layers as these say, with the certificates that are in effect.
     pub(super) fn set_listeners(&mut self, listeners: Arc<[Layers]>) {
+        let acceptors: Vec<_> = self.listeners.iter().map(|layers| layers.tls.clone()).collect();
         self.listeners = listeners;
+        self.set_acceptors(&acceptors);
+    }
+
+    /// New connections get these certificates.
+    pub(super) fn set_acceptors(&mut self, acceptors: &[Option<Arc<Acceptor>>]) {
+        let acceptors = acceptors.iter().cloned().chain(std::iter::repeat(None));
+        let with = |(layers, tls): (&Layers, _)| Layers { tls, ..layers.clone() };
+        self.listeners = self.listeners.iter().zip(acceptors).map(with).collect();
     }
 
     /// Nothing is to be done at the end of the turn.
@@ -183,8 +193,12 @@ impl WrappedConnections {
     pub(super) fn flush_one(&mut self, connection: ConnectionId, io: &mut Io<'_, Application>) {
         let Some(wrapped) = self.find(connection) else { return };
         let staged = std::mem::take(&mut wrapped.staged);
-        if !staged.is_empty() {
-            wrapped.transport.send(&staged, io.output(connection));
+        if !staged.is_empty()
+            && let Err(end) = wrapped.transport.send(&staged, io.output(connection))
+        {
+            tracing::debug!(index = connection.index(), %end, "closing the connection");
+            wrapped.is_ended = true;
+            self.ended.push(connection);
         }
         self.give(staged);
     }

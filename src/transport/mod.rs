@@ -3,6 +3,8 @@
 //! Order of calls: `receive` while it is `Ok`, `send` at any time, `close` once; nothing after it.
 
 pub mod proxy;
+#[cfg(feature = "server")]
+pub mod tls;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -32,7 +34,7 @@ pub trait Layer {
 }
 
 /// Why nothing more is to be received.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum End {
     /// The peer said goodbye (a close frame, close_notify): as the end of a TCP stream.
     #[error("closed by the peer")]
@@ -40,6 +42,10 @@ pub enum End {
     /// The PROXY header is wrong.
     #[error("PROXY protocol: {0}")]
     Proxy(#[from] proxy::Error),
+    /// The handshake failed, or a record is wrong.
+    #[cfg(feature = "server")]
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// The upgrade was refused or a frame breaks a rule.
     #[error("WebSocket: {0}")]
     WebSocket(#[from] websocket::Error),
@@ -50,6 +56,9 @@ pub enum End {
 pub struct Facts {
     /// What the load balancer in front says.
     pub proxy: Option<proxy::Header>,
+    /// The TLS handshake is over since this call, with this outcome.
+    #[cfg(feature = "server")]
+    pub established: Option<Box<tls::Established>>,
 }
 
 /// The layers of a listener. A plain one has none.
@@ -57,6 +66,9 @@ pub struct Facts {
 pub struct Layers {
     /// A PROXY header comes first.
     pub proxy: bool,
+    /// TLS comes next. A reload puts another one in its place.
+    #[cfg(feature = "server")]
+    pub tls: Option<Arc<tls::Acceptor>>,
     /// MQTT over WebSocket.
     pub websocket: Option<Arc<websocket::Service>>,
 }
@@ -64,6 +76,10 @@ pub struct Layers {
 impl Layers {
     /// Bytes go to MQTT as they come.
     pub fn is_plain(&self) -> bool {
+        #[cfg(feature = "server")]
+        if self.tls.is_some() {
+            return false;
+        }
         !self.proxy && self.websocket.is_none()
     }
 
@@ -71,6 +87,8 @@ impl Layers {
     pub fn begin(&self) -> Transport {
         Transport {
             proxy: self.proxy.then(Box::default),
+            #[cfg(feature = "server")]
+            tls: self.tls.as_ref().map(|acceptor| Box::new(acceptor.open())),
             websocket: self.websocket.as_ref().map(|service| WebSocket::new(Arc::clone(service))),
         }
     }
@@ -109,6 +127,8 @@ impl Buffers {
 pub struct Transport {
     /// Gone once the header has come.
     proxy: Option<Box<Proxy>>,
+    #[cfg(feature = "server")]
+    tls: Option<Box<tls::Tls>>,
     websocket: Option<WebSocket>,
 }
 
@@ -133,35 +153,104 @@ impl Transport {
             facts.proxy = Some(header);
             self.proxy = None;
         }
+        // What was decrypted before a fault is still for the layers above.
+        #[cfg(feature = "server")]
+        let decrypted = self.decrypt(below, answers, down, facts);
+        #[cfg(not(feature = "server"))]
+        let decrypted: Result<(), End> = Ok(());
         match &mut self.websocket {
-            Some(websocket) => {
+            Some(websocket) if !below.is_empty() => {
                 websocket.set_congested(is_congested);
                 let result = websocket.receive(below, up, answers);
-                down.append(answers);
+                self.wrap(answers, down)?;
+                answers.clear();
                 result?;
             }
+            Some(_) => {}
             None => up.append(below),
         }
-        Ok(())
+        decrypted
+    }
+
+    /// Puts plaintext in the place of the records in `below`, where there is TLS. `between` is empty, then and now.
+    #[cfg(feature = "server")]
+    fn decrypt(
+        &mut self,
+        below: &mut Vec<u8>,
+        between: &mut Vec<u8>,
+        down: &mut Vec<u8>,
+        facts: &mut Facts,
+    ) -> Result<(), End> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        let result = tls.receive(below, between, down);
+        std::mem::swap(below, between);
+        facts.established = tls.take_established();
+        result?;
+        if tls.peer_has_closed() { Err(End::Peer) } else { Ok(()) }
     }
 
     /// Appends to `down` what carries `above` to the client.
-    pub fn send(&mut self, above: &[u8], down: &mut Vec<u8>) {
-        match &mut self.websocket {
-            Some(websocket) => websocket.send(above, down),
-            None => down.extend_from_slice(above),
+    ///
+    /// # Errors
+    /// The connection has to be closed once `down` has left: TLS 1.2 has used up its keys.
+    pub fn send(&mut self, above: &[u8], down: &mut Vec<u8>) -> Result<(), End> {
+        if self.websocket.is_none() {
+            return self.wrap(above, down);
         }
+        let mut frame = Vec::new();
+        let is_outermost = !self.is_encrypted();
+        let frames = if is_outermost { &mut *down } else { &mut frame };
+        if let Some(websocket) = &mut self.websocket {
+            websocket.send(above, frames);
+        }
+        if is_outermost { Ok(()) } else { self.wrap(&frame, down) }
+    }
+
+    /// There is TLS.
+    fn is_encrypted(&self) -> bool {
+        #[cfg(feature = "server")]
+        let encrypted = self.tls.is_some();
+        #[cfg(not(feature = "server"))]
+        let encrypted = false;
+        encrypted
+    }
+
+    /// Appends to `down` what carries `above` below WebSocket.
+    fn wrap(&mut self, above: &[u8], down: &mut Vec<u8>) -> Result<(), End> {
+        #[cfg(feature = "server")]
+        if let Some(tls) = &mut self.tls {
+            return Ok(tls.send(above, down)?);
+        }
+        down.extend_from_slice(above);
+        Ok(())
     }
 
     /// Appends to `down` the farewells of the layers.
     pub fn close(&mut self, down: &mut Vec<u8>) {
         if let Some(websocket) = &mut self.websocket {
-            websocket.close(down);
+            let mut farewell = Vec::new();
+            websocket.close(&mut farewell);
+            // What can't be said is not.
+            let _ = self.wrap(&farewell, down);
+        }
+        #[cfg(feature = "server")]
+        if let Some(tls) = &mut self.tls {
+            tls.close(down);
         }
     }
 
     /// Whether MQTT can't be spoken yet.
     pub fn is_handshaking(&self) -> bool {
+        #[cfg(feature = "server")]
+        if self.has_costly_step() {
+            return true;
+        }
         self.proxy.is_some() || self.websocket.as_ref().is_some_and(Layer::is_handshaking)
+    }
+
+    /// What comes next may cost a signature, 0.1 to 1 ms of the shard: for the server's budget.
+    #[cfg(feature = "server")]
+    pub fn has_costly_step(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 }

@@ -6,6 +6,7 @@
 #[macro_use]
 mod sharded;
 
+mod auth;
 mod broker;
 mod client;
 mod numbers;
@@ -19,4 +20,5 @@ mod mqtt5;
 mod process;
 mod tenants;
 mod tidy;
+mod tls;
 mod transport;

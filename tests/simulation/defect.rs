@@ -75,6 +75,8 @@ pub enum Defect {
     Admit,
     /// A connection over capacity is refused for another reason.
     Refusal,
+    /// A wrong password is admitted.
+    AdmitWrong,
 }
 
 impl Defect {
@@ -85,7 +87,7 @@ impl Defect {
 }
 
 /// Every defect, and the promises of which it must break at least one.
-pub const DEFECTS: [(Defect, &[&str]); 31] = [
+pub const DEFECTS: [(Defect, &[&str]); 32] = [
     (Defect::LoseAccepted, &["no-message-lost", "will-exactly-when-due", "shared-no-message-lost"]),
     (Defect::LoseMail, &["calm-comes-to-rest", "credits-come-home", "requests-answered"]),
     (Defect::Double, &["exactly-once", "no-duplicate"]),
@@ -117,6 +119,7 @@ pub const DEFECTS: [(Defect, &[&str]); 31] = [
     (Defect::LoseAndDrain, &["drain-loses-nothing"]),
     (Defect::Admit, &["over-capacity-refused", "unexpected-close"]),
     (Defect::Refusal, &["over-capacity-refused"]),
+    (Defect::AdmitWrong, &["strangers-refused", "unexpected-close"]),
 ];
 
 /// What becomes of a message between shards.
@@ -209,6 +212,11 @@ impl Saboteur {
     /// A connection over capacity is taken for any other.
     pub fn admits(&mut self) -> bool {
         self.strikes(Defect::Admit, 50)
+    }
+
+    /// A wrong password is taken for the right one.
+    pub fn admits_wrong(&mut self) -> bool {
+        self.strikes(Defect::AdmitWrong, 50)
     }
 
     /// The same packet once more.

@@ -71,6 +71,7 @@ fn connect(world: &mut World, client_id: &str) -> SocketId {
         packet_max: None,
         alias_max: None,
         will: None,
+        password: None,
     };
     world.write(socket, &wire::connect(&connect));
     socket

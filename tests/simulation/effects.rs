@@ -34,6 +34,8 @@ pub struct ShardState {
     pub output: BTreeMap<ConnectionId, Vec<u8>>,
     pub scrap: Vec<u8>,
     pub accepting: bool,
+    /// Verdicts that take their time: when they come, about whom.
+    pub verdicts: Vec<(u64, ConnectionId, Verdict)>,
     /// Number of the configuration in effect.
     pub config: usize,
     /// What the main thread has to say to this shard, and when it arrives.
@@ -61,6 +63,8 @@ pub struct Port<'w> {
     pub trace: &'w mut Trace,
     pub saboteur: &'w mut Saboteur,
     pub delays: Delays,
+    /// Clients have to authenticate.
+    pub authenticates: bool,
     /// Closed in this call.
     pub closed: Vec<(SocketId, Close)>,
     pub violation: Option<Violation>,
@@ -173,6 +177,10 @@ impl Effects for Port<'_> {
             return self
                 .breach("boundary-hand-over", format!("shard {me} hands socket {socket} over to {to}"));
         }
+        if self.authenticates && hand_over.identity.is_none() {
+            return self
+                .breach("identity-travels", format!("shard {me} hands socket {socket} over as nobody's"));
+        }
         if self.state.output.get(&connection).is_some_and(|o| !o.is_empty()) {
             return self
                 .breach("boundary-hand-over", format!("shard {me} hands socket {socket} over with output"));
@@ -247,8 +255,7 @@ impl Effects for Port<'_> {
     }
 
     fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer {
-        let _ = (connection, client);
-        Answer::Now(Verdict::Ignore)
+        self.judge(connection, client)
     }
 
     fn exchange(&mut self, _: &Credentials<'_>, _: ExchangeStep<'_>) -> Step {

@@ -10,6 +10,7 @@ mod defect;
 mod directed;
 mod drain;
 mod effects;
+mod guard;
 mod link;
 mod mail;
 mod model;

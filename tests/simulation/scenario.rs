@@ -143,7 +143,8 @@ impl Scenario {
                 Client::new(index, format!("client-{index}"), profile, first)
             })
             .collect();
-        let world = World::new(nodes, credits, weather, random, trace);
+        let mut world = World::new(nodes, credits, weather, random, trace);
+        world.authenticates = config.auth.is_configured();
         let mood = Mood::Wild;
         Self { world, model, clients, shared, wild_until, mood, reload_at, is_cut_short }
     }

@@ -81,6 +81,10 @@ pub fn first(random: &mut Random) -> Config {
     config.sys.interval_s = random.pick(&[0, 0, 10]);
     config.mqtt.shared_strategy = strategy(random);
     limit_retained(&mut config, random);
+    if random.percent(40) {
+        // Which method does not matter: `guard` is asked.
+        config.auth.order = vec!["file".into()];
+    }
     config
 }
 

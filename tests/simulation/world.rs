@@ -38,6 +38,8 @@ pub struct World {
     pub now: u64,
     pub step: u64,
     pub weather: Weather,
+    /// Clients have to authenticate.
+    pub authenticates: bool,
     pub random: Random,
     pub trace: Trace,
     pub saboteur: Saboteur,
@@ -69,6 +71,7 @@ enum Candidate {
     Credits,
     Timer(u64, Timer),
     HandOverFailed(usize),
+    Verdict(usize),
     Order,
 }
 
@@ -92,6 +95,7 @@ impl World {
             now: 0,
             step: 0,
             weather,
+            authenticates: false,
             random,
             trace,
             saboteur: Saboteur::new(None, 0),
@@ -185,6 +189,8 @@ impl World {
         }
         let failed = state.failed.iter().enumerate().filter(|(_, f)| f.0 <= self.now);
         found.extend(failed.map(|(index, _)| Candidate::HandOverFailed(index)));
+        let verdicts = state.verdicts.iter().enumerate().filter(|(_, v)| v.0 <= self.now);
+        found.extend(verdicts.map(|(index, _)| Candidate::Verdict(index)));
         found
     }
 
@@ -222,6 +228,7 @@ impl World {
         let timers = self.states.iter().filter_map(|s| s.timers.first().map(|t| t.0));
         let failed = self.states.iter().flat_map(|s| s.failed.iter().map(|f| f.0));
         let orders = self.states.iter().filter_map(|s| s.orders.front().map(|o| o.0));
+        let verdicts = self.states.iter().flat_map(|s| s.verdicts.iter().map(|v| v.0));
         let sockets = self.live.iter().map(|&id| &self.sockets[id]).filter_map(|s| match s.place {
             Place::At(..) if !s.up.is_empty() && !s.paused => Some(s.up_ready_at),
             Place::At(..) if matches!(s.client_end, ClientEnd::Finished | ClientEnd::Reset) => {
@@ -230,6 +237,7 @@ impl World {
             Place::Flushing(..) => Some(s.flush_until),
             _ => None,
         });
+        let orders = orders.chain(verdicts);
         links.chain(timers).chain(failed).chain(orders).chain(sockets).filter(|&at| at > self.now).min()
     }
 
@@ -300,6 +308,7 @@ impl World {
             trace: &mut self.trace,
             saboteur: &mut self.saboteur,
             delays: self.weather.delays,
+            authenticates: self.authenticates,
             closed: Vec::new(),
             violation: None,
         };
@@ -371,6 +380,10 @@ impl World {
                     return Ok(());
                 }
                 self.input(at, Input::Timer(timer))
+            }
+            Candidate::Verdict(index) => {
+                let (_, connection, verdict) = self.states[at].verdicts.swap_remove(index);
+                self.input(at, Input::Authenticated { connection, verdict })
             }
             Candidate::HandOverFailed(index) => {
                 let (_, id, hand_over) = self.states[at].failed.swap_remove(index);
@@ -488,7 +501,8 @@ impl World {
             matches!(s.place, Place::Backlog(_) | Place::Moving { .. } | Place::Flushing(..))
                 || matches!(s.place, Place::At(..)) && !s.up.is_empty()
         };
-        let failed = self.states.iter().all(|s| s.failed.is_empty() && s.orders.is_empty());
+        let failed =
+            self.states.iter().all(|s| s.failed.is_empty() && s.orders.is_empty() && s.verdicts.is_empty());
         let idle = |link: &Link| link.queue.is_empty() && link.returning.is_empty() && !link.starved;
         failed && self.links.iter().flatten().all(idle) && !self.sockets.iter().any(moving)
     }

@@ -3,6 +3,7 @@
 
 mod script;
 
+mod admission;
 mod capacity;
 mod connect;
 mod echo;

@@ -1,10 +1,13 @@
-// Scenarios with MQTT.js in MQTT 3.1, 3.1.1 and 5.0. Usage: node scenarios.js HOST PORT SCENARIO [PROTOCOL]
+// Scenarios with MQTT.js in MQTT 3.1, 3.1.1 and 5.0. Usage: node scenarios.js HOST PORT SCENARIO [PROTOCOL [CA_FILE]]
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import mqtt from "mqtt";
 
-const [host, port, scenario, protocol = "mqtt"] = process.argv.slice(2);
+const [host, port, scenario, protocol = "mqtt", caFile] = process.argv.slice(2);
+// Of TLS: the authority to trust.
+const tls = caFile ? { ca: readFileSync(caFile) } : {};
 const VERSIONS = [3, 4, 5];
 const TIMEOUT_MS = 20_000;
 
@@ -18,6 +21,7 @@ class Peer {
       host,
       port: Number(port),
       protocol,
+      ...tls,
       path: "/mqtt",
       clientId: `${name}-${version}`,
       protocolVersion: version,

@@ -1,4 +1,4 @@
-"""Scenarios with paho-mqtt in MQTT 3.1, 3.1.1 and 5.0. Usage: paho_scenarios.py HOST PORT SCENARIO [ws]"""
+"""Scenarios with paho-mqtt in MQTT 3.1, 3.1.1 and 5.0. Usage: paho_scenarios.py HOST PORT SCENARIO [tcp|ws [CA_FILE]]"""
 
 import queue
 import socket
@@ -14,7 +14,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 TIMEOUT = 20
 VERSIONS = [mqtt.MQTTv31, mqtt.MQTTv311, mqtt.MQTTv5]
 HOST, PORT = sys.argv[1], int(sys.argv[2])
-TRANSPORT = "websockets" if sys.argv[4:] == ["ws"] else "tcp"
+TRANSPORT = "websockets" if sys.argv[4:5] == ["ws"] else "tcp"
+# Of TLS; without it there is none.
+CA_FILE = sys.argv[5] if sys.argv[5:] else None
 
 
 class Peer:
@@ -35,6 +37,8 @@ class Peer:
             **options,
         )
         self.client.ws_set_options(path="/mqtt")
+        if CA_FILE:
+            self.client.tls_set(ca_certs=CA_FILE)
         self.client.reconnect_delay_set(min_delay=0.05, max_delay=0.2)
         self.client.on_connect = self._on_connect
         self.client.on_subscribe = lambda *_: self.subscribed.set()

@@ -204,7 +204,7 @@ fn large_messages_cross_in_large_frames() {
         subscriber.subscribe("large", 1);
         let (mut publisher, _) = ws::connect(broker.address, Connect::v5("publisher"));
         for len in [100, 126, 65_000, 65_536, 300_000, 1_000_000] {
-            let payload: Vec<u8> = (0..len).map(|at| (at * 31 >> 4) as u8).collect();
+            let payload: Vec<u8> = (0..len).map(|at| ((at * 31) >> 4) as u8).collect();
             publisher.publish(Publish::new("large", payload.clone()).qos(1));
             assert!(subscriber.recv_message().payload == payload, "{len} bytes");
         }

@@ -1,6 +1,7 @@
 //! How a client comes: a socket, CONNECT, what it keeps of its session and what it forgets.
 
 use super::{ANSWER_MS, Client, Mood, Phase, Redelivery};
+use crate::guard::RIGHT;
 use crate::model::Model;
 use crate::model::connection::{Connection, Life, Moment};
 use crate::model::message::{Message, payload};
@@ -55,6 +56,7 @@ impl Client {
             packet_max: self.profile.packet_max.filter(|_| self.profile.version == Version::V5),
             alias_max: self.profile.alias_max.filter(|_| self.profile.version == Version::V5),
             will: fields,
+            password: world.authenticates.then_some(RIGHT),
         };
         self.begin(model, now, &connect);
         self.phase = Phase::Opening { since: world.now };

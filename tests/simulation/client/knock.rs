@@ -1,15 +1,47 @@
-//! Connections over capacity: accepted only to be refused after their CONNECT, with 0x97 or 0x03. They carry the
-//! Client Identifier of a client that is connected, or has a session: neither may notice.
+//! Connections that may not come in: over capacity, with a wrong password, of nobody. They are refused after their
+//! CONNECT, which carries the Client Identifier of a client that is connected, or has a session: neither may notice.
 
 use super::{ANSWER_MS, Client};
+use crate::guard::{UNKNOWN, WRONG};
 use crate::model::Model;
 use crate::socket::{ClientEnd, SocketId};
 use crate::trace::{Check, broken, ensure};
 use crate::wire::{self, Connect, FromServer, Unreadable, Version, next_packet};
 use crate::world::World;
 
+/// What is wrong with an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// There is no room for it.
+    NoRoom,
+    /// Its password is wrong.
+    Wrong,
+    /// Nobody knows it.
+    Unknown,
+    /// It says nothing of itself.
+    Anonymous,
+}
+
+impl Fault {
+    /// The refusals that are right: in 5.0, in 3.x.
+    fn codes(self, is_draining: bool) -> &'static [(u8, u8)] {
+        match self {
+            Self::NoRoom => &[(0x97, 0x03)],
+            _ if is_draining => &[(0x86, 0x04), (0x87, 0x05), (0x89, 0x03), (0x88, 0x03)],
+            Self::Wrong => &[(0x86, 0x04), (0x89, 0x03)],
+            Self::Unknown => &[(0x86, 0x04)],
+            Self::Anonymous => &[(0x87, 0x05)],
+        }
+    }
+
+    fn invariant(self) -> &'static str {
+        if self == Self::NoRoom { "over-capacity-refused" } else { "strangers-refused" }
+    }
+}
+
 /// One attempt.
 pub struct Knock {
+    fault: Fault,
     socket: SocketId,
     since: u64,
     inbox: Vec<u8>,
@@ -17,10 +49,15 @@ pub struct Knock {
 }
 
 impl Client {
-    /// Tries another connection, where there is no room for it.
+    /// Tries another connection, which is to be refused.
     pub(super) fn knock(&mut self, world: &mut World, model: &mut Model) {
+        let fault = if world.authenticates {
+            world.random.pick(&[Fault::NoRoom, Fault::Wrong, Fault::Wrong, Fault::Unknown, Fault::Anonymous])
+        } else {
+            Fault::NoRoom
+        };
         let socket = world.connect(self.index);
-        world.sockets[socket].over_capacity = true;
+        world.sockets[socket].over_capacity = fault == Fault::NoRoom;
         model.connection_opened(self.index);
         // The model sees no CONNECT: it is nobody's rival and ends nobody's session.
         model.connections[socket].refused = true;
@@ -36,12 +73,17 @@ impl Client {
             packet_max: None,
             alias_max: v5.then_some(2),
             will: None,
+            password: match fault {
+                Fault::Wrong => Some(WRONG),
+                Fault::Unknown => Some(UNKNOWN),
+                Fault::NoRoom | Fault::Anonymous => None,
+            },
         };
         world.stamp();
         let index = self.index;
-        world.trace.note(|| format!("client {index} socket {socket} over capacity: {connect:?}"));
+        world.trace.note(|| format!("client {index} socket {socket} is {fault:?}: {connect:?}"));
         world.write(socket, &wire::connect(&connect));
-        self.knocks.push(Knock { socket, since: world.now, inbox: Vec::new(), is_answered: false });
+        self.knocks.push(Knock { fault, socket, since: world.now, inbox: Vec::new(), is_answered: false });
     }
 
     /// Whether an attempt has an answer to be read.
@@ -55,28 +97,34 @@ impl Client {
             return Ok(());
         };
         let knock = &mut self.knocks[at];
-        let socket = knock.socket;
+        let (socket, fault) = (knock.socket, knock.fault);
         if world.sockets[socket].arrived.is_empty() {
             let answered = knock.is_answered;
             self.knocks.swap_remove(at);
             // A shutdown does not wait for the rest of a CONNECT.
             let lost = world.sockets[socket].output_lost || model.drain_from.is_some();
-            return ensure(answered || lost, "over-capacity-refused", || {
+            return ensure(answered || lost, fault.invariant(), || {
                 format!("socket {socket} was closed without CONNACK")
             });
         }
         knock.inbox.extend(world.read(socket, true));
         match next_packet(self.profile.version, &knock.inbox) {
             Ok(None) => Ok(()),
-            Err(Unreadable(why)) => broken("readable", format!("socket {socket} over capacity: {why}")),
+            Err(Unreadable(why)) => broken("readable", format!("socket {socket}, which is {fault:?}: {why}")),
             Ok(Some((packet, used))) => {
                 knock.inbox.drain(..used);
                 let Some(packet) = world.saboteur.heard(packet, None, false) else { return Ok(()) };
-                let code = if self.profile.version == Version::V5 { 0x97 } else { 0x03 };
-                let right = matches!(&packet, FromServer::Connack(connack) if connack.code == code);
+                let v5 = self.profile.version == Version::V5;
+                let mut codes =
+                    fault.codes(model.drain_from.is_some()).iter().map(|c| if v5 { c.0 } else { c.1 });
+                let code = if let FromServer::Connack(connack) = &packet { Some(connack.code) } else { None };
+                let right = codes.any(|right| code == Some(right));
                 knock.is_answered = true;
-                model.checked.refused += 1;
-                ensure(right, "over-capacity-refused", || format!("socket {socket}: {packet:?}"))
+                let checked = &mut model.checked;
+                *(if fault == Fault::NoRoom { &mut checked.refused } else { &mut checked.strangers }) += 1;
+                ensure(right, fault.invariant(), || {
+                    format!("socket {socket}, which is {fault:?}: {packet:?}")
+                })
             }
         }
     }
@@ -84,7 +132,7 @@ impl Client {
     /// Attempts are answered, and closed.
     pub(super) fn check_knocks(&self, now: u64) -> Check {
         let late = self.knocks.iter().find(|knock| knock.since + ANSWER_MS < now);
-        ensure(late.is_none(), "over-capacity-refused", || {
+        ensure(late.is_none(), late.map_or("", |knock| knock.fault.invariant()), || {
             format!("socket {:?} is still open", late.map(|knock| knock.socket))
         })
     }

@@ -89,6 +89,7 @@ pub struct Checked {
     pub sys: u64,
     pub drains: u64,
     pub refused: u64,
+    pub strangers: u64,
 }
 
 impl Checked {
@@ -103,7 +104,7 @@ impl Checked {
         self.clone().each_mut().into_iter().all(|n| *n > 0)
     }
 
-    fn each_mut(&mut self) -> [&mut u64; 17] {
+    fn each_mut(&mut self) -> [&mut u64; 18] {
         [
             &mut self.receptions,
             &mut self.owed,
@@ -122,6 +123,7 @@ impl Checked {
             &mut self.sys,
             &mut self.drains,
             &mut self.refused,
+            &mut self.strangers,
         ]
     }
 }

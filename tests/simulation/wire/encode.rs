@@ -39,7 +39,8 @@ pub fn connect(connect: &Connect) -> Vec<u8> {
     body.push(connect.version as u8);
     let will = connect.will.as_ref();
     let will_flags = will.map_or(0, |w| 0x04 | w.qos << 3 | u8::from(w.retain) << 5);
-    body.push(u8::from(connect.clean) << 1 | will_flags);
+    let credentials = if connect.password.is_some() { 0xC0 } else { 0 };
+    body.push(u8::from(connect.clean) << 1 | will_flags | credentials);
     body.extend_from_slice(&connect.keep_alive_s.to_be_bytes());
     let mut props = Vec::new();
     if let Some(s) = connect.expiry_s {
@@ -73,6 +74,10 @@ pub fn connect(connect: &Connect) -> Vec<u8> {
         properties(&mut body, connect.version, &props);
         string(&mut body, will.topic.as_bytes());
         string(&mut body, &will.payload);
+    }
+    if let Some(password) = connect.password {
+        string(&mut body, connect.client_id.as_bytes());
+        string(&mut body, password.as_bytes());
     }
     frame(0x10, &body)
 }

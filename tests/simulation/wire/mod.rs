@@ -36,6 +36,8 @@ pub struct Connect {
     pub packet_max: Option<u32>,
     pub alias_max: Option<u16>,
     pub will: Option<WillFields>,
+    /// With the Client Identifier as User Name.
+    pub password: Option<&'static str>,
 }
 
 /// The Will in CONNECT.

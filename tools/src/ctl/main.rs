@@ -3,6 +3,7 @@
 
 mod bans;
 mod count;
+mod passwd;
 mod tune;
 
 use std::process::ExitCode;
@@ -23,12 +24,15 @@ enum Command {
     Bans(bans::Arguments),
     /// The settings of the kernel and of systemd that so many connections need: compare, print or apply them.
     Tune(tune::Arguments),
+    /// The users of a password file: add, change, delete.
+    Passwd(passwd::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bans(arguments) => bans::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
+        Command::Passwd(arguments) => passwd::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("myriadctl: {error:#}");
