@@ -48,7 +48,7 @@ fn run(layers: &Layers, stream: &[u8], mut piece: impl FnMut() -> usize) -> Outc
             facts = buffers.facts.clone();
         }
     }
-    transport.send(b"\x20\x02\0\0", &mut down);
+    assert_eq!(transport.send(b"\x20\x02\0\0", &mut down), Ok(()), "only TLS can refuse to send");
     transport.close(&mut down);
     let len = down.len();
     transport.close(&mut down);
