@@ -3,5 +3,6 @@
 
 pub mod broker;
 pub mod codec;
+pub mod credentials;
 pub mod layers;
 pub mod topics;

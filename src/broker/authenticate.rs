@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Broker;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
+use super::mount::client_id_of;
 use super::receive::Flow;
 use crate::auth::{
     Answer, Credentials, Exchange, ExchangeStep, Identity, Method, PeerCertificate, Refusal, SCRAM_SHA_256,
@@ -154,12 +155,14 @@ impl Broker {
         let refusal = match verdict {
             Verdict::Allow(identity) => return self.grant_to(id, connect, identity),
             Verdict::Deny(refusal) => refusal,
-            Verdict::Ignore if !is_configured => {
-                // Without authentication nobody looks at what a client shows. The configuration was refused if strangers
-                // could reach a listener that does not say that they may.
+            Verdict::Ignore if !is_configured && self.allows_strangers(id) => {
+                // Without authentication nobody looks at what a client shows.
                 self.set_phase(id, Phase::Admitted);
                 return Admission::Granted;
             }
+            Verdict::Ignore if !is_configured => Refusal::not_authorized(
+                "authentication was configured away, and strangers can reach the listener",
+            ),
             Verdict::Ignore if has_credentials => Refusal::bad_credentials("no method knows the client"),
             Verdict::Ignore if self.allows_anonymous(id) => {
                 self.metrics().auth_anonymous.inc();
@@ -188,6 +191,14 @@ impl Broker {
             connection.phase = Phase::Admitted;
         }
         Admission::Granted
+    }
+
+    /// Whether everyone may come in by a listener while no authentication is configured. Such a configuration is refused
+    /// at start and by `myriad check`; but a reload takes `[auth]` from the new file and keeps the old listeners.
+    fn allows_strangers(&self, id: ConnectionId) -> bool {
+        let listener = self.clients.connections.get(id).map(|connection| usize::from(connection.listener));
+        let listener = listener.and_then(|index| self.config().listeners.get(index));
+        listener.is_some_and(|listener| listener.allow_anonymous || listener.url.is_loopback())
     }
 
     fn allows_anonymous(&self, id: ConnectionId) -> bool {
@@ -227,7 +238,8 @@ impl Broker {
         if refusal.reason != ReasonCode::ServerBusy {
             self.authentication_failed(now, id, connect.client_id);
         }
-        self.refuse_and_close(now, id, connect.version, refusal.reason, fx)
+        let who = (connect.version, connect.client_id);
+        self.refuse_and_close(now, id, who, (refusal.reason, &refusal.why), fx)
     }
 
     fn is_pending(&self, id: ConnectionId) -> bool {
@@ -383,8 +395,12 @@ impl Broker {
             self.violation(now, id, "AUTH with another Authentication Method [MQTT-4.12.1-1]", fx);
             return Flow::Gone;
         }
-        let client_id =
-            self.clients.sessions.get(connection.session).map_or("", |s| &*s.client_id).to_owned();
+        let client_id = self
+            .clients
+            .sessions
+            .get(connection.session)
+            .map_or("", |s| client_id_of(&s.client_id))
+            .to_owned();
         let (remote, listener) = (connection.remote.into(), connection.listener);
         let credentials = Credentials {
             client_id: &client_id,

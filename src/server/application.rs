@@ -174,6 +174,12 @@ impl Application {
         if !buffers.down.is_empty() {
             io.output(connection).extend_from_slice(&buffers.down);
         }
+        let is_over = end.is_none() && wrapped.transport.is_plain();
+        if is_over {
+            // Behind a PROXY header there may be nothing but MQTT: from here on it is as any plain connection.
+            self.wrapped.flush_one(connection, io);
+            self.wrapped.remove(connection);
+        }
         if self.learned(io, connection, std::mem::take(&mut buffers.facts)) && !buffers.up.is_empty() {
             self.input(io, Input::Received { connection: ours(connection), bytes: &buffers.up });
         }
@@ -246,8 +252,9 @@ impl Application {
             }
             End::WebSocket(transport::websocket::Error::Violation(_)) => self.metrics.errors_websocket.inc(),
         }
-        let remote = self.broker.origin(ours(connection)).map(|origin| origin.remote);
-        tracing::debug!(?remote, %end, "closing the connection");
+        if let Some(origin) = self.broker.origin(ours(connection)) {
+            tracing::debug!(remote = %origin.remote, %end, "closing the connection");
+        }
     }
 
     fn count_tls(&mut self, connection: shards::ConnectionId, error: &TlsError) {

@@ -97,7 +97,8 @@ fn watcher() -> Profile {
 impl Scenario {
     pub fn new(seed: u64, trace: bool) -> Self {
         let mut random = Random::new(seed);
-        let config = settings::first(&mut random);
+        let mut config = settings::first(&mut random);
+        settings::authenticate(&mut config, seed);
         let shards = random.pick(&[1, 2, 2, 3, 5]);
         let shared = Shared::new(&config, shards, random.word(), 0);
         let (queue_len_max, queue_qos0) = (config.session.queue_len_max, config.session.queue_qos0);

@@ -63,6 +63,14 @@ impl Settings {
     }
 }
 
+/// Clients have to authenticate under some seeds, with chances of their own. Which method does not matter: `guard` is
+/// asked.
+pub fn authenticate(config: &mut Config, seed: u64) {
+    if Random::new(seed ^ 0xa47).percent(40) {
+        config.auth.order = vec!["file".into()];
+    }
+}
+
 /// What a seed chose.
 pub fn first(random: &mut Random) -> Config {
     let mut config = Config::default();
@@ -81,10 +89,6 @@ pub fn first(random: &mut Random) -> Config {
     config.sys.interval_s = random.pick(&[0, 0, 10]);
     config.mqtt.shared_strategy = strategy(random);
     limit_retained(&mut config, random);
-    if random.percent(40) {
-        // Which method does not matter: `guard` is asked.
-        config.auth.order = vec!["file".into()];
-    }
     config
 }
 

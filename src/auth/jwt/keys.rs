@@ -30,7 +30,7 @@ struct Key {
 
 enum Kind {
     /// The same secret for the three hashes.
-    Hmac([hmac::Key; 3]),
+    Hmac(Box<[hmac::Key; 3]>),
     /// Modulus and exponent, big-endian.
     Rsa { n: Vec<u8>, e: Vec<u8> },
     /// Uncompressed point.
@@ -146,7 +146,8 @@ impl Keys {
 impl Kind {
     fn verify(&self, token: &Token<'_>) -> bool {
         match self {
-            Self::Hmac([sha256, sha384, sha512]) => {
+            Self::Hmac(keys) => {
+                let [sha256, sha384, sha512] = &**keys;
                 let key = match token.algorithm {
                     Algorithm::Hs256 => sha256,
                     Algorithm::Hs384 => sha384,
@@ -194,7 +195,7 @@ fn hmac_kind(secret: &[u8]) -> Result<Kind, FileError> {
         return Err(FileError::at(0, problem));
     }
     let key = |algorithm| hmac::Key::new(algorithm, secret);
-    Ok(Kind::Hmac([key(hmac::HMAC_SHA256), key(hmac::HMAC_SHA384), key(hmac::HMAC_SHA512)]))
+    Ok(Kind::Hmac(Box::new([key(hmac::HMAC_SHA256), key(hmac::HMAC_SHA384), key(hmac::HMAC_SHA512)])))
 }
 
 fn public_kind(key: &SubjectPublicKeyInfo<'_>) -> Result<Kind, &'static str> {

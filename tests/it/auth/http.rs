@@ -131,7 +131,7 @@ fn the_status_decides_and_a_yes_is_remembered() {
 }
 
 #[test]
-fn get_asks_by_its_query_and_a_second_request_makes_superusers() {
+fn a_get_asks_by_its_query_and_a_second_request_makes_superusers() {
     let server = Server::start(|target, _| Some(if target.starts_with("/auth?x=1&") { 200 } else { 404 }));
     let auth = format!("auth.http.auth_req.url={}", server.url("/auth?x=1"));
     let superuser = format!("auth.http.super_req.url={}", server.url("/super"));

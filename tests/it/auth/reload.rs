@@ -1,7 +1,10 @@
 //! SIGHUP reads the files of authentication again; one that is broken leaves the old one in effect.
 
+use std::process::Command;
+
 use super::{Files, SHARDS, cheap_line, login, start, wait_for_output};
-use crate::wire::Version;
+use crate::broker::{Broker, peer_is_mosquitto};
+use crate::wire::{Connect, Version};
 
 #[test]
 fn a_reload_reads_the_files_again_and_drops_nobody() {
@@ -30,4 +33,33 @@ fn a_reload_reads_the_files_again_and_drops_nobody() {
         broker.connect(login(Version::V50, "c", "alice", "p2")).ping();
         assert!(!broker.output().contains("hunter2"));
     }
+}
+
+/// `[auth]` changes at a reload, listeners do not: one that strangers can reach admits nobody without authentication.
+#[test]
+fn authentication_that_is_configured_away_opens_nothing() {
+    if peer_is_mosquitto() {
+        return;
+    }
+    let files = Files::new();
+    let users = files.write("users", cheap_line("alice", "p1"));
+    let with = format!(
+        "[auth]\norder = [\"file\"]\nfile.path = {:?}\n[[listener]]\nurl = \"mqtt://0.0.0.0:0\"\n",
+        users.display().to_string()
+    );
+    let config = files.write("myriad.toml", with);
+    let mut command = Command::new(crate::broker::binary());
+    command.arg("--config").arg(&config).args(["--shards", "2", "--data-dir"]).arg(files.path("data"));
+    let mut broker = Broker::spawn(&mut command, "127.0.0.1:1".parse().unwrap(), 2, files.path("data"));
+    let output = broker.output();
+    let (_, behind) = output.split_once("listening on mqtt://0.0.0.0:").unwrap();
+    let port: u16 = behind.lines().next().unwrap().parse().unwrap();
+    broker.address.set_port(port);
+    broker.connect(login(Version::V50, "a", "alice", "p1")).ping();
+    broker.expect_refused(Connect::v5("a"), 0x87);
+    files.write("myriad.toml", "[auth]\norder = []\n[[listener]]\nurl = \"mqtt://127.0.0.1:1\"\n");
+    broker.signal("HUP");
+    wait_for_output(&broker, "configuration reloaded");
+    broker.expect_refused(Connect::v5("a"), 0x87);
+    broker.expect_refused(login(Version::V50, "a", "alice", "p1"), 0x87);
 }
