@@ -38,7 +38,7 @@ fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(&error, error.exit_status()),
     };
-    let log = match server::start_log(&config.log.level) {
+    let log = match server::start_log(&config.log) {
         Ok(log) => log,
         Err(error) => return fail(&error, 1),
     };

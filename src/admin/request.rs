@@ -39,7 +39,7 @@ fn perform(shared: &Shared, now: Timestamp, request: &Map<String, Value>) -> Res
                     Some(now.plus_s(seconds))
                 }
             };
-            tracing::info!(target: "audit", event = "banned", subject = %subject, cause = "operator");
+            tracing::info!(target: "audit", event = "banned", subject = subject.to_string(), cause = "operator");
             let ban = Ban { subject, until, cause: BanCause::Operator };
             shared.bans.add(now, ban).map_err(|error| error.to_string())?;
             Ok(vec![json!({ "ok": true })])
@@ -47,7 +47,7 @@ fn perform(shared: &Shared, now: Timestamp, request: &Map<String, Value>) -> Res
         "bans.lift" => {
             let subject = subject(request)?;
             let was_banned = shared.bans.lift(now, &subject);
-            tracing::info!(target: "audit", event = "ban_lifted", subject = %subject, was_banned);
+            tracing::info!(target: "audit", event = "ban_lifted", subject = subject.to_string(), was_banned);
             Ok(vec![json!({ "ok": true, "was_banned": was_banned })])
         }
         other => Err(format!("unknown request {other:?}; known are bans.list, bans.add and bans.lift")),

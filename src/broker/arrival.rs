@@ -79,25 +79,31 @@ impl Broker {
     }
 
     /// Whether a client that connects is banned, by what is known of it so far; counts it if so.
-    pub(super) fn is_banned(
-        &self,
-        now: Timestamp,
-        id: ConnectionId,
-        client_id: &str,
-        username: Option<&str>,
-    ) -> bool {
+    pub(super) fn is_banned(&self, now: Timestamp, id: ConnectionId, client_id: &str) -> bool {
         let address = self.clients.connections.get(id).map(address_of);
         let client_id = Some(client_id).filter(|id| !id.is_empty());
-        let cause = self.shared.bans.find(now, address, client_id, username);
+        let cause = self.shared.bans.find(now, address, client_id, None);
         if cause.is_some() {
             self.metrics().bans_refused.inc();
         }
         cause.is_some()
     }
 
+    /// Whether a client is banned by what is known of it at home: as the user that it is, by the name of its session
+    /// within a mountpoint, or because it connects too often.
+    pub(super) fn is_banned_now(&mut self, now: Timestamp, id: ConnectionId, session_name: &str) -> bool {
+        let identity = self.clients.connections.get(id).and_then(|connection| connection.identity.as_deref());
+        let username = identity.and_then(|identity| identity.username.as_deref());
+        if self.shared.bans.find(now, None, Some(session_name), username).is_some() {
+            self.metrics().bans_refused.inc();
+            return true;
+        }
+        self.is_flapping(now, session_name)
+    }
+
     /// A client failed to authenticate: after `limits.ban_failures` its address, or the Client Identifier that it
     /// tried, is banned.
-    pub(super) fn authentication_failed(&self, now: Timestamp, id: ConnectionId, client_id: &str) {
+    pub(super) fn authentication_failed(&mut self, now: Timestamp, id: ConnectionId, client_id: &str) {
         let max = self.config().limits.ban_failures;
         if max == 0 {
             return;
@@ -114,7 +120,7 @@ impl Broker {
 
     /// Counts a CONNECT of `client_id`; true: that makes so many within the window that it is banned from now on. A
     /// Client Identifier has one home shard, so the count is the shard's own.
-    pub(super) fn is_flapping(&mut self, now: Timestamp, client_id: &str) -> bool {
+    fn is_flapping(&mut self, now: Timestamp, client_id: &str) -> bool {
         let max = self.config().limits.ban_connects;
         if max == 0 {
             return false;
@@ -141,15 +147,15 @@ impl Broker {
         is_over
     }
 
-    fn ban(&self, now: Timestamp, subject: Subject, cause: BanCause) {
+    fn ban(&mut self, now: Timestamp, subject: Subject, cause: BanCause) {
         let until = Some(now.plus_s(u64::from(self.config().limits.ban_s)));
-        let (kind, name) = subject.parts();
+        let name = subject.to_string();
         match self.shared.bans.add(now, Ban { subject, until, cause }) {
             Ok(()) => {
                 self.metrics().bans_made.inc();
-                tracing::debug!(kind, name, cause = cause.name(), "banned");
+                self.audit_banned(now, &name, cause.name());
             }
-            Err(error) => tracing::debug!(kind, name, %error, "not banned"),
+            Err(error) => tracing::debug!(name, %error, "not banned"),
         }
     }
 }

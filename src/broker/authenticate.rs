@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Broker;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
+use super::mount::client_id_of;
 use super::receive::Flow;
 use crate::auth::{
     Answer, Credentials, Exchange, ExchangeStep, Identity, Method, PeerCertificate, Refusal, SCRAM_SHA_256,
@@ -238,7 +239,8 @@ impl Broker {
         if !matches!(refusal.reason, ReasonCode::ServerBusy | ReasonCode::ServerUnavailable) {
             self.authentication_failed(now, id, connect.client_id);
         }
-        self.refuse_and_close(now, id, connect.version, refusal.reason, fx)
+        let who = (connect.version, connect.client_id);
+        self.refuse_and_close(now, id, who, (refusal.reason, &refusal.why), fx)
     }
 
     fn is_pending(&self, id: ConnectionId) -> bool {
@@ -394,8 +396,12 @@ impl Broker {
             self.violation(now, id, "AUTH with another Authentication Method [MQTT-4.12.1-1]", fx);
             return Flow::Gone;
         }
-        let client_id =
-            self.clients.sessions.get(connection.session).map_or("", |s| &*s.client_id).to_owned();
+        let client_id = self
+            .clients
+            .sessions
+            .get(connection.session)
+            .map_or("", |s| client_id_of(&s.client_id))
+            .to_owned();
         let (remote, listener) = (connection.remote.into(), connection.listener);
         let credentials = Credentials {
             client_id: &client_id,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Broker;
+use super::mount::client_id_of;
 use crate::acl::{Access, Acl, Action, Client, Decisions, Permission, Policy};
 use crate::auth::{self, Identity};
 use crate::connection::Connection;
@@ -45,7 +46,7 @@ impl Broker {
         let is_current = known.is_some();
         let Some(session) = clients.sessions.get(connection.session) else { return false };
         let mut allowance = connection.allowance.take().unwrap_or_default();
-        let client = client(connection, &session.client_id);
+        let client = client(connection, client_id_of(&session.client_id));
         if !is_current {
             let own = own_rules(connection.identity.as_deref());
             allowance.decisions = Some(Box::new(Decisions::new(policy, *policy_generation, own, &client)));
@@ -67,7 +68,7 @@ impl Broker {
         };
         let Some(connection) = self.clients.connections.get(id) else { return false };
         let Some(session) = self.clients.sessions.get(connection.session) else { return false };
-        let is_allowed = self.allows(connection, &session.client_id, Action::Subscribe, filter);
+        let is_allowed = self.allows(connection, client_id_of(&session.client_id), Action::Subscribe, filter);
         if !is_allowed {
             self.metrics().acl_denied_subscribe.inc();
         }

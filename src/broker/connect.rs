@@ -7,6 +7,7 @@ use super::authenticate::Admission;
 use super::deliver::count_sent;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
+use super::mount::{fits, session_name};
 use super::receive::{Flow, is_connect};
 use crate::auth::SCRAM_SHA_256;
 use crate::clock::Timestamp;
@@ -41,7 +42,7 @@ impl Broker {
         let decided = self.clients.connections.get(id).and_then(|connection| connection.refusal);
         let refusal = if decided.is_some() {
             decided
-        } else if self.is_banned(now, id, connect.client_id, None) {
+        } else if self.is_banned(now, id, connect.client_id) {
             Some(ReasonCode::Banned)
         } else if self.draining.is_some() {
             Some(ReasonCode::ServerUnavailable)
@@ -50,7 +51,7 @@ impl Broker {
         };
         if let Some(reason) = refusal {
             self.metrics().packets_connect.inc();
-            return self.refuse_and_close(now, id, connect.version, reason, fx);
+            return self.refuse_and_close(now, id, (connect.version, connect.client_id), (reason, ""), fx);
         }
         match self.authenticate(id, bytes, &connect, fx) {
             Admission::Granted => self.arrive(now, id, &connect, fx),
@@ -75,12 +76,13 @@ impl Broker {
         let own = identity.as_ref().and_then(|identity| identity.client_id.as_deref());
         let client_id = own.unwrap_or(connect.client_id);
         if client_id.is_empty() {
-            let assigned = self.assign_client_id();
+            let assigned = self.assign_client_id(id);
             self.metrics().packets_connect.inc();
             return self.welcome(now, id, connect, &assigned, fx);
         }
         if self.shards > 1 {
-            let home = self.shared.placement.home_of(client_id);
+            let mount = self.mountpoint(id, client_id).unwrap_or_default();
+            let home = self.shared.placement.home_of(&session_name(&mount, client_id));
             if home != self.shard {
                 return Flow::Leave(home);
             }
@@ -98,15 +100,39 @@ impl Broker {
         client_id: &str,
         fx: &mut E,
     ) -> Flow {
-        if self.is_flapping(now, client_id) {
-            return self.refuse_and_close(now, id, connect.version, ReasonCode::Banned, fx);
+        let mount = match self.mountpoint(id, client_id) {
+            Ok(mount) => mount,
+            Err(reason) => {
+                let refusal = (reason, "its mountpoint can't be made of its names");
+                return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
+            }
+        };
+        if self.is_banned_now(now, id, &session_name(&mount, client_id)) {
+            return self.refuse_and_close(
+                now,
+                id,
+                (connect.version, client_id),
+                (ReasonCode::Banned, ""),
+                fx,
+            );
         }
         if let Some(will) = &connect.will
-            && !self.may_leave_will(id, client_id, will.topic)
+            && (!self.may_leave_will(id, client_id, will.topic) || !fits(&mount, will.topic))
         {
-            return self.refuse_and_close(now, id, connect.version, ReasonCode::NotAuthorized, fx);
+            let refusal = (ReasonCode::NotAuthorized, "the ACL denies its Will");
+            return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
         }
-        self.establish(now, id, connect, client_id, fx);
+        if let Err(reason) = self.enter_quota(id, &session_name(&mount, client_id)) {
+            let refusal = (reason, "its user has its quota");
+            return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
+        }
+        if let Some(connection) = self.clients.connections.get_mut(id)
+            && !mount.is_empty()
+        {
+            let mount_len = u16::try_from(mount.len()).unwrap_or(u16::MAX);
+            connection.allowance.get_or_insert_default().mount_len = mount_len;
+        }
+        self.establish(now, id, connect, client_id, &mount, fx);
         Flow::Next
     }
 
@@ -115,10 +141,11 @@ impl Broker {
         &mut self,
         now: Timestamp,
         id: ConnectionId,
-        version: ProtocolVersion,
-        reason: ReasonCode,
+        (version, client_id): (ProtocolVersion, &str),
+        (reason, why): (ReasonCode, &str),
         fx: &mut E,
     ) -> Flow {
+        self.audit_refused(now, id, client_id, reason, why);
         self.refuse(id, version, reason, fx);
         fx.close(id, Close::Flush);
         self.end_connection(now, id, End::Lost, fx);
@@ -126,11 +153,13 @@ impl Broker {
     }
 
     /// A Client Identifier whose home is here, so that the connection stays [MQTT-3.1.3-6, 3.1.3-7].
-    fn assign_client_id(&mut self) -> String {
+    fn assign_client_id(&mut self, id: ConnectionId) -> String {
         loop {
             let client_id = format!("auto-{:016x}{:04x}", self.next_random(), self.shard.0);
-            let is_home = self.shards == 1 || self.shared.placement.home_of(&client_id) == self.shard;
-            if is_home && self.clients.find(&client_id).is_none() {
+            let mount = self.mountpoint(id, &client_id).unwrap_or_default();
+            let name = session_name(&mount, &client_id);
+            let is_home = self.shards == 1 || self.shared.placement.home_of(&name) == self.shard;
+            if is_home && self.clients.find(&name).is_none() {
                 return client_id;
             }
         }
@@ -142,9 +171,12 @@ impl Broker {
         id: ConnectionId,
         connect: &Connect<'_>,
         client_id: &str,
+        mount: &str,
         fx: &mut E,
     ) {
-        let (index, is_present) = self.take_session(now, connect, client_id, fx);
+        let name = session_name(mount, client_id);
+        let was_there = self.clients.find(&name).is_some();
+        let (index, is_present) = self.take_session(now, connect, &name, fx);
         let config = std::sync::Arc::clone(&self.clients.config);
         let expiry_s = session_expiry_s(connect, &config);
         let keep_alive = granted_keep_alive(connect, &config);
@@ -163,12 +195,15 @@ impl Broker {
         connection.silence_max_ms = (f64::from(keep_alive) * 1000.0 * factor) as u32;
         let silence_max_ms = u64::from(connection.silence_max_ms);
         let expires_at = connection.identity.as_ref().and_then(|identity| identity.expires_at);
+        self.assign_quota(id, index, was_there);
+        let owner = self.owner(id);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         let was_persistent = is_present && session.is_persistent();
         session.connection = Some(id);
         session.version = connect.version;
         session.expiry_s = expiry_s;
-        session.will = connect.will.as_ref().map(|will| Box::new(will_of(will, session.serial)));
+        session.will =
+            connect.will.as_ref().map(|will| Box::new(will_of(will, mount, session.serial, owner)));
         let is_persistent = session.is_persistent();
         self.count_persistent(was_persistent, is_persistent);
         self.metrics().clients.inc();
@@ -180,6 +215,7 @@ impl Broker {
         }
         self.want_retry_timer(now, id, fx);
         self.send_connack(id, connect, client_id, is_present, fx);
+        self.audit_connected(now, id, connect, client_id, is_present);
         if is_present {
             self.resume_session(now, id, index, fx);
         }
@@ -400,12 +436,12 @@ fn granted_keep_alive(connect: &Connect<'_>, config: &Config) -> u16 {
     }
 }
 
-fn will_of(will: &packet::Will<'_>, publisher: SessionSerial) -> Will {
+fn will_of(will: &packet::Will<'_>, mount: &str, publisher: SessionSerial, owner: u32) -> Will {
     let mut forwarded = Vec::new();
     will.forwarded.write(&mut forwarded);
-    let head = MessageHead { qos: will.qos, retain: will.retain, expires_at: None, publisher };
+    let head = MessageHead { qos: will.qos, retain: will.retain, expires_at: None, publisher, owner };
     Will {
-        message: Message::new(head, will.topic, &forwarded, will.payload),
+        message: Message::new(head, &[mount, will.topic].concat(), &forwarded, will.payload),
         expiry_s: will.expiry_s,
         delay_s: will.delay_s,
     }

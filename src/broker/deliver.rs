@@ -10,6 +10,7 @@ use super::clients::{Clients, SharedNews};
 use super::effects::Effects;
 use super::fan_out::terms_of;
 use super::message::delivery_qos;
+use super::mount::unmounted;
 use super::publication::{Publication, SHARED_PAYLOAD_MIN};
 use crate::clock::Timestamp;
 use crate::connection::{AliasUse, Connection};
@@ -73,7 +74,7 @@ impl<'a> Outgoing<'a> {
             dup: self.dup,
             qos: self.qos,
             retain: self.retain,
-            topic: self.topic,
+            topic: unmounted(self.topic, connection.mount_len()),
             packet_id: self.packet_id,
             expiry_s: self.expiry_s,
             topic_alias: None,
@@ -150,6 +151,7 @@ impl Clients {
         let is_plain = terms.ids.is_empty()
             && !retain
             && connection.topic_alias_max == 0
+            && connection.mount_len() == 0
             && publication.payload.len() < SHARED_PAYLOAD_MIN;
         let (version, packet_bytes_max) = (connection.version, connection.packet_bytes_max);
         let Some(output) = fx.output_below(id, self.outbound_bytes_max()) else {

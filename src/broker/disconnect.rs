@@ -77,11 +77,13 @@ impl Broker {
         let Some(connection) = self.clients.connections.remove(id) else { return };
         self.metrics().connections_closed.inc();
         self.forget_arrival(&connection);
+        self.leave_quota(&connection);
         self.end_handshake(id);
         if connection.phase != Phase::Connected {
             return;
         }
         self.metrics().clients.dec();
+        self.audit_disconnected(now, &connection, end);
         let index = connection.session;
         let client = self.clients.client_hash(index);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
@@ -128,6 +130,7 @@ impl Broker {
         let Some(mut session) = self.clients.remove_session(index) else { return };
         self.count_persistent(session.is_persistent(), false);
         self.cursors.remove(&index);
+        self.release_session_quota(index, session.subscriptions.len());
         self.drop_subscriptions(index, &mut session, fx);
         self.clients.give_up(&mut session);
         self.send_shared_news(now, fx);

@@ -6,6 +6,7 @@
 
 mod acks;
 mod arrival;
+mod audit;
 mod authenticate;
 mod authorize;
 mod clients;
@@ -17,9 +18,11 @@ mod effects;
 mod fan_out;
 mod memory;
 mod message;
+mod mount;
 mod operations;
 mod publication;
 mod publish;
+mod quota;
 mod rates;
 mod receive;
 mod retained;
@@ -38,6 +41,7 @@ pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 
 use arrival::Flapping;
+use audit::Sampling;
 use authenticate::Handshake;
 use clients::Clients;
 use cursors::SessionCursors;
@@ -53,8 +57,9 @@ use crate::acl::Policy;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
-use crate::limits::{Bans, Gate, Pressure, Tally};
+use crate::limits::{Bans, Gate, Pressure, Tally, Usage, Users};
 use crate::metrics::{Metrics, Totals};
+use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
 use crate::session::{ConnectionId, Message};
@@ -79,6 +84,8 @@ pub struct Shared {
     pub gates: Vec<Gate>,
     /// Who is kept out.
     pub bans: Bans,
+    /// What each user has, where there are quotas.
+    pub users: Users,
     /// How near the process is to `limits.memory_max`.
     pub pressure: Arc<Pressure>,
     /// Milliseconds of Unix time at `Timestamp(0)`, for what people read.
@@ -98,6 +105,7 @@ impl Shared {
             addresses: Tally::new(seed),
             gates: config.listeners.iter().map(|_| Gate::default()).collect(),
             bans: Bans::new(seed),
+            users: Users::default(),
             pressure: Arc::default(),
             started_unix_ms,
             seed,
@@ -154,6 +162,11 @@ pub struct Broker {
     /// Connections of Client Identifiers lately, where those are limited.
     flapping: HashMap<u64, Flapping, ahash::RandomState>,
     memory: MemoryWatch,
+    /// Whose quota a session counts towards.
+    usages: HashMap<u32, Arc<Usage>, ahash::RandomState>,
+    sampling: Sampling,
+    /// For what the connection is closed that ends next.
+    failure: Option<ReasonCode>,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -161,6 +174,7 @@ pub struct Broker {
     matched: Vec<FilterId>,
     merge: Merge,
     alias_topic: String,
+    mounted_topic: String,
     forwarded: Vec<u8>,
 }
 
@@ -209,12 +223,16 @@ impl Broker {
             paces_bytes,
             flapping: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 43, 47, 53)),
             memory: MemoryWatch::default(),
+            usages: HashMap::default(),
+            sampling: Sampling::default(),
+            failure: None,
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
             matched: Vec::new(),
             merge: Merge::new(),
             alias_topic: String::new(),
+            mounted_topic: String::new(),
             forwarded: Vec::new(),
             shared,
         }

@@ -24,7 +24,7 @@ impl Broker {
         publish: &Publish<'_>,
         fx: &mut E,
     ) -> Flow {
-        if let Some(at) = self.publish_pause(now, id) {
+        if let Some(at) = self.publish_pause(now, id).or_else(|| self.user_pause(now, id)) {
             return Flow::Hold(at);
         }
         if self.shared.pressure.level() >= Level::Pause {
@@ -35,7 +35,7 @@ impl Broker {
         let flow = match self.check_publish(id, publish, &mut named) {
             Ok(()) => {
                 let topic = if publish.topic.is_empty() { named.as_str() } else { publish.topic };
-                self.publish_checked(now, id, publish, topic, fx)
+                self.publish_mounted(now, id, publish, topic, fx)
             }
             Err(error) => {
                 self.fail(now, id, &error, fx);
@@ -45,6 +45,7 @@ impl Broker {
         self.alias_topic = named;
         if flow == Flow::Next {
             self.take_message(now, id);
+            self.take_user_message(now, id);
         }
         flow
     }
@@ -83,12 +84,35 @@ impl Broker {
         Ok(())
     }
 
+    /// Puts the client's mountpoint before the topic, if it has one.
+    fn publish_mounted<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        topic: &str,
+        fx: &mut E,
+    ) -> Flow {
+        let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
+        if connection.mount_len() == 0 {
+            return self.publish_checked(now, id, publish, topic, topic, fx);
+        }
+        let mut full = std::mem::take(&mut self.mounted_topic);
+        let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
+        let fits = self.mount_topic(connection, topic, &mut full);
+        let flow = self.publish_checked(now, id, publish, topic, if fits { &full } else { "" }, fx);
+        self.mounted_topic = full;
+        flow
+    }
+
+    /// `topic` is the client's word for it, `full` the broker's; empty: there is none.
     fn publish_checked<E: Effects>(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
         publish: &Publish<'_>,
         topic: &str,
+        full: &str,
         fx: &mut E,
     ) -> Flow {
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
@@ -98,7 +122,7 @@ impl Broker {
         }
         if publish.retain
             && connection.owed.as_ref().is_some_and(|owed| owed.has_direct())
-            && self.has_slice_elsewhere(topic)
+            && self.has_slice_elsewhere(full)
         {
             // The way over the slice may be the faster one: what went directly has to be there first [MQTT-4.6.0-6].
             return Flow::Stall;
@@ -122,13 +146,13 @@ impl Broker {
             self.acknowledge_publish(id, publish, reason, fx);
             return Flow::Next;
         }
-        if !self.may_publish(id, topic) {
+        if full.is_empty() || !self.may_publish(id, topic) {
             // 3.x knows no refusal here: the client is acknowledged, the message goes nowhere.
             self.count_received(publish);
             self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
             return Flow::Next;
         }
-        self.publish_routed(now, id, publish, topic, fx)
+        self.publish_routed(now, id, publish, full, fx)
     }
 
     fn publish_routed<E: Effects>(
@@ -140,12 +164,14 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         let retain_available = self.config().mqtt.retain_available;
+        let owner = self.owner(id);
         let Some(session) = self.clients.session_of(id) else { return Flow::Gone };
         let head = MessageHead {
             qos: publish.qos,
             retain: publish.retain && retain_available,
             expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
             publisher: session.serial,
+            owner,
         };
         let client = self.client_hash(id, head.retain);
         let mut encoded = std::mem::take(&mut self.forwarded);

@@ -5,6 +5,7 @@
 use super::arrival::Arrival;
 use super::effects::{Close, Effects, Input, Origin};
 use super::message::HandOver;
+use super::mount::client_id_of;
 use super::{Broker, STALLED_BUDGET};
 use crate::clock::Timestamp;
 use crate::connection::{Connection, Error, Phase};
@@ -386,11 +387,14 @@ impl Broker {
             packet::ErrorKind::Protocol => metrics.errors_protocol.inc(),
             packet::ErrorKind::Limit => metrics.errors_limit.inc(),
         }
-        let client_id = self.clients.sessions.get(connection.session).map_or("", |s| &*s.client_id);
+        let client_id =
+            self.clients.sessions.get(connection.session).map_or("", |s| client_id_of(&s.client_id));
         let remote: std::net::SocketAddr = connection.remote.into();
         tracing::debug!(%remote, client_id, %error, "closing the connection");
         self.send_disconnect(id, error.reason_code(), Some(&error.to_string()), fx);
+        self.failure = Some(error.reason_code());
         fx.close(id, Close::Flush);
         self.end_connection(now, id, super::disconnect::End::Lost, fx);
+        self.failure = None;
     }
 }

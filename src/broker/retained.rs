@@ -42,17 +42,22 @@ impl Broker {
         let config = Arc::clone(&self.clients.config);
         let is_too_large = publication.payload.len() > config.retained.payload_bytes_max as usize;
         if (publication.payload.is_empty() || is_too_large)
-            && self.retained.remove(publication.topic).is_some()
+            && let Some(former) = self.retained.remove(publication.topic)
         {
+            self.leave_retained(former.head().owner);
             self.unmark_retained(publication.topic);
             self.count_retained_gone(1);
         }
         if publication.payload.is_empty() {
             return;
         }
-        let is_new = self.retained.get(publication.topic).is_none();
+        let former = self.retained.get(publication.topic).map(|former| former.head().owner);
+        let is_new = former.is_none();
         let count = self.shared.retained_count.load(Relaxed);
-        if is_too_large || (is_new && count >= config.retained.count_max) {
+        let is_refused = is_too_large || (is_new && count >= config.retained.count_max);
+        // Whoever replaces a message of another user takes it over, whatever its quota: an older one must not stay.
+        let owner = publication.head.owner;
+        if is_refused || is_new && !self.enter_retained(owner) {
             self.metrics().retained_refused.inc();
             tracing::debug!(topic = publication.topic, is_too_large, count, "retained message refused");
             if is_marked {
@@ -68,6 +73,10 @@ impl Broker {
             }
             _ => Arc::clone(publication.message()),
         };
+        if let Some(former) = former.filter(|former| *former != owner) {
+            self.leave_retained(former);
+            self.take_over_retained(owner);
+        }
         self.retained.insert(message);
         if is_new {
             self.shared.retained_count.fetch_add(1, Relaxed);
@@ -150,6 +159,7 @@ impl Broker {
         let live = |message: &Arc<Message>| !message.is_expired(now);
         let scan = self.retained.sweep(self.retained_swept.as_deref(), SWEEP_BUDGET, live, &mut dead);
         for message in &dead {
+            self.leave_retained(message.head().owner);
             self.unmark_retained(message.topic());
         }
         self.count_retained_gone(dead.len());

@@ -1,9 +1,12 @@
 //! SUBSCRIBE and UNSUBSCRIBE: each filter is judged by itself, the interest table knows of it before the SUBACK
 //! leaves, retained messages follow.
 
+use std::borrow::Cow;
+
 use super::Broker;
 use super::deliver::count_sent;
 use super::effects::Effects;
+use super::mount::mounted_filter;
 use super::operations::{Pending, PendingSubAck, Waiter};
 use super::receive::Flow;
 use crate::clock::Timestamp;
@@ -88,6 +91,9 @@ impl Broker {
         if !self.may_subscribe(id, text) {
             return ReasonCode::NotAuthorized;
         }
+        let full = self.full_filter(id, text);
+        let text = &*full;
+        let share = share.and_then(|_| topic::parse_share(text).ok().flatten());
         let Some(session) = self.clients.sessions.get(index) else { return ReasonCode::UnspecifiedError };
         let is_known = match &share {
             Some(share) => self.memberships.find(index, share.name, share.filter).is_some(),
@@ -96,6 +102,9 @@ impl Broker {
         if !is_known
             && session.subscriptions.len() >= self.config().limits.subscriptions_per_session_max as usize
         {
+            return ReasonCode::QuotaExceeded;
+        }
+        if !is_known && !self.usages.is_empty() && !self.enter_subscription(index) {
             return ReasonCode::QuotaExceeded;
         }
         let qos = (asked.qos as u8).min(self.config().mqtt.qos_max);
@@ -118,6 +127,14 @@ impl Broker {
             0 => ReasonCode::Success,
             1 => ReasonCode::GrantedQoS1,
             _ => ReasonCode::GrantedQoS2,
+        }
+    }
+
+    /// A filter with the client's mountpoint before it, if it has one.
+    fn full_filter<'f>(&self, id: ConnectionId, filter: &'f str) -> Cow<'f, str> {
+        match self.clients.connections.get(id) {
+            Some(connection) => mounted_filter(self.mount(connection), filter),
+            None => filter.into(),
         }
     }
 
@@ -191,7 +208,7 @@ impl Broker {
         let Some(connection) = self.clients.connections.get(id) else { return };
         let (version, index) = (connection.version, connection.session);
         let reasons: Vec<ReasonCode> =
-            unsubscribe.filters.clone().map(|filter| self.unsubscribe_one(index, filter, fx)).collect();
+            unsubscribe.filters.clone().map(|filter| self.unsubscribe_one(id, index, filter, fx)).collect();
         self.send_unsuback(id, version, unsubscribe.packet_id, &reasons, fx);
     }
 
@@ -210,13 +227,22 @@ impl Broker {
         count_sent(metrics, &metrics.packets_unsuback, output.len() - before);
     }
 
-    fn unsubscribe_one<E: Effects>(&mut self, index: u32, text: &str, fx: &mut E) -> ReasonCode {
+    fn unsubscribe_one<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        index: u32,
+        text: &str,
+        fx: &mut E,
+    ) -> ReasonCode {
         let share = match self.check_filter(text) {
             Ok(share) => share,
             Err(ReasonCode::TopicFilterInvalid) => return ReasonCode::TopicFilterInvalid,
             // What can't be subscribed to was not.
             Err(_) => return ReasonCode::NoSubscriptionExisted,
         };
+        let full = self.full_filter(id, text);
+        let text = &*full;
+        let share = share.and_then(|_| topic::parse_share(text).ok().flatten());
         let Some(session) = self.clients.sessions.get_mut(index) else {
             return ReasonCode::NoSubscriptionExisted;
         };
@@ -233,6 +259,9 @@ impl Broker {
         let (is_last, serial) = (session.subscriptions.is_empty(), session.serial);
         let metrics = self.metrics();
         metrics.subscriptions.dec();
+        if !self.usages.is_empty() {
+            self.leave_subscription(index);
+        }
         if is_last {
             metrics.subscribers.dec();
         }

@@ -31,6 +31,7 @@ impl Broker {
                 retain: true,
                 expires_at: None,
                 publisher: SessionSerial::default(),
+                owner: 0,
             };
             self.publish_own(now, Message::new(head, &topic, &[], payload.as_bytes()), None, fx);
         }

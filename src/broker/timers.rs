@@ -46,7 +46,10 @@ impl Broker {
             Timer::Sys if self.sys_at.is_some_and(|at| at <= now) => self.publish_sys(now, fx),
             // Set before a reload that changed the pace.
             Timer::Sys => {}
-            Timer::RetainedSweep => self.sweep_retained(now, fx),
+            Timer::RetainedSweep => {
+                self.sampling.tell_left_out(now);
+                self.sweep_retained(now, fx);
+            }
             Timer::Resume(index) => self.resume_timer(now, index, fx),
             Timer::Memory => self.memory_look(now, fx),
         }

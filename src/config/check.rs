@@ -37,6 +37,8 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
             |(key, problem)| (format!("{LISTENER}[{index}].{key}"), format!("{}: {problem}", listener.url));
         listener.tls.check(is_tls, config.auth.asks("certificate")).map_err(blame_key)?;
         let blame = |problem| (format!("{LISTENER}[{index}].url"), problem);
+        check_mountpoint(&listener.mountpoint)
+            .map_err(|problem| (format!("{LISTENER}[{index}].mountpoint"), problem))?;
         check_exposure(listener, config.auth.is_configured()).map_err(blame)?;
         check_layers(listener).map_err(blame)?;
         let url = &listener.url;
@@ -140,6 +142,20 @@ fn check_sys_prefix(prefix: &str) -> Result<(), String> {
         return Err(format!(
             "sys.prefix: expected levels of a Topic Name, as \"$SYS/brokers\", of 1 to {NODE_NAME_LEN_MAX} bytes \
              without '+', '#', U+0000 and empty levels, not {prefix:?}"
+        ));
+    }
+    Ok(())
+}
+
+/// A mountpoint is the beginning of Topic Names.
+fn check_mountpoint(mountpoint: &str) -> Result<(), String> {
+    if mountpoint.len() > NODE_NAME_LEN_MAX
+        || mountpoint.contains(['+', '#', '\0'])
+        || mountpoint.starts_with('$')
+    {
+        return Err(format!(
+            "listener.mountpoint: expected the beginning of a Topic Name, as \"tenants/%u/\", of at most \
+             {NODE_NAME_LEN_MAX} bytes without '+', '#', U+0000 and a '$' at its begin, not {mountpoint:?}"
         ));
     }
     Ok(())

@@ -88,7 +88,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 87] = [
+pub(super) static KEYS: [Key<Config>; 93] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -173,23 +173,30 @@ pub(super) static KEYS: [Key<Config>; 87] = [
     key!(storage.durability, Form::Durability, Restart),
     key!(sys.interval_s, Form::Seconds(0, 86_400), Live),
     key!(sys.prefix, Form::Text, Live),
+    key!(quota.connections_max, Form::Count(0, u32::MAX), Live),
+    key!(quota.sessions_max, Form::Count(0, u32::MAX), Live),
+    key!(quota.subscriptions_max, Form::Count(0, u32::MAX), Live),
+    key!(quota.retained_max, Form::Count(0, u32::MAX), Live),
+    key!(quota.publish_rate, Form::Count(0, u32::MAX), Live),
     key!(acl.file, Form::Text, Live),
     key!(acl.no_match, Form::Choice(&NoMatch::NAMES), Live),
     key!(log.level, Form::LogLevel, Live),
+    key!(log.audit, Form::Flag, Live),
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 20] = [
+pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
     key!(listener: backlog, Form::Count(1, 65_535)),
     key!(listener: connect_rate, Form::Count(0, u32::MAX)),
     key!(listener: bytes_rate, Form::Bytes(0, u32::MAX)),
+    key!(listener: mountpoint, Form::Text),
     key!(listener: access, Form::Access, Live),
     key!(listener: proxy_protocol, Form::Flag),
     key!(listener: trusted, Form::Networks, Live),
-    key!(listener: origins, Form::Texts),
+    key!(listener: origins, Form::Texts, Live),
     key!(listener: unix_mode, Form::Mode),
     key!(listener: tls.cert, Form::Texts),
     key!(listener: tls.key, Form::Texts),

@@ -23,7 +23,7 @@ pub use error::{Error, Origin};
 pub use listener_url::{ListenerUrl, Scheme};
 pub use reload::Reload;
 pub use sections::{
-    Acl, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Retained, Session,
+    Acl, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Quota, Retained, Session,
     ShardCount, SharedStrategy, Storage, Sys,
 };
 pub use tls::{CertificateField, ListenerTls, TlsVersion};

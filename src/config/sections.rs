@@ -26,6 +26,8 @@ pub struct Config {
     pub storage: Storage,
     /// `[sys]`
     pub sys: Sys,
+    /// `[quota]`
+    pub quota: Quota,
     /// `[acl]`
     pub acl: Acl,
     /// `[log]`
@@ -44,6 +46,7 @@ impl Default for Config {
             auth: Auth::default(),
             storage: Storage::default(),
             sys: Sys::default(),
+            quota: Quota::default(),
             acl: Acl::default(),
             log: Log::default(),
         }
@@ -103,6 +106,8 @@ pub struct Listener {
     pub connect_rate: u32,
     /// Bytes a second from one of its clients, in place of `limits.bytes_rate`; 0: that holds.
     pub bytes_rate: u32,
+    /// Prefix of every topic of its clients, `%u` and `%c` replaced; empty: none.
+    pub mountpoint: String,
     /// Which addresses may connect.
     pub access: AccessRules,
     /// A PROXY header comes before everything else.
@@ -140,6 +145,7 @@ impl Listener {
             backlog: 1024,
             connect_rate: 0,
             bytes_rate: 0,
+            mountpoint: String::new(),
             access: AccessRules::default(),
             proxy_protocol: false,
             trusted: Networks::default(),
@@ -365,6 +371,28 @@ pub struct Storage {
     pub durability: Durability,
 }
 
+/// `[quota]`: what one user may have, over all its clients; 0: any number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Connections.
+    pub connections_max: u32,
+    /// Sessions, with and without a connection.
+    pub sessions_max: u32,
+    /// Subscriptions.
+    pub subscriptions_max: u32,
+    /// Retained messages.
+    pub retained_max: u32,
+    /// PUBLISHes a second.
+    pub publish_rate: u32,
+}
+
+impl Quota {
+    /// Whether anything is limited.
+    pub fn is_configured(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
 /// What holds where no rule speaks of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NoMatch {
@@ -389,10 +417,12 @@ pub struct Acl {
 pub struct Log {
     /// A level (off, error, warn, info, debug, trace), or levels by module: `info,myriad::broker=debug`.
     pub level: String,
+    /// Who connects, leaves, is refused or banned is logged, target `audit`.
+    pub audit: bool,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into() }
+        Self { level: "info".into(), audit: false }
     }
 }

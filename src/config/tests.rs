@@ -199,6 +199,10 @@ fn later_features_say_that_they_are_later() {
     assert!(problem("[storage]\ndurability = 'sync'").contains("keeps its state in memory only"));
     assert!(problem("[storage]\ninterval_ms = 5").contains("not in this version"));
     assert!(problem("[admin]\nlisten = ''").contains("not in this version"));
+    assert!(
+        problem("[[listener]]\nurl = 'mqtts://127.0.0.1'").contains("it needs a certificate and its key")
+    );
+    assert!(problem("[cluster]\nnats = ''").contains("`cluster` is not in this version"));
 }
 
 #[test]

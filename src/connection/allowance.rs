@@ -1,9 +1,11 @@
 //! What one client may do beyond what the protocol allows everyone, and what is remembered of it: made only for those
 //! whom some rule or rate concerns, so that others do not pay for it. Goes with the connection to its home shard.
 
+use std::sync::Arc;
+
 use crate::acl::Decisions;
 use crate::clock::Timestamp;
-use crate::limits::Bucket;
+use crate::limits::{Bucket, Usage};
 
 /// The part of a connection that most do not have.
 #[derive(Debug, Default)]
@@ -16,6 +18,12 @@ pub struct Allowance {
     pub bytes: Bucket,
     /// When the timer fires that lets it go on.
     pub resume_at: Option<Timestamp>,
+    /// What its user has, where there are quotas.
+    pub usage: Option<Arc<Usage>>,
+    /// When it was connected, for the audit log.
+    pub connected_at: Option<Timestamp>,
+    /// Bytes of its mountpoint, which stands before all its topics; 0: it has none.
+    pub mount_len: u16,
     /// It counts among the connections of its address.
     pub is_counted: bool,
 }

@@ -137,6 +137,12 @@ impl Connection {
         }
     }
 
+    /// Bytes of its mountpoint; 0: it has none.
+    #[inline]
+    pub fn mount_len(&self) -> u16 {
+        self.allowance.as_ref().map_or(0, |allowance| allowance.mount_len)
+    }
+
     /// Whether it speaks 5.0.
     pub fn is_v5(&self) -> bool {
         self.version == ProtocolVersion::V5

@@ -38,14 +38,28 @@ impl Gate {
 /// A token bucket that many threads take from. Shards may read the clock in a slightly different order than they take:
 /// that gives or costs a fraction of a token.
 #[derive(Debug, Default)]
-struct Flow {
+pub(super) struct Flow {
     paid_at_us: AtomicU64,
 }
 
 impl Flow {
+    /// When there is a token again; `None`: now.
+    pub(super) fn empty_until(&self, now: Timestamp, per_s: u32) -> Option<Timestamp> {
+        let open_at_us = (self.paid_at_us.load(Relaxed) + cost_us(per_s)).saturating_sub(1_000_000);
+        (open_at_us > now.0.saturating_mul(1000)).then(|| Timestamp(open_at_us.div_ceil(1000)))
+    }
+
+    /// Takes a token, whether there is one or not.
+    pub(super) fn owe(&self, now: Timestamp, per_s: u32) {
+        let now_us = now.0.saturating_mul(1000);
+        let _ = self.paid_at_us.fetch_update(Relaxed, Relaxed, |paid_at_us| {
+            Some(paid_at_us.max(now_us).saturating_add(cost_us(per_s)))
+        });
+    }
+
     fn take(&self, now: Timestamp, per_s: u32) -> bool {
         let now_us = now.0.saturating_mul(1000);
-        let cost_us = (1_000_000 / u64::from(per_s.max(1))).max(1);
+        let cost_us = cost_us(per_s);
         self.paid_at_us
             .fetch_update(Relaxed, Relaxed, |paid_at_us| {
                 let paid_at_us = paid_at_us.max(now_us);
@@ -53,6 +67,10 @@ impl Flow {
             })
             .is_ok()
     }
+}
+
+fn cost_us(per_s: u32) -> u64 {
+    (1_000_000 / u64::from(per_s.max(1))).max(1)
 }
 
 #[cfg(test)]

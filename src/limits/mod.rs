@@ -5,6 +5,7 @@ mod bans;
 mod bucket;
 mod gate;
 mod pressure;
+mod quota;
 mod tally;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,6 +14,7 @@ pub use bans::{Ban, BanCause, BanError, Bans, Subject};
 pub use bucket::{Bucket, Rate};
 pub use gate::{Gate, Passage};
 pub use pressure::{Level, Pressure};
+pub use quota::{Share, Usage, Users};
 pub use tally::Tally;
 
 /// What an address counts as: one customer has a /64 of IPv6, so all its addresses are one.

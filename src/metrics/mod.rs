@@ -277,6 +277,8 @@ metrics! {
     dropped_memory => Counter "metrics/messages/dropped/memory",
     /// Slow subscribers sent away for want of memory.
     memory_sent_away => Counter "metrics/memory/sent_away",
+    /// What was refused because a user has its quota.
+    quota_refused => Counter "metrics/quota/refused",
     /// PUBLISHes and Wills that the ACL denied.
     acl_denied_publish => Counter "metrics/acl/denied/publish",
     /// Filters of SUBSCRIBEs that the ACL denied.

@@ -12,7 +12,7 @@ use super::auth_gate::Gate;
 use super::auth_pool::Pool;
 use super::certificates::Acceptors;
 use super::hand_over::{self, HandOver};
-use super::handshakes::{Handshakes, Waiting};
+use super::handshakes::Handshakes;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
@@ -125,16 +125,24 @@ impl Application {
 
     /// Bytes of a TLS handshake: they cost, so they have their turn.
     fn received_handshake(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
-        if !self.handshakes.may_go_on() {
-            self.metrics.tls_handshakes_delayed.inc();
-            self.handshakes.wait(connection, bytes);
-            return io.pause(connection);
+        if self.handshakes.may_go_on() {
+            return self.shake(io, connection, bytes);
         }
-        self.go_on(io, connection, bytes);
+        let Some(wrapped) = self.wrapped.find(connection) else { return };
+        self.metrics.tls_handshakes_delayed.inc();
+        match wrapped.unread.take() {
+            None => {
+                wrapped.unread = Some(bytes.into());
+                self.handshakes.wait(connection);
+                io.pause(connection);
+            }
+            // Read on in spite of the pause: it has its place already.
+            Some(before) => wrapped.unread = Some([&before, bytes].concat().into()),
+        }
     }
 
     /// A handshake goes on, and its time is counted.
-    fn go_on(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
+    fn shake(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
         let begin_us = io.now_us();
         self.received_wrapped(io, connection, bytes);
         self.handshakes.spend(io.now_us().saturating_sub(begin_us));
@@ -142,13 +150,14 @@ impl Application {
 
     /// The handshakes that waited for the end of the turn, as far as there is time. Whether some wait for the next one.
     fn finish_handshakes(&mut self, io: &mut Io<'_, Self>) -> bool {
-        while let Some(Waiting { connection, bytes }) = self.handshakes.next() {
+        while let Some(connection) = self.handshakes.next() {
             // It may be closed meanwhile.
             let Some(wrapped) = self.wrapped.find(connection) else { continue };
+            let Some(bytes) = wrapped.unread.take() else { continue };
             if !wrapped.is_paused {
                 io.resume(connection);
             }
-            self.go_on(io, connection, &bytes);
+            self.shake(io, connection, &bytes);
         }
         self.metrics.tls_handshakes_waiting.set(self.handshakes.len() as u64);
         self.handshakes.end_turn()
@@ -164,6 +173,12 @@ impl Application {
         wrapped.is_ended = end.is_some();
         if !buffers.down.is_empty() {
             io.output(connection).extend_from_slice(&buffers.down);
+        }
+        let is_over = end.is_none() && wrapped.transport.is_plain();
+        if is_over {
+            // Behind a PROXY header there may be nothing but MQTT: from here on it is as any plain connection.
+            self.wrapped.flush_one(connection, io);
+            self.wrapped.remove(connection);
         }
         if self.learned(io, connection, std::mem::take(&mut buffers.facts)) && !buffers.up.is_empty() {
             self.input(io, Input::Received { connection: ours(connection), bytes: &buffers.up });
@@ -237,8 +252,9 @@ impl Application {
             }
             End::WebSocket(transport::websocket::Error::Violation(_)) => self.metrics.errors_websocket.inc(),
         }
-        let remote = self.broker.origin(ours(connection)).map(|origin| origin.remote);
-        tracing::debug!(?remote, %end, "closing the connection");
+        if let Some(origin) = self.broker.origin(ours(connection)) {
+            tracing::debug!(remote = %origin.remote, %end, "closing the connection");
+        }
     }
 
     fn count_tls(&mut self, connection: shards::ConnectionId, error: &TlsError) {

@@ -7,20 +7,13 @@ use std::collections::VecDeque;
 /// more, for storms.
 const TURN_BUDGET_US: u64 = 4_000;
 
-/// The handshakes of one shard. A connection has at most one place in the queue, since it is not read while it waits; so
-/// there are never more than connections.
+/// The handshakes of one shard. A connection has one place in the queue, since it is not read while it waits, and keeps its
+/// bytes itself: who leaves takes them along, and his place of 8 bytes is passed over when it comes up.
 #[derive(Debug)]
 pub(super) struct Handshakes<C> {
     /// Microseconds left of this turn.
     left_us: u64,
-    waiting: VecDeque<Waiting<C>>,
-}
-
-/// Bytes that a handshake is to go on with.
-#[derive(Debug)]
-pub(super) struct Waiting<C> {
-    pub(super) connection: C,
-    pub(super) bytes: Box<[u8]>,
+    waiting: VecDeque<C>,
 }
 
 impl<C> Handshakes<C> {
@@ -35,8 +28,8 @@ impl<C> Handshakes<C> {
     }
 
     /// Lets a connection wait; its reading has to be paused.
-    pub(super) fn wait(&mut self, connection: C, bytes: &[u8]) {
-        self.waiting.push_back(Waiting { connection, bytes: bytes.into() });
+    pub(super) fn wait(&mut self, connection: C) {
+        self.waiting.push_back(connection);
     }
 
     /// A handshake has taken this long.
@@ -45,7 +38,7 @@ impl<C> Handshakes<C> {
     }
 
     /// The next that waits, if there is time left.
-    pub(super) fn next(&mut self) -> Option<Waiting<C>> {
+    pub(super) fn next(&mut self) -> Option<C> {
         if self.left_us == 0 {
             return None;
         }
@@ -74,8 +67,8 @@ mod tests {
     /// Spends `cost_us` on each that comes up until the turn is over.
     fn turn(handshakes: &mut Handshakes<u32>, cost_us: u64) -> Vec<u32> {
         let mut served = Vec::new();
-        while let Some(waiting) = handshakes.next() {
-            served.push(waiting.connection);
+        while let Some(connection) = handshakes.next() {
+            served.push(connection);
             handshakes.spend(cost_us);
         }
         handshakes.end_turn();
@@ -86,7 +79,7 @@ mod tests {
     fn a_turn_serves_what_fits_into_its_time_and_in_order() {
         let mut handshakes = Handshakes::new();
         for connection in 0..10 {
-            handshakes.wait(connection, b"hello");
+            handshakes.wait(connection);
         }
         assert_eq!(turn(&mut handshakes, 1500), [0, 1, 2]);
         assert_eq!(turn(&mut handshakes, TURN_BUDGET_US * 3), [3], "at least one a turn");
@@ -100,7 +93,7 @@ mod tests {
         assert!(handshakes.may_go_on());
         handshakes.spend(TURN_BUDGET_US);
         assert!(!handshakes.may_go_on(), "the time of this turn is over");
-        handshakes.wait(1, b"hello");
+        handshakes.wait(1);
         assert!(handshakes.end_turn());
         assert!(!handshakes.may_go_on(), "somebody waits");
         assert_eq!(turn(&mut handshakes, 1), [1]);

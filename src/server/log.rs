@@ -8,6 +8,8 @@ use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt};
 
+use crate::config::Log;
+
 /// Changes the levels of a log that is running.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
@@ -30,12 +32,12 @@ pub enum LogError {
     Log(String),
 }
 
-/// Starts the process's log. `level`: as `info` or `info,myriad::broker=debug`.
+/// Starts the process's log.
 ///
 /// # Errors
 /// The level can't be read, or the process has a log already.
-pub fn start_log(level: &str) -> Result<LogHandle, LogError> {
-    let (filter, handle) = reload::Layer::new(parse(level)?);
+pub fn start_log(log: &Log) -> Result<LogHandle, LogError> {
+    let (filter, handle) = reload::Layer::new(parse(log)?);
     let output = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
     tracing_subscriber::registry()
         .with(filter)
@@ -50,15 +52,17 @@ impl LogHandle {
     ///
     /// # Errors
     /// The level can't be read.
-    pub fn change(&self, level: &str) -> Result<(), LogError> {
-        self.handle.reload(parse(level)?).map_err(|error| LogError::Log(error.to_string()))
+    pub fn change(&self, log: &Log) -> Result<(), LogError> {
+        self.handle.reload(parse(log)?).map_err(|error| LogError::Log(error.to_string()))
     }
 }
 
 /// rustls tells each oddity of a peer as a warning; what of it matters is in our own lines and counters. It speaks where
-/// `level` names it.
-fn parse(level: &str) -> Result<EnvFilter, LogError> {
-    let quiet = if level.contains("rustls") { level.into() } else { format!("rustls=off,{level}") };
-    EnvFilter::try_new(quiet)
-        .map_err(|error| LogError::Level { level: level.into(), problem: error.to_string() })
+/// `log.level` names it. The audit log is on or off by a key of its own.
+fn parse(log: &Log) -> Result<EnvFilter, LogError> {
+    let level = &log.level;
+    let quiet = if level.contains("rustls") { "" } else { "rustls=off," };
+    let audit = if log.audit { "info" } else { "off" };
+    EnvFilter::try_new(format!("{quiet}{level},audit={audit}"))
+        .map_err(|error| LogError::Level { level: level.clone(), problem: error.to_string() })
 }

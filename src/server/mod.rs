@@ -250,7 +250,7 @@ fn reload_config(
         tracing::error!(%error, "the configuration was not reloaded: no thread for authentication can be started");
         return false;
     }
-    if let Err(error) = log.change(&changes.config.log.level) {
+    if let Err(error) = log.change(&changes.config.log) {
         tracing::error!(%error, "the log level stays");
     }
     match load_policy(&changes.config) {

@@ -31,6 +31,8 @@ pub(super) struct Wrapped {
     pub(super) transport: Transport,
     /// Output of the broker in this turn.
     staged: Vec<u8>,
+    /// Bytes with which its handshake waits for its turn.
+    pub(super) unread: Option<Box<[u8]>>,
     /// Its way to its home shard, until what is pending for it has left.
     pub(super) waiting: Option<Box<Waiting>>,
     /// The broker can't take more of it now.
@@ -120,6 +122,7 @@ impl WrappedConnections {
             generation: connection.generation(),
             transport,
             staged: Vec::new(),
+            unread: None,
             waiting: None,
             is_paused: false,
             is_ended,

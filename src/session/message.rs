@@ -23,6 +23,8 @@ pub struct MessageHead {
     pub expires_at: Option<Timestamp>,
     /// The publishing session; `SessionSerial(0)` is the broker itself.
     pub publisher: SessionSerial,
+    /// Number of the user whose quota it counts towards while it is retained; 0: nobody's.
+    pub owner: u32,
 }
 
 /// An Application Message.

@@ -81,8 +81,13 @@ mod tests {
     use super::*;
 
     fn delivery(topic: &str, expires_at: Option<Timestamp>) -> Delivery {
-        let head =
-            MessageHead { qos: QoS::AtLeastOnce, retain: false, expires_at, publisher: SessionSerial(1) };
+        let head = MessageHead {
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            expires_at,
+            publisher: SessionSerial(1),
+            owner: 0,
+        };
         Delivery {
             message: Message::new(head, topic, &[], b"x"),
             subscription_ids: None,

@@ -239,6 +239,22 @@ impl Transport {
         }
     }
 
+    /// Whether nothing is left to do: bytes pass as they are.
+    pub fn is_plain(&self) -> bool {
+        // Taken apart, so that no layer to come is forgotten here.
+        let Self {
+            proxy,
+            #[cfg(feature = "server")]
+            tls,
+            websocket,
+        } = self;
+        #[cfg(feature = "server")]
+        if tls.is_some() {
+            return false;
+        }
+        proxy.is_none() && websocket.is_none()
+    }
+
     /// Whether MQTT can't be spoken yet.
     pub fn is_handshaking(&self) -> bool {
         #[cfg(feature = "server")]

@@ -42,7 +42,7 @@ const MACHINE: [(&str, &[&str]); 9] = [
     ("TcpListener", &[]),
     ("UdpSocket", &[]),
     // Short, bounded, and only when a client connects or leaves: never on the path of a packet.
-    ("Mutex", &["src/limits/bans.rs", "src/limits/tally.rs"]),
+    ("Mutex", &["src/limits/bans.rs", "src/limits/quota.rs", "src/limits/tally.rs"]),
     ("RwLock", &[]),
     ("thread", &[]),
     ("fs", &["src/config/cli.rs"]), // reads the configuration file

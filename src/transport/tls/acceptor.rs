@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
@@ -16,7 +17,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::certificate::{Parsed, Validity, Wanted};
 use super::resolver::Resolver;
@@ -97,7 +98,7 @@ impl Acceptor {
         let certificates = files
             .pairs
             .iter()
-            .map(|(cert, key)| certified_key(cert, key, &provider, now_s, &mut warnings))
+            .map(|(cert, key)| certified_key(cert, key, now_s, &mut warnings))
             .collect::<Result<Vec<_>, _>>()?;
         let first = files.pairs.first().map_or_else(String::new, |(cert, _)| cert.name.clone());
         let whole = |problem: String| FileError { file: first.clone(), problem };
@@ -161,7 +162,6 @@ impl fmt::Debug for Acceptor {
 fn certified_key(
     cert: &NamedFile,
     key: &NamedFile,
-    provider: &CryptoProvider,
     now_s: i64,
     warnings: &mut Vec<String>,
 ) -> Result<(CertifiedKey, Vec<String>), FileError> {
@@ -169,17 +169,22 @@ fn certified_key(
     let leaf = chain.first().ok_or_else(|| FileError::new(cert, "there is no certificate in it"))?;
     let parsed = Parsed::new(leaf).map_err(|problem| FileError::new(cert, problem))?;
     let (validity, names) = (parsed.validity(), parsed.dns_names());
-    let private = pem::private_key(&key.bytes).map_err(|problem| FileError::new(key, problem))?;
-    let pair = CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            FileError::new(key, format!("its private key is not that of the certificate in {}", cert.name))
-        }
-        rustls::Error::InvalidCertificate(_) => FileError::new(cert, "its first certificate can't be read"),
-        _ => FileError::new(
-            key,
-            "its private key is of a kind that can't serve: RSA, ECDSA or Ed25519 is needed",
-        ),
+    let mut private = pem::private_key(&key.bytes).map_err(|problem| FileError::new(key, problem))?;
+    // By reference, so that what was decoded can be overwritten.
+    let signing = any_supported_type(&private);
+    private.zeroize();
+    let signing = signing.map_err(|_| {
+        FileError::new(key, "its private key is of a kind that can't serve: RSA, ECDSA or Ed25519 is needed")
     })?;
+    let pair = CertifiedKey::new(chain, signing);
+    match pair.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            let problem = format!("its private key is not that of the certificate in {}", cert.name);
+            return Err(FileError::new(key, problem));
+        }
+        Err(_) => return Err(FileError::new(cert, "its first certificate can't be read")),
+    }
     if let Some(warning) = out_of_time(validity, now_s) {
         warnings.push(format!("{}: the certificate {warning}", cert.name));
     }

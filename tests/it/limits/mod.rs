@@ -1,6 +1,7 @@
 //! What keeps one client, one address or everybody together from using the broker up.
 
 mod arrival;
+mod audit;
 mod bans;
 mod memory;
 mod rates;

@@ -44,6 +44,7 @@ struct Options {
     keys: String,
     /// Other lines of the file.
     more: String,
+    log: &'static str,
     dir: PathBuf,
 }
 
@@ -51,12 +52,18 @@ impl Options {
     fn shards(shards: u16) -> Self {
         let authority = Authority::new("root");
         let dir = temporary_dir();
-        let options = Self { shards, authority, keys: String::new(), more: String::new(), dir };
+        let options = Self { shards, authority, keys: String::new(), more: String::new(), log: "debug", dir };
         options.write("ca.pem", &options.authority.pem);
         // Clients that go by the address find it in the certificate.
         let address = unused_address().ip().to_string();
         options.write_pair("server", &options.authority.server(&[HOST, &address]));
         options
+    }
+
+    /// With another level of the log.
+    fn log(mut self, level: &'static str) -> Self {
+        self.log = level;
+        self
     }
 
     /// A line of the TLS listeners.
@@ -84,7 +91,7 @@ impl Options {
 
     fn start(self) -> Secured {
         let [plain, mqtts, wss] = [unused_address(), unused_address(), unused_address()];
-        let Self { shards, authority, keys, more, dir } = self;
+        let Self { shards, authority, keys, more, log, dir } = self;
         let mut text = format!("[[listener]]\nurl = \"mqtt://{plain}\"\n");
         for url in [format!("mqtts://{mqtts}"), format!("wss://{wss}")] {
             let _ = write!(text, "[[listener]]\nurl = \"{url}\"\n{keys}");
@@ -95,7 +102,7 @@ impl Options {
         let _ = write!(text, "{more}\n[sys]\ninterval_s = 1\n");
         write(&dir, "myriad.toml", &text);
         let mut command = Command::new(binary());
-        command.current_dir(&dir).args(["--config", "myriad.toml", "--data-dir", "data", "--log", "debug"]);
+        command.current_dir(&dir).args(["--config", "myriad.toml", "--data-dir", "data", "--log", log]);
         command.args(["--shards", &shards.to_string(), "--set", "node.cpu_pinning=false"]);
         let broker = Broker::spawn(&mut command, plain, shards, dir);
         Secured { broker, authority, mqtts, wss }

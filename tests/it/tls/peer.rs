@@ -83,7 +83,8 @@ impl<'a> Peer<'a> {
         let mut config = match self.shows {
             None => builder.with_no_client_auth(),
             Some(leaf) => {
-                let chain = vec![CertificateDer::from_pem_slice(leaf.cert.as_bytes()).unwrap()];
+                let chain =
+                    CertificateDer::pem_slice_iter(leaf.cert.as_bytes()).collect::<Result<_, _>>().unwrap();
                 let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).unwrap();
                 builder.with_client_auth_cert(chain, key).unwrap()
             }

@@ -145,7 +145,7 @@ impl Pair {
             let result = self.server.receive(&mut piece, &mut self.up, &mut down);
             assert!(piece.is_empty(), "all is taken");
             self.established = self.server.take_established().or(self.established.take());
-            self.to_client(&down);
+            self.give_client(&down);
             if let Err(error) = result {
                 self.error = Some(error);
                 return;
@@ -154,7 +154,7 @@ impl Pair {
     }
 
     /// Gives the client these bytes.
-    fn to_client(&mut self, mut bytes: &[u8]) {
+    fn give_client(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && self.client_error.is_none() {
             self.client.read_tls(&mut bytes).unwrap();
             self.client_error = self.client.process_new_packets().err();
@@ -167,7 +167,7 @@ impl Pair {
     fn send(&mut self, plaintext: &[u8]) {
         let mut down = Vec::new();
         self.server.send(plaintext, &mut down).unwrap();
-        self.to_client(&down);
+        self.give_client(&down);
     }
 
     /// The client sends plaintext.

@@ -51,7 +51,7 @@ fn closing_in_order_is_told_both_ways() {
         let mut down = Vec::new();
         pair.server.send(b"DISCONNECT", &mut down).unwrap();
         pair.server.close(&mut down);
-        pair.to_client(&down);
+        pair.give_client(&down);
         assert_eq!(pair.client_received(), b"DISCONNECT");
         let mut buffer = [0; 1];
         assert_eq!(pair.client.reader().read(&mut buffer).unwrap(), 0, "an end in order, not a cut");
@@ -153,10 +153,10 @@ fn tls12_ends_in_order_when_its_keys_are_used_up() {
             Ok(()) => sent += 1,
             Err(_) => break down,
         }
-        pair.to_client(&down);
+        pair.give_client(&down);
         assert!(sent < 50);
     };
-    pair.to_client(&down);
+    pair.give_client(&down);
     assert_eq!(pair.client_received(), b"x".repeat(sent));
     assert_eq!(pair.client.reader().read(&mut [0; 1]).unwrap(), 0, "the client is told that this is the end");
 }

@@ -1,0 +1,160 @@
+//! Quotas of a user: connections, sessions, subscriptions, retained messages and message rate, over all its clients.
+//! Only verified User Names have any, and only while the configuration sets some.
+
+use std::sync::Arc;
+
+use super::Broker;
+use crate::clock::Timestamp;
+use crate::connection::Connection;
+use crate::limits::Usage;
+use crate::packet::ReasonCode;
+use crate::session::ConnectionId;
+
+impl Broker {
+    /// Counts a client that connects, before its session is touched.
+    ///
+    /// # Errors
+    /// Its user has its quota of connections, or of sessions and this would be a new one.
+    pub(super) fn enter_quota(&mut self, id: ConnectionId, session_name: &str) -> Result<(), ReasonCode> {
+        let quota = &self.clients.config.quota;
+        if !quota.is_configured() {
+            return Ok(());
+        }
+        let Some(connection) = self.clients.connections.get(id) else { return Ok(()) };
+        let username = connection.identity.as_ref().and_then(|identity| identity.username.as_deref());
+        let Some(username) = username else { return Ok(()) };
+        let Some(usage) = self.shared.users.connect(username, quota.connections_max) else {
+            self.metrics().quota_refused.inc();
+            return Err(ReasonCode::QuotaExceeded);
+        };
+        let is_new = self.clients.find(session_name).is_none();
+        if is_new && !usage.sessions.enter(quota.sessions_max) {
+            usage.connections.leave(1);
+            self.shared.users.forget_if_idle(&usage);
+            self.metrics().quota_refused.inc();
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            connection.allowance.get_or_insert_default().usage = Some(usage);
+        }
+        Ok(())
+    }
+
+    /// The session at `index` is that of the connection. `was_there`: before it came; a session that ended for it has been
+    /// given back with all it had.
+    pub(super) fn assign_quota(&mut self, id: ConnectionId, index: u32, was_there: bool) {
+        let usage = self.clients.connections.get(id).and_then(usage_of);
+        let Some(usage) = usage.map(Arc::clone) else { return };
+        if was_there {
+            if self.usages.contains_key(&index) {
+                return;
+            }
+            // Of the time before there were quotas, or made anew: it counts, though no limit was asked.
+            usage.sessions.enter(0);
+        }
+        let subscriptions = self.clients.sessions.get(index).map_or(0, |session| session.subscriptions.len());
+        for _ in 0..subscriptions {
+            usage.subscriptions.enter(0);
+        }
+        self.usages.insert(index, usage);
+    }
+
+    /// The connection is gone.
+    pub(super) fn leave_quota(&self, connection: &Connection) {
+        if let Some(usage) = usage_of(connection) {
+            usage.connections.leave(1);
+            self.shared.users.forget_if_idle(usage);
+        }
+    }
+
+    /// The session at `index` is gone, and so many subscriptions with it.
+    pub(super) fn release_session_quota(&mut self, index: u32, subscriptions: usize) {
+        if self.usages.is_empty() {
+            return;
+        }
+        if let Some(usage) = self.usages.remove(&index) {
+            usage.sessions.leave(1);
+            usage.subscriptions.leave(u32::try_from(subscriptions).unwrap_or(u32::MAX));
+            self.shared.users.forget_if_idle(&usage);
+        }
+    }
+
+    /// Whether the session's user may have one more subscription; it is counted.
+    pub(super) fn enter_subscription(&self, index: u32) -> bool {
+        let Some(usage) = self.usages.get(&index) else { return true };
+        let is_counted = usage.subscriptions.enter(self.config().quota.subscriptions_max);
+        if !is_counted {
+            self.metrics().quota_refused.inc();
+        }
+        is_counted
+    }
+
+    /// A subscription of the session is gone.
+    pub(super) fn leave_subscription(&self, index: u32) {
+        if let Some(usage) = self.usages.get(&index) {
+            usage.subscriptions.leave(1);
+        }
+    }
+
+    /// Whose number stands in a connection's messages; 0: nobody's.
+    pub(super) fn owner(&self, id: ConnectionId) -> u32 {
+        self.clients.connections.get(id).and_then(usage_of).map_or(0, |usage| usage.number)
+    }
+
+    /// Whether user number `owner` may retain one message more; it is counted.
+    pub(super) fn enter_retained(&self, owner: u32) -> bool {
+        if owner == 0 {
+            return true;
+        }
+        let is_counted = match self.shared.users.find(owner) {
+            Some(usage) => usage.retained.enter(self.config().quota.retained_max),
+            None => true,
+        };
+        if !is_counted {
+            self.metrics().quota_refused.inc();
+        }
+        is_counted
+    }
+
+    /// User number `owner` has one retained message more, whatever its quota.
+    pub(super) fn take_over_retained(&self, owner: u32) {
+        if owner != 0
+            && let Some(usage) = self.shared.users.find(owner)
+        {
+            usage.retained.enter(0);
+        }
+    }
+
+    /// A retained message of user number `owner` is gone.
+    pub(super) fn leave_retained(&self, owner: u32) {
+        if owner != 0
+            && let Some(usage) = self.shared.users.find(owner)
+        {
+            usage.retained.leave(1);
+            self.shared.users.forget_if_idle(&usage);
+        }
+    }
+
+    /// When the connection's user may publish next, by its own rate; `None`: now.
+    pub(super) fn user_pause(&self, now: Timestamp, id: ConnectionId) -> Option<Timestamp> {
+        let per_s = self.config().quota.publish_rate;
+        if per_s == 0 {
+            return None;
+        }
+        usage_of(self.clients.connections.get(id)?)?.publish_pause(now, per_s)
+    }
+
+    /// The connection's user has published.
+    pub(super) fn take_user_message(&self, now: Timestamp, id: ConnectionId) {
+        let per_s = self.config().quota.publish_rate;
+        if per_s > 0
+            && let Some(usage) = self.clients.connections.get(id).and_then(usage_of)
+        {
+            usage.take_message(now, per_s);
+        }
+    }
+}
+
+fn usage_of(connection: &Connection) -> Option<&Arc<Usage>> {
+    connection.allowance.as_ref()?.usage.as_ref()
+}
