@@ -235,7 +235,8 @@ impl Broker {
             let (client_id, username) = (connect.client_id, connect.username.unwrap_or_default());
             tracing::debug!(%remote, client_id, username, why = %refusal.why, "authentication failed");
         }
-        if refusal.reason != ReasonCode::ServerBusy {
+        // That we are busy, or a server is down, is no fault of the client.
+        if !matches!(refusal.reason, ReasonCode::ServerBusy | ReasonCode::ServerUnavailable) {
             self.authentication_failed(now, id, connect.client_id);
         }
         let who = (connect.version, connect.client_id);
@@ -438,6 +439,7 @@ impl Broker {
             }
             Step::Done { .. } | Step::Refused(_) => {
                 self.metrics().auth_failure.inc();
+                self.authentication_failed(now, id, &client_id);
                 self.fail(now, id, &Error::Reauthentication, fx);
                 Flow::Gone
             }
