@@ -19,7 +19,7 @@ pub fn check(data: &[u8]) {
     };
     let client = Client { client_id: "c", username: Some("u"), address: [127, 0, 0, 1].into() };
     for no_match in [Permission::Allow, Permission::Deny] {
-        let policy = Policy { file: rules.clone(), no_match };
+        let policy = Policy { file: rules.clone(), no_match, asks_http: false };
         let decided = policy.allows(None, &client, Action::Publish, topic);
         let mut decisions = Decisions::new(&policy, 1, None, &client);
         assert_eq!(decisions.decide(&policy, &client, topic, 77), decided, "{topic:?}");
