@@ -75,7 +75,7 @@ mod tests {
         let text =
             r##"{allow, {user, "u"}, publish, ["a/#"]}. {deny, {user, "x"}, publish, ["#"]}. {deny, all}."##;
         let file = Acl::parse(text).unwrap();
-        let policy = Policy { file, no_match: Permission::Allow };
+        let policy = Policy { file, no_match: Permission::Allow, asks_http: false };
         let client = Client { client_id: "c", username: Some("u"), address: [127, 0, 0, 1].into() };
         let mut decisions = Decisions::new(&policy, 1, None, &client);
         assert_eq!(&*decisions.applicable, [0, 2]);
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn the_rules_of_the_credentials_come_first() {
         let own = Acl::of_client([(Permission::Allow, super::super::Access::Publish, "mine/%c")]);
-        let policy = Policy { file: Acl::default(), no_match: Permission::Deny };
+        let policy = Policy { file: Acl::default(), no_match: Permission::Deny, asks_http: false };
         let client = Client { client_id: "c", username: None, address: [127, 0, 0, 1].into() };
         let mut decisions = Decisions::new(&policy, 1, Some(own.clone()), &client);
         assert!(decisions.decide(&policy, &client, "mine/c", 2));

@@ -99,29 +99,40 @@ pub struct Policy {
     pub file: Acl,
     /// `acl.no_match`
     pub no_match: Permission,
+    /// Where the rules are silent a server is asked.
+    pub asks_http: bool,
 }
 
 impl Default for Policy {
     /// Everyone may do everything.
     fn default() -> Self {
-        Self { file: Acl::default(), no_match: Permission::Allow }
+        Self { file: Acl::default(), no_match: Permission::Allow, asks_http: false }
     }
 }
 
 impl Policy {
     /// Whether it never denies anything, so that nobody need be asked.
     pub fn allows_all(&self) -> bool {
-        self.file.is_empty() && self.no_match == Permission::Allow
+        self.file.is_empty() && self.no_match == Permission::Allow && !self.asks_http
     }
 
     /// Whether `client` may. Its `own` rules, which came with its credentials, are asked before the file's.
     #[must_use]
     pub fn allows(&self, own: Option<&Acl>, client: &Client<'_>, action: Action, topic: &str) -> bool {
-        let permission = own
-            .and_then(|own| own.check(client, action, topic))
+        self.rules_say(own, client, action, topic).unwrap_or(self.no_match) == Permission::Allow
+    }
+
+    /// As [`Policy::allows`]; `None`: no rule speaks of it.
+    #[must_use]
+    pub fn rules_say(
+        &self,
+        own: Option<&Acl>,
+        client: &Client<'_>,
+        action: Action,
+        topic: &str,
+    ) -> Option<Permission> {
+        own.and_then(|own| own.check(client, action, topic))
             .or_else(|| self.file.check(client, action, topic))
-            .unwrap_or(self.no_match);
-        permission == Permission::Allow
     }
 }
 

@@ -15,6 +15,8 @@ enum Part {
     Username,
     Password,
     Address,
+    Topic,
+    Access,
 }
 
 /// The parameters of a request.
@@ -41,6 +43,11 @@ impl Params {
 
     /// The parameters in the form of a query and of a form's body (application/x-www-form-urlencoded).
     pub fn encode(&self, client: &Credentials<'_>) -> Zeroizing<String> {
+        self.encode_for(client, "", "")
+    }
+
+    /// The same about a topic: `%t`, and `%A`, which is 1 for subscribing and 2 for publishing.
+    pub fn encode_for(&self, client: &Credentials<'_>, topic: &str, access: &str) -> Zeroizing<String> {
         let mut out = Zeroizing::new(String::new());
         for (name, value) in &self.params {
             if !out.is_empty() {
@@ -54,6 +61,8 @@ impl Params {
                     Part::ClientId => escape(client.client_id.as_bytes(), &mut out),
                     Part::Username => escape(client.username.unwrap_or_default().as_bytes(), &mut out),
                     Part::Password => escape(client.password.unwrap_or_default(), &mut out),
+                    Part::Topic => escape(topic.as_bytes(), &mut out),
+                    Part::Access => escape(access.as_bytes(), &mut out),
                     Part::Address => {
                         let address = client.remote.ip().to_canonical();
                         escape(address.to_string().as_bytes(), &mut out);
@@ -78,8 +87,10 @@ fn parts(value: &str) -> Result<Vec<Part>, String> {
             Some("%u") => Part::Username,
             Some("%P") => Part::Password,
             Some("%a") => Part::Address,
+            Some("%t") => Part::Topic,
+            Some("%A") => Part::Access,
             Some("%%") => Part::Text("%".into()),
-            _ => return Err(format!("expected %c, %u, %P, %a or %% in {value:?}")),
+            _ => return Err(format!("expected %c, %u, %P, %a, %t, %A or %% in {value:?}")),
         });
         rest = behind.get(2..).unwrap_or_default();
     }

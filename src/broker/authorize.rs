@@ -27,7 +27,13 @@ impl Broker {
         if is_free(connection.identity.as_deref(), self.policy_allows_all) {
             return true;
         }
-        let is_allowed = self.decide_publish(id, topic);
+        let is_allowed = if self.policy.asks_http {
+            let session = self.clients.sessions.get(connection.session);
+            let client_id = session.map_or("", |session| client_id_of(&session.client_id));
+            self.allows(connection, client_id, Action::Publish, topic)
+        } else {
+            self.decide_publish(id, topic)
+        };
         if !is_allowed {
             self.metrics().acl_denied_publish.inc();
         }
@@ -87,12 +93,27 @@ impl Broker {
 
     /// Asks the rules, for what is not asked with every packet.
     fn allows(&self, connection: &Connection, client_id: &str, action: Action, topic: &str) -> bool {
+        match self.rules_say(connection, client_id, action, topic) {
+            Some(permission) => permission == Permission::Allow,
+            None if self.policy.asks_http => self.answered_by_server(connection, action, topic),
+            None => self.policy.no_match == Permission::Allow,
+        }
+    }
+
+    /// What the rules say; `None`: nothing.
+    pub(super) fn rules_say(
+        &self,
+        connection: &Connection,
+        client_id: &str,
+        action: Action,
+        topic: &str,
+    ) -> Option<Permission> {
         let identity = connection.identity.as_deref();
         if is_free(identity, self.policy_allows_all) {
-            return true;
+            return Some(Permission::Allow);
         }
         let own = own_rules(identity);
-        self.policy.allows(own.as_ref(), &client(connection, client_id), action, topic)
+        self.policy.rules_say(own.as_ref(), &client(connection, client_id), action, topic)
     }
 }
 

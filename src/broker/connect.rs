@@ -9,6 +9,7 @@ use super::disconnect::End;
 use super::effects::{Close, Effects};
 use super::mount::{fits, session_name};
 use super::receive::{Flow, is_connect};
+use crate::acl::Action;
 use crate::auth::SCRAM_SHA_256;
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -100,6 +101,12 @@ impl Broker {
         client_id: &str,
         fx: &mut E,
     ) -> Flow {
+        if let Some(will) = &connect.will {
+            let wanted = std::iter::once((Action::Publish, will.topic));
+            if self.waits_for_answers(now, id, Some(client_id), wanted, fx) {
+                return Flow::Wait;
+            }
+        }
         let mount = match self.mountpoint(id, client_id) {
             Ok(mount) => mount,
             Err(reason) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ask::AclQuestion;
 use super::message::{HandOver, ShardMessage};
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, PeerCertificate, Step, Verdict};
@@ -103,6 +104,15 @@ pub enum Input<'a> {
     Timer(Timer),
     /// SIGHUP: what may change live has changed.
     Reload(Arc<Config>),
+    /// The answer to a question of `Effects::authorize`.
+    Authorized {
+        /// Of whom.
+        connection: ConnectionId,
+        /// Which question.
+        key: u64,
+        /// Yes or no; `None`: there was no answer.
+        answer: Option<bool>,
+    },
     /// The rules of the ACL were read, at the start or by SIGHUP.
     Policy(Arc<Policy>),
     /// SIGTERM: send everyone away. `Broker::is_drained` says when all are gone.
@@ -200,6 +210,11 @@ pub trait Effects {
     fn release(&mut self, from: ShardId, n: u32);
     /// One-shot timer, not before `at`.
     fn set_timer(&mut self, timer: Timer, at: Timestamp);
+    /// Asks whether a client may do something; false: nobody can be asked now. `Input::Authorized` brings the answer.
+    fn authorize(&mut self, connection: ConnectionId, question: AclQuestion) -> bool {
+        let _ = (connection, question);
+        false
+    }
     /// Gives memory that nobody uses back to the system; `all` of it, or what costs little.
     fn give_memory_back(&mut self, all: bool) {
         let _ = all;

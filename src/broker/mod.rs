@@ -6,6 +6,7 @@
 
 mod acks;
 mod arrival;
+mod ask;
 mod audit;
 mod authenticate;
 mod authorize;
@@ -37,6 +38,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 
@@ -268,6 +270,9 @@ impl Broker {
             Input::Timer(timer) => self.timer(now, timer, fx),
             Input::Reload(config) => self.reload(now, config, fx),
             Input::Policy(policy) => self.change_policy(policy),
+            Input::Authorized { connection, key, answer } => {
+                self.authorized(now, connection, key, answer, fx);
+            }
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),
         }

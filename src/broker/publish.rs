@@ -8,6 +8,7 @@ use super::operations::Waiter;
 use super::publication::Publication;
 use super::receive::Flow;
 use super::route::Routed;
+use crate::acl::Action;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::connection::{Connection, Error, OwedAck, OwedKind};
@@ -145,6 +146,10 @@ impl Broker {
             self.count_received(publish);
             self.acknowledge_publish(id, publish, reason, fx);
             return Flow::Next;
+        }
+        let wanted = std::iter::once((Action::Publish, topic));
+        if !full.is_empty() && self.waits_for_answers(now, id, None, wanted, fx) {
+            return Flow::Wait;
         }
         if full.is_empty() || !self.may_publish(id, topic) {
             // 3.x knows no refusal here: the client is acknowledged, the message goes nowhere.

@@ -9,6 +9,7 @@ use super::effects::Effects;
 use super::mount::mounted_filter;
 use super::operations::{Pending, PendingSubAck, Waiter};
 use super::receive::Flow;
+use crate::acl::Action;
 use crate::clock::Timestamp;
 use crate::connection::Error;
 use crate::packet::{
@@ -33,6 +34,16 @@ impl Broker {
         subscribe: &Subscribe<'_>,
         fx: &mut E,
     ) -> Flow {
+        if self.policy.asks_http {
+            let filters =
+                subscribe.subscriptions.clone().map(|asked| match topic::parse_share(asked.filter) {
+                    Ok(Some(share)) => (Action::Subscribe, share.filter),
+                    _ => (Action::Subscribe, asked.filter),
+                });
+            if self.waits_for_answers(now, id, None, filters, fx) {
+                return Flow::Wait;
+            }
+        }
         self.metrics().packets_subscribe.inc();
         if let Some(error) =
             subscribe.subscriptions.clone().find_map(|s| shared_no_local(s.filter, &s.options))

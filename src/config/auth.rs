@@ -180,6 +180,8 @@ pub struct Http {
     pub auth_req: HttpRequest,
     /// Whether it is a superuser: 200 yes.
     pub super_req: HttpRequest,
+    /// Whether it may publish or subscribe, where no rule speaks of it: 200 yes, 4xx no.
+    pub acl_req: HttpRequest,
     /// What another status, or none, means.
     pub on_error: OnError,
     /// Milliseconds to connect.
@@ -200,6 +202,10 @@ impl Default for Http {
         Self {
             auth_req: HttpRequest { params: params.into(), ..HttpRequest::default() },
             super_req: HttpRequest { params: "clientid=%c,username=%u".into(), ..HttpRequest::default() },
+            acl_req: HttpRequest {
+                params: "access=%A,clientid=%c,username=%u,ipaddr=%a,topic=%t".into(),
+                ..HttpRequest::default()
+            },
             on_error: OnError::Deny,
             connect_timeout_ms: 2_000,
             timeout_ms: 5_000,

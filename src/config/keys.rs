@@ -88,7 +88,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 93] = [
+pub(super) static KEYS: [Key<Config>; 98] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -162,6 +162,9 @@ pub(super) static KEYS: [Key<Config>; 93] = [
     key!(auth.http.super_req.method, Form::Choice(&HttpMethod::NAMES), Live),
     key!(auth.http.super_req.url, Form::Text, Live),
     key!(auth.http.super_req.params, Form::Text, Live),
+    key!(auth.http.acl_req.method, Form::Choice(&HttpMethod::NAMES), Live),
+    key!(auth.http.acl_req.url, Form::Text, Live),
+    key!(auth.http.acl_req.params, Form::Text, Live),
     key!(auth.http.on_error, Form::Choice(&OnError::NAMES), Live),
     key!(auth.http.connect_timeout_ms, Form::Count(1, 60_000), Live),
     key!(auth.http.timeout_ms, Form::Count(1, 60_000), Live),
@@ -180,6 +183,8 @@ pub(super) static KEYS: [Key<Config>; 93] = [
     key!(quota.publish_rate, Form::Count(0, u32::MAX), Live),
     key!(acl.file, Form::Text, Live),
     key!(acl.no_match, Form::Choice(&NoMatch::NAMES), Live),
+    key!(acl.on_error, Form::Choice(&OnError::NAMES), Live),
+    key!(acl.cache_s, Form::Seconds(0, 86_400), Live),
     key!(log.level, Form::LogLevel, Live),
     key!(log.audit, Form::Flag, Live),
 ];

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{AccessRules, Auth, ListenerTls, ListenerUrl, Networks};
+use super::{AccessRules, Auth, ListenerTls, ListenerUrl, Networks, OnError};
 
 /// The whole configuration in effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -404,12 +404,22 @@ pub enum NoMatch {
 }
 
 /// `[acl]`: who may publish and subscribe to what.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Acl {
     /// File of the rules, in emqttd's syntax.
     pub file: Option<PathBuf>,
     /// What holds where no rule speaks of it.
     pub no_match: NoMatch,
+    /// What it means that the server of `auth.http.acl_req` does not answer.
+    pub on_error: OnError,
+    /// Seconds that its answer holds for a connection.
+    pub cache_s: u32,
+}
+
+impl Default for Acl {
+    fn default() -> Self {
+        Self { file: None, no_match: NoMatch::Allow, on_error: OnError::Deny, cache_s: 60 }
+    }
 }
 
 /// `[log]`

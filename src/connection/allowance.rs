@@ -7,11 +7,28 @@ use crate::acl::Decisions;
 use crate::clock::Timestamp;
 use crate::limits::{Bucket, Usage};
 
+/// What a server said on a question about the client.
+#[derive(Debug, Clone, Copy)]
+pub struct AclAnswer {
+    /// Which question.
+    pub key: u64,
+    /// How long it holds.
+    pub until: Timestamp,
+    /// Yes or no.
+    pub is_allowed: bool,
+}
+
 /// The part of a connection that most do not have.
 #[derive(Debug, Default)]
 pub struct Allowance {
     /// What the ACL said last.
     pub decisions: Option<Box<Decisions>>,
+    /// What a server said, oldest first; bounded by whoever adds to it.
+    pub answers: Vec<AclAnswer>,
+    /// The question whose answer is to come.
+    pub asked: Option<u64>,
+    /// The packet that is to be handled has asked: what it was told holds until it is handled.
+    pub is_resolving: bool,
     /// PUBLISHes, by `limits.publish_rate`.
     pub messages: Bucket,
     /// Bytes, by `limits.bytes_rate` or that of its listener.

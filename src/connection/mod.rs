@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 pub use aliases::{AliasUse, Aliases};
-pub use allowance::Allowance;
+pub use allowance::{AclAnswer, Allowance};
 pub use error::Error;
 pub use grants::{Grant, Grants};
 pub use owed::{Owed, OwedAck, OwedKind};

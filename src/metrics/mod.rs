@@ -279,6 +279,10 @@ metrics! {
     memory_sent_away => Counter "metrics/memory/sent_away",
     /// What was refused because a user has its quota.
     quota_refused => Counter "metrics/quota/refused",
+    /// Questions to the server of auth.http.acl_req.
+    acl_asked => Counter "metrics/acl/asked",
+    /// Questions to it without an answer.
+    acl_unanswered => Counter "metrics/acl/unanswered",
     /// PUBLISHes and Wills that the ACL denied.
     acl_denied_publish => Counter "metrics/acl/denied/publish",
     /// Filters of SUBSCRIBEs that the ACL denied.

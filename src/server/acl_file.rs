@@ -47,7 +47,10 @@ pub fn load_policy(config: &Config) -> Result<Arc<Policy>, AclFileError> {
         NoMatch::Allow => Permission::Allow,
         NoMatch::Deny => Permission::Deny,
     };
-    let Some(file) = &config.acl.file else { return Ok(Arc::new(Policy { file: Acl::default(), no_match })) };
+    let asks_http = !config.auth.http.acl_req.url.is_empty();
+    let Some(file) = &config.acl.file else {
+        return Ok(Arc::new(Policy { file: Acl::default(), no_match, asks_http }));
+    };
     let read = |error| AclFileError::Read { file: file.clone(), error };
     let bytes = std::fs::metadata(file).map_err(read)?.len();
     if bytes > FILE_BYTES_MAX {
@@ -55,5 +58,5 @@ pub fn load_policy(config: &Config) -> Result<Arc<Policy>, AclFileError> {
     }
     let text = std::fs::read_to_string(file).map_err(read)?;
     let rules = Acl::parse(&text).map_err(|error| AclFileError::Text { file: file.clone(), error })?;
-    Ok(Arc::new(Policy { file: rules, no_match }))
+    Ok(Arc::new(Policy { file: rules, no_match, asks_http }))
 }

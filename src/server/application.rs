@@ -8,6 +8,7 @@ use bytes::Bytes;
 use shards::{Accepted, Closed, Io};
 
 use super::access::Access;
+use super::acl_http::AclAsker;
 use super::auth_gate::Gate;
 use super::auth_pool::Pool;
 use super::certificates::Acceptors;
@@ -16,7 +17,9 @@ use super::handshakes::Handshakes;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
-use crate::broker::{self, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer};
+use crate::broker::{
+    self, AclQuestion, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer,
+};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::ShardId;
@@ -37,6 +40,15 @@ pub(super) enum ServerMessage {
     Reload(Arc<Config>, Arc<[Layers]>, Arc<Gate>),
     /// Certificates were read again.
     Certificates(Acceptors),
+    /// A server's answer on what a client of this shard may do.
+    Authorized {
+        /// Which.
+        connection: ConnectionId,
+        /// On which question.
+        key: u64,
+        /// Yes, no, or none.
+        answer: Option<bool>,
+    },
     /// SIGHUP: the rules of the ACL.
     Policy(Arc<Policy>),
     /// The verdict about a client of this shard.
@@ -87,6 +99,8 @@ pub(super) struct Door {
     pub(super) gate: Arc<Gate>,
     /// Who does the work.
     pub(super) pool: Arc<Pool>,
+    /// Who asks a server what a client may do.
+    pub(super) asker: Arc<AclAsker>,
 }
 
 impl Application {
@@ -361,6 +375,9 @@ impl shards::Application for Application {
                 self.input(io, Input::Message { from: ShardId(from.0), message });
             }
             (ServerMessage::Broker(_), None) => {}
+            (ServerMessage::Authorized { connection, key, answer }, _) => {
+                self.input(io, Input::Authorized { connection, key, answer });
+            }
             (ServerMessage::Policy(policy), _) => self.input(io, Input::Policy(policy)),
             (ServerMessage::Reload(config, layers, gate), _) => {
                 self.wrapped.set_listeners(layers);
@@ -511,6 +528,11 @@ impl Effects for Machine<'_, '_> {
 
     fn set_timer(&mut self, timer: Timer, at: Timestamp) {
         self.io.set_timer(timer.to_bits(), at.0);
+    }
+
+    fn authorize(&mut self, connection: ConnectionId, question: AclQuestion) -> bool {
+        let to = (ShardId(self.io.shard().0), connection);
+        self.door.asker.push(to, question)
     }
 
     fn give_memory_back(&mut self, all: bool) {

@@ -92,7 +92,21 @@ impl HttpClient {
     /// # Errors
     /// There was none in time.
     pub(super) fn status(&self, request: &Request, client: &Credentials<'_>) -> Result<u16, ureq::Error> {
-        let params = request.params.encode(client);
+        self.status_for(request, client, "", "")
+    }
+
+    /// The same about a topic.
+    ///
+    /// # Errors
+    /// There was none in time.
+    pub(super) fn status_for(
+        &self,
+        request: &Request,
+        client: &Credentials<'_>,
+        topic: &str,
+        access: &str,
+    ) -> Result<u16, ureq::Error> {
+        let params = request.params.encode_for(client, topic, access);
         let mut answer = match request.to.method {
             HttpMethod::Post => self
                 .agent

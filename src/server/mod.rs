@@ -3,6 +3,7 @@
 
 mod access;
 mod acl_file;
+mod acl_http;
 mod application;
 mod auth_cache;
 mod auth_gate;
@@ -32,6 +33,7 @@ use crate::broker::Shared;
 use crate::clock::Timestamp;
 use crate::config::{Config, ShardCount};
 use access::Access;
+use acl_http::AclAsker;
 use application::{Application, Door, ServerMessage, Setup};
 use auth_gate::{Gate, Secrets};
 use auth_pool::Pool;
@@ -61,6 +63,9 @@ pub enum Error {
     /// The files of a TLS listener can't serve.
     #[error("{0}")]
     Certificates(String),
+    /// The server that knows who may do what can't be asked.
+    #[error("{0}")]
+    AclRequest(String),
     /// The ACL can't be used.
     #[error("{0}")]
     Acl(#[from] AclFileError),
@@ -98,7 +103,13 @@ pub fn run(
     let memory =
         MemoryMeter::start(Arc::clone(&shared.pressure), config.limits.memory_max).map_err(Error::Thread)?;
     let secrets = Secrets::new().ok_or(Error::Random)?;
-    let door = Door { gate: Gate::load(&config, &secrets)?, pool: Pool::new(&config.auth) };
+    let asker = Arc::<AclAsker>::default();
+    asker.replace(&config).map_err(Error::AclRequest)?;
+    let door = Door {
+        gate: Gate::load(&config, &secrets)?,
+        pool: Pool::new(&config.auth),
+        asker: Arc::clone(&asker),
+    };
     let pool = Arc::clone(&door.pool);
     let started = Instant::now();
     let shards = {
@@ -114,6 +125,7 @@ pub fn run(
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
     pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
+    asker.start(&shards.handle()).map_err(Error::Thread)?;
     let control = config.node.control_socket.then(|| {
         let now = move || Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
         ControlSocket::start(&config.node.data_dir, Arc::clone(&shared), now)
@@ -137,7 +149,8 @@ pub fn run(
             if let Some(watcher) = &watcher {
                 watcher.refresh();
             }
-            let is_new = reload_config(&mut config, log, (&access, &secrets, &pool), &handle, &reload);
+            let is_new =
+                reload_config(&mut config, log, (&access, &secrets, &pool, &asker), &handle, &reload);
             memory.change(config.limits.memory_max);
             manager.ready(if is_new {
                 &status
@@ -223,7 +236,7 @@ fn announce(
 fn reload_config(
     config: &mut Arc<Config>,
     log: &LogHandle,
-    (access, secrets, pool): (&Access, &Arc<Secrets>, &Arc<Pool>),
+    (access, secrets, pool, asker): (&Access, &Arc<Secrets>, &Arc<Pool>, &Arc<AclAsker>),
     handle: &Handle<Application>,
     reload: &impl Fn() -> Result<Config, crate::config::Error>,
 ) -> bool {
@@ -252,6 +265,13 @@ fn reload_config(
     }
     if let Err(error) = log.change(&changes.config.log) {
         tracing::error!(%error, "the log level stays");
+    }
+    if let Err(error) = asker.replace(&changes.config) {
+        tracing::error!(%error, "the configuration was not reloaded, the old one stays in effect");
+        return false;
+    }
+    if let Err(error) = asker.start(handle) {
+        tracing::error!(%error, "no thread for questions about the ACL can be started: they are not answered");
     }
     match load_policy(&changes.config) {
         Ok(policy) => send_all(handle, || ServerMessage::Policy(Arc::clone(&policy))),

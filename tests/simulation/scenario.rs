@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use myriad::acl::{Acl, Policy};
 use myriad::broker::{Broker, BrokerSetup, Shared};
 use myriad::config::Config;
 use myriad::interest::ShardId;
 
 use crate::client::{Client, Mood, Phase, Profile};
 use crate::effects::{Delays, Order};
+use crate::model::message::RULES;
 use crate::model::sys::{SYS_FILTER, Sys};
 use crate::model::{Checked, Model, Wish};
 use crate::random::Random;
@@ -118,6 +120,7 @@ impl Scenario {
                 Broker::new(setup)
             })
             .collect();
+        let policy = Policy { file: Acl::parse(RULES).unwrap(), ..Policy::default() };
         let credits = random.within(1, 8) as u32;
         let wild_until = random.pick(&[3_000, 8_000, 20_000]);
         let reload_at = if random.percent(50) { random.within(500, 4_000) } else { u64::MAX };
@@ -145,6 +148,7 @@ impl Scenario {
             })
             .collect();
         let mut world = World::new(nodes, credits, weather, random, trace);
+        world.policy = Arc::new(policy);
         world.authenticates = config.auth.is_configured();
         let mood = Mood::Wild;
         Self { world, model, clients, shared, wild_until, mood, reload_at, is_cut_short }

@@ -89,6 +89,8 @@ pub fn first(random: &mut Random) -> Config {
     config.sys.interval_s = random.pick(&[0, 0, 10]);
     config.mqtt.shared_strategy = strategy(random);
     limit_retained(&mut config, random);
+    config.limits.publish_rate = random.pick(&[0, 0, 0, 20]);
+    config.limits.bytes_rate = random.pick(&[0, 0, 0, 20_000]);
     config
 }
 

@@ -2,7 +2,9 @@
 //! It knows no MQTT. Everything that may happen next is a candidate; the seed chooses.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use myriad::acl::Policy;
 use myriad::broker::{Broker, Close, Input, Origin, Timer};
 use myriad::clock::Timestamp;
 use myriad::session::ConnectionId;
@@ -40,6 +42,8 @@ pub struct World {
     pub weather: Weather,
     /// Clients have to authenticate.
     pub authenticates: bool,
+    /// The rules of the ACL.
+    pub policy: Arc<Policy>,
     pub random: Random,
     pub trace: Trace,
     pub saboteur: Saboteur,
@@ -96,6 +100,7 @@ impl World {
             step: 0,
             weather,
             authenticates: false,
+            policy: Arc::default(),
             random,
             trace,
             saboteur: Saboteur::new(None, 0),
@@ -288,6 +293,8 @@ impl World {
     /// The brokers set their first timers.
     pub fn start(&mut self) -> Check {
         for at in 0..self.nodes.len() {
+            let policy = Arc::clone(&self.policy);
+            self.input(at, Input::Policy(policy))?;
             self.perform(at, |node, now, port| node.start(now, port))?;
         }
         Ok(())

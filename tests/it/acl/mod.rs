@@ -1,6 +1,7 @@
 //! `acl.conf`: what a client may not publish to or subscribe with, and what it is told, by version.
 
 mod file;
+mod http;
 mod publish;
 mod subscribe;
 

@@ -178,7 +178,8 @@ impl Client {
         let topic = match world.random.below(20) {
             0..11 => format!("t/{}", world.random.below(3)),
             11..15 => format!("r/{me}/{}", world.random.below(2)),
-            15..19 => format!("s/{}", world.random.below(2)),
+            15..18 => format!("s/{}", world.random.below(2)),
+            18 => format!("d/{}", world.random.below(2)),
             _ => "$x/1".to_owned(),
         };
         let retained = topic.starts_with("r/");

@@ -277,6 +277,9 @@ impl Client {
         })?;
         // PUBREL again after a resume: the broker may have forgotten the identifier with its lost PUBCOMP.
         let forgotten = kind == AckKind::Pubcomp && reason == 0x92 && self.resumed.contains(&pid);
+        if model.messages[outgoing.message].is_denied() && kind != AckKind::Pubcomp {
+            return self.denied(world, model, kind, at, reason);
+        }
         ensure(
             reason == 0 || reason == 0x10 && kind != AckKind::Pubcomp || forgotten,
             "publish-accepted",
@@ -298,6 +301,32 @@ impl Client {
             self.repeat(world, model);
         } else {
             self.outgoing[at].released = true;
+            let bytes = crate::wire::ack(AckKind::Pubrel, pid);
+            self.write(world, &bytes);
+        }
+        Ok(())
+    }
+
+    /// The ACL denies it: 5.0 is told, and that is the end of it; others are acknowledged as if nothing were.
+    fn denied(
+        &mut self,
+        world: &mut World,
+        model: &mut Model,
+        kind: AckKind,
+        at: usize,
+        reason: u8,
+    ) -> Check {
+        let is_v5 = self.profile.version == Version::V5;
+        ensure(reason == if is_v5 { 0x87 } else { 0 }, "denied-publish", || {
+            format!("client {}: {kind:?} with {reason:#x} for {:?}", self.index, self.outgoing[at])
+        })?;
+        model.checked.denied += 1;
+        if is_v5 || kind == AckKind::Puback {
+            self.outgoing.remove(at);
+            self.repeat(world, model);
+        } else {
+            self.outgoing[at].released = true;
+            let pid = self.outgoing[at].pid;
             let bytes = crate::wire::ack(AckKind::Pubrel, pid);
             self.write(world, &bytes);
         }

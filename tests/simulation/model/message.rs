@@ -55,7 +55,15 @@ pub struct Message {
     pub stored: Stored,
 }
 
+/// What nobody may publish to, and who hears all would hear: `d/…`.
+pub const RULES: &str = "{deny, all, publish, [\"d/#\"]}. {allow, all}.";
+
 impl Message {
+    /// The ACL of every run denies it.
+    pub fn is_denied(&self) -> bool {
+        self.topic.starts_with("d/")
+    }
+
     /// The moments between which the broker may process it.
     pub fn interval(&self) -> (u64, u64) {
         // What was sent again is acknowledged perhaps while the first one is still on its way between shards.

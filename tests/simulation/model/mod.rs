@@ -90,6 +90,7 @@ pub struct Checked {
     pub drains: u64,
     pub refused: u64,
     pub strangers: u64,
+    pub denied: u64,
 }
 
 impl Checked {
@@ -104,7 +105,7 @@ impl Checked {
         self.clone().each_mut().into_iter().all(|n| *n > 0)
     }
 
-    fn each_mut(&mut self) -> [&mut u64; 18] {
+    fn each_mut(&mut self) -> [&mut u64; 19] {
         [
             &mut self.receptions,
             &mut self.owed,
@@ -124,6 +125,7 @@ impl Checked {
             &mut self.drains,
             &mut self.refused,
             &mut self.strangers,
+            &mut self.denied,
         ]
     }
 }

@@ -60,6 +60,9 @@ impl Model {
         ensure(message.topic == *topic && message.size == publish.payload.len(), "topic-unaltered", || {
             format!("message {number} went to {} and came on {topic}", message.topic)
         })?;
+        ensure(!message.is_denied(), "denied-delivery", || {
+            format!("message {number} {message:?} was denied")
+        })?;
         self.check_will(number, reception)?;
         let way = self.check_wanted(number, reception)?;
         self.check_expiry(number, reception, way)?;
