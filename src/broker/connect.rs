@@ -8,6 +8,7 @@ use super::deliver::count_sent;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
 use super::mount::{fits, session_name};
+use super::publish::is_brokers_own;
 use super::receive::{Flow, is_connect};
 use crate::acl::Action;
 use crate::auth::SCRAM_SHA_256;
@@ -405,6 +406,9 @@ fn refusal(connect: &Connect<'_>, config: &Config) -> Option<ReasonCode> {
     };
     if topic::check_name(will.topic, &limits).is_err() {
         return Some(ReasonCode::TopicNameInvalid);
+    }
+    if is_brokers_own(will.topic) {
+        return Some(ReasonCode::NotAuthorized);
     }
     if let Err(error) = will.check_payload_format() {
         return Some(error.reason_code());

@@ -94,7 +94,8 @@ impl Broker {
     }
 }
 
-/// `template` with `%u` and `%c` replaced, and a `/` at its end; `None`: what replaces them is no part of one level.
+/// `template` with `%u` and `%c` replaced, and a `/` at its end; `None`: what replaces them is no part of one level, or the
+/// whole would lie among the topics that begin with `$`, where wildcards do not reach and the broker speaks.
 fn expand(template: &str, username: Option<&str>, client_id: &str) -> Option<String> {
     let is_level = |text: &&str| !text.is_empty() && !text.contains(['/', '+', '#', SEPARATOR]);
     let mut expanded = String::with_capacity(template.len() + 32);
@@ -114,7 +115,7 @@ fn expand(template: &str, username: Option<&str>, client_id: &str) -> Option<Str
         };
     }
     expanded.push_str(rest);
-    if expanded.contains(['+', '#', SEPARATOR]) {
+    if expanded.starts_with('$') || expanded.contains(['+', '#', SEPARATOR]) {
         return None;
     }
     if !expanded.ends_with('/') {
@@ -139,6 +140,15 @@ mod tests {
         }
         assert_eq!(super::expand("t/%u", None, "c"), None);
         assert_eq!((expand("t/+/"), expand("t/#")), (None, None));
+    }
+
+    #[test]
+    fn nobody_is_mounted_among_the_topics_of_the_broker() {
+        for template in ["%c", "%c/", "$SYS/", "$share/g/%u"] {
+            assert_eq!(super::expand(template, Some("u"), "$SYS"), None, "{template}");
+        }
+        assert_eq!(super::expand("%u/%c", Some("$SYS"), "brokers"), None);
+        assert_eq!(super::expand("t/%c", None, "$SYS").as_deref(), Some("t/$SYS/"));
     }
 
     #[test]

@@ -354,12 +354,15 @@ fn refusal(publish: &Publish<'_>, topic: &str, config: &Config) -> Option<Reason
     if topic::check_name(topic, &limits).is_err() {
         return Some(ReasonCode::TopicNameInvalid);
     }
-
-    if topic.starts_with("$SYS/") {
-        // Only the broker speaks there [MQTT-4.7.2-1, non-normative comment].
+    if is_brokers_own(topic) {
         return Some(ReasonCode::NotAuthorized);
     }
     publish.check_payload_format().err().map(|error| error.reason_code())
+}
+
+/// Only the broker speaks there [MQTT-4.7.2-1, non-normative comment]: no PUBLISH and no Will of a client.
+pub(super) fn is_brokers_own(topic: &str) -> bool {
+    topic.starts_with("$SYS/")
 }
 
 fn owed_kind(publish: &Publish<'_>) -> OwedKind {

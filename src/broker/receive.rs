@@ -297,7 +297,11 @@ impl Broker {
         let authentication_data = self.take_authentication_data(id);
         let Some(origin) = self.origin(id) else { return };
         let Some(connection) = self.clients.connections.remove(id) else { return };
-        let Connection { identity, allowance, .. } = connection;
+        let Connection { identity, mut allowance, .. } = connection;
+        if let Some(allowance) = &mut allowance {
+            // Its timer stays here: a pause that was not over would never end there.
+            allowance.resume_at = None;
+        }
         fx.hand_over(id, home, HandOver { bytes, origin, identity, allowance, authentication_data });
     }
 
@@ -359,7 +363,10 @@ impl Broker {
             return;
         }
         connection.stalled = false;
-        connection.heard_at = now;
+        if connection.phase == Phase::Connected {
+            // Until then it is the moment of the accept, from which the time for CONNECT counts.
+            connection.heard_at = now;
+        }
         if let Some(bytes) = connection.partial.take() {
             self.parse_owned(now, id, bytes, fx);
         }

@@ -105,3 +105,19 @@ fn mqtt_3_1_4_a_client_that_drips_its_connect_is_cut_off() {
     client.expect_closed();
     wait_for(&broker, "metrics/connections/connect_timeouts", |timeouts| timeouts == 1);
 }
+
+#[test]
+fn mqtt_3_1_4_a_rate_of_bytes_gives_no_more_time_for_connect() {
+    let broker = limited(1, &["limits.connect_timeout_s=1", "limits.bytes_rate=1000"]);
+    // A CONNECT of 100,000 bytes is announced. What comes of it is each time a little more than the rate, so that the client is
+    // held for a moment and read on.
+    let mut client = broker.open(Version::V50);
+    client.send_bytes_or_closed(&[0x10, 0xA0, 0x8D, 0x06]);
+    client.send_bytes_or_closed(&[0; 1100]);
+    for _ in 0..7 {
+        thread::sleep(Duration::from_millis(500));
+        client.send_bytes_or_closed(&[0; 530]);
+    }
+    client.expect_closed_within(Duration::from_millis(500));
+    wait_for(&broker, "metrics/connections/connect_timeouts", |timeouts| timeouts == 1);
+}

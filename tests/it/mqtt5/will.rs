@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
 use crate::client::Client;
-use crate::wire::{Connect, Disconnect, Property, Publish, Will, first_byte};
+use crate::wire::{Connect, Disconnect, Property, Publish, Version, Will, first_byte};
 
 fn watcher(broker: &Broker) -> Client {
     let mut client = broker.connect(Connect::v5("watcher"));
@@ -30,6 +30,13 @@ sharded!(mqtt5_3_1_2_8_will_is_published_when_the_connection_breaks, |broker| {
         let publish = watcher.expect_message("will/a", "gone");
         assert_eq!((publish.qos, publish.retain, publish.dup), (qos, false, false));
     }
+});
+
+sharded!(mqtt5_4_7_2_1_nobody_leaves_a_will_in_the_brokers_name, |broker| {
+    let mut stranger = broker.open(Version::V50);
+    stranger.send(Connect::v5("c").will(Will::new("$SYS/brokers/myriad@localhost/version", "9.9").retain()));
+    assert_eq!(stranger.recv_connack().reason, 0x87);
+    stranger.expect_closed();
 });
 
 sharded!(mqtt5_3_1_2_8_will_is_published_once, |broker| {
