@@ -198,7 +198,9 @@ impl Application {
             self.wrapped.flush_one(connection, io);
             self.wrapped.remove(connection);
         }
-        if self.learned(io, connection, std::mem::take(&mut buffers.facts)) && !buffers.up.is_empty() {
+        let rest = std::mem::take(&mut buffers.rest);
+        let is_admitted = self.learned(io, connection, std::mem::take(&mut buffers.facts));
+        if is_admitted && !buffers.up.is_empty() {
             self.input(io, Input::Received { connection: ours(connection), bytes: &buffers.up });
         }
         buffers.trim();
@@ -206,6 +208,9 @@ impl Application {
         if let Some(end) = end {
             self.count(connection, &end);
             self.end(io, connection);
+        } else if is_admitted && !rest.is_empty() {
+            // Behind a PROXY header, and there is only one.
+            shards::Application::received(self, io, connection, &rest);
         }
     }
 
