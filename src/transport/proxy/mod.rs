@@ -61,11 +61,8 @@ impl Proxy {
     /// # Errors
     /// It is no header, or not one that can be believed. Told as soon as the bytes show it.
     pub fn receive(&mut self, bytes: &mut Vec<u8>) -> Result<Option<Header>, Error> {
-        if self.have.is_empty() {
-            std::mem::swap(&mut self.have, bytes);
-        } else {
-            self.have.append(bytes);
-        }
+        // Never the buffer itself, which is a shard's and large.
+        self.have.append(bytes);
         let Some((header, len)) = read(&self.have)? else { return Ok(None) };
         bytes.extend_from_slice(self.have.get(len..).unwrap_or_default());
         Ok(Some(header))

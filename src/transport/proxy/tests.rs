@@ -107,3 +107,14 @@ fn an_incomplete_header_waits() {
         assert_eq!(receive(stream, 1), Ok((None, Vec::new())), "{stream:?}");
     }
 }
+
+#[test]
+fn what_waits_takes_no_more_memory_than_a_header() {
+    let (mut proxy, mut bytes) = (Proxy::default(), Vec::with_capacity(64 * 1024));
+    for piece in [&b"PROXY TCP4 "[..], b"192.0.2.7 "] {
+        bytes.extend_from_slice(piece);
+        assert_eq!(proxy.receive(&mut bytes), Ok(None));
+        assert!(bytes.is_empty() && bytes.capacity() >= 64 * 1024, "the buffer stays with who lent it");
+        assert!(proxy.have.capacity() <= V2_FIXED_LEN + V2_LEN_MAX);
+    }
+}
