@@ -64,6 +64,7 @@ fn version_2_gives_the_source_and_skips_tlvs() {
     assert_eq!(source(&v2(0x21, 0x00, &[])), Ok(None), "the proxy does not know");
     assert_eq!(source(&v2(0x20, 0x00, &[])), Ok(None), "a health check");
     assert_eq!(source(&v2(0x20, 0x11, &V4)), Ok(None), "of LOCAL the addresses are ignored");
+    assert_eq!(source(&v2(0x20, 0xFF, &V4)), Ok(None), "and their family too");
 }
 
 #[test]
