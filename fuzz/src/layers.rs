@@ -41,11 +41,15 @@ fn run(layers: &Layers, stream: &[u8], mut piece: impl FnMut() -> usize) -> Outc
     while end.is_none() && !rest.is_empty() {
         let (piece, later) = rest.split_at(piece().clamp(1, rest.len()));
         rest = later;
-        end = transport.receive(piece, false, &mut buffers).err();
-        up.append(&mut buffers.up);
-        down.append(&mut buffers.down);
-        if buffers.facts != Facts::default() {
-            facts = buffers.facts.clone();
+        let mut bytes = piece.to_vec();
+        while end.is_none() && !bytes.is_empty() {
+            end = transport.receive(&bytes, false, &mut buffers).err();
+            up.append(&mut buffers.up);
+            down.append(&mut buffers.down);
+            if buffers.facts != Facts::default() {
+                facts = buffers.facts.clone();
+            }
+            bytes = std::mem::take(&mut buffers.rest);
         }
     }
     let sent = transport.send(b"\x20\x02\0\0", &mut down);

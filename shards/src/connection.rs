@@ -69,6 +69,11 @@ pub(crate) struct Connection {
 const _: () = assert!(size_of::<Connection>() <= 48);
 
 impl Connection {
+    /// Came by a Unix socket: no peer of TCP has port 0.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.port == 0
+    }
+
     /// Begins the life of a new connection in this slot.
     pub(crate) fn begin(&mut self, accepted: &Accepted) {
         self.generation = match (self.generation + 1) & GENERATION_MASK {

@@ -198,7 +198,7 @@ impl Broker {
     fn allows_strangers(&self, id: ConnectionId) -> bool {
         let listener = self.clients.connections.get(id).map(|connection| usize::from(connection.listener));
         let listener = listener.and_then(|index| self.config().listeners.get(index));
-        listener.is_some_and(|listener| listener.allow_anonymous || listener.url.is_loopback())
+        listener.is_some_and(|listener| listener.allow_anonymous || listener.is_local())
     }
 
     fn allows_anonymous(&self, id: ConnectionId) -> bool {

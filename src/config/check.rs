@@ -39,8 +39,8 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
         let blame = |problem| (format!("{LISTENER}[{index}].url"), problem);
         check_mountpoint(&listener.mountpoint)
             .map_err(|problem| (format!("{LISTENER}[{index}].mountpoint"), problem))?;
-        check_exposure(listener, config.auth.is_configured()).map_err(blame)?;
         check_layers(listener).map_err(blame)?;
+        check_exposure(listener, config.auth.is_configured()).map_err(blame)?;
         let url = &listener.url;
         if config.listeners.iter().take(index).any(|other| other.url.collides_with(url)) {
             return Err(blame(format!("two listeners at {url}: remove one or change its port")));
@@ -67,11 +67,12 @@ fn check_layers(listener: &Listener) -> Result<(), String> {
 /// Safe by default: strangers get in only where the file says so.
 fn check_exposure(listener: &Listener, has_auth: bool) -> Result<(), String> {
     let url = &listener.url;
-    if url.is_loopback() || has_auth || listener.allow_anonymous {
+    if listener.is_local() || has_auth || listener.allow_anonymous {
         return Ok(());
     }
+    let how = if url.is_loopback() { " through what sends it PROXY headers (proxy_protocol)" } else { "" };
     Err(format!(
-        "{url} can be reached from other machines and [auth] names no method, so anyone could publish and subscribe; \
+        "{url} can be reached from other machines{how} and [auth] names no method, so anyone could publish and subscribe; \
          set auth.order (as [\"file\"] with auth.file.path), or listen on 127.0.0.1; if strangers are welcome, write \
          allow_anonymous = true under that [[listener]] or add --set listener.allow_anonymous=true"
     ))

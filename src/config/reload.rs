@@ -1,7 +1,7 @@
 //! What SIGHUP changes while the broker runs, and what has to wait for a restart.
 
-use super::Config;
-use super::keys::{Change, KEYS, LISTENER, LISTENER_KEYS};
+use super::keys::{Change, KEYS, Key, LISTENER, LISTENER_KEYS};
+use super::{Config, Listener};
 
 /// The outcome of reading the configuration again.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +41,12 @@ impl Config {
             && self.listeners.iter().zip(&new.listeners).all(|(old, new)| old.url == new.url);
         if is_same {
             for (running, new) in reload.config.listeners.iter_mut().zip(&new.listeners) {
-                for key in LISTENER_KEYS.iter().filter(|key| key.change == Change::Live) {
+                // Headers are demanded, or not, until the restart: who may send them belongs to that.
+                let is_proxy_same = running.proxy_protocol == new.proxy_protocol;
+                let is_live = |key: &&Key<Listener>| {
+                    key.change == Change::Live && (key.name != "trusted" || is_proxy_same)
+                };
+                for key in LISTENER_KEYS.iter().filter(is_live) {
                     let value = (key.read)(new);
                     let differs = value != (key.read)(running);
                     if differs && key.store(running, value).is_ok() && !reload.changed.contains(&key.path()) {
@@ -92,6 +97,23 @@ mod tests {
             (&["listener.access".into()][..], vec!["listener".into()])
         );
         assert_eq!(reload.config.listeners[0].backlog, 1024);
+    }
+
+    #[test]
+    fn who_is_trusted_stays_while_headers_of_proxies_wait_for_a_restart() {
+        let read = |keys: &str| {
+            let text = format!("[[listener]]\nurl = 'mqtt://127.0.0.1'\nallow_anonymous = true\n{keys}");
+            Config::from_toml(&text, "a").unwrap()
+        };
+        let proxied = read("proxy_protocol = true\ntrusted = ['10.0.0.7']");
+        for (running, new) in [(&proxied, &read("")), (&read(""), &proxied)] {
+            let reload = running.diff_live(new);
+            assert_eq!(&reload.config, running);
+            assert_eq!((reload.changed.len(), reload.needs_restart), (0, vec!["listener".into()]));
+        }
+        let other = read("proxy_protocol = true\ntrusted = ['10.0.0.8']");
+        let reload = proxied.diff_live(&other);
+        assert_eq!((reload.config, reload.needs_restart.len()), (other, 0));
     }
 
     #[test]

@@ -97,8 +97,8 @@ pub struct Listener {
     pub url: ListenerUrl,
     /// Connections at the same time; never more than `limits.max_connections`.
     pub max_connections: u32,
-    /// Admit clients that give no credentials. Without authentication that is always so on loopback, where the default
-    /// stays false.
+    /// Admit clients that give no credentials. Without authentication that is always so on loopback (but for listeners
+    /// with `proxy_protocol`), where the default stays false.
     pub allow_anonymous: bool,
     /// Length of the kernel's accept queue.
     pub backlog: u32,
@@ -153,6 +153,13 @@ impl Listener {
             unix_mode: FileMode(0o660),
             tls: ListenerTls::default(),
         }
+    }
+}
+
+impl Listener {
+    /// Only programs of this machine are its clients. What sends PROXY headers brings those of others.
+    pub fn is_local(&self) -> bool {
+        self.url.is_loopback() && !self.proxy_protocol
     }
 }
 

@@ -180,12 +180,29 @@ fn whoever_may_say_who_a_client_is_must_be_named() {
     let problem = |keys: &str| problem(&listener(keys));
     assert!(problem("proxy_protocol = true").contains("trusted = ["));
     assert!(problem("trusted = ['10.0.0.0/8']").contains("without proxy_protocol"));
-    let good = listener("proxy_protocol = true\ntrusted = '10.0.0.0/8'\naccess = 'deny all'");
+    let good = listener(
+        "proxy_protocol = true\ntrusted = '10.0.0.0/8'\naccess = 'deny all'\nallow_anonymous = true",
+    );
     let config = Config::from_toml(&good, "m.toml").unwrap();
     assert_eq!(config.listeners[0].trusted.texts(), ["10.0.0.0/8"]);
     assert_eq!(Config::from_toml(&config.to_toml(), "printed"), Ok(config));
     assert!(problem("access = ['allow all', 'deny 10.0.0.0/33']").contains("not \"deny 10.0.0.0/33\""));
     assert!(problem("access = [1]").contains("expected rules in brackets"));
+}
+
+#[test]
+fn behind_a_load_balancer_of_this_machine_are_clients_of_others() {
+    for url in ["mqtt://127.0.0.1", "mqtt://[::1]", "unix:/run/m.sock"] {
+        let text = format!("[[listener]]\nurl = '{url}'\nproxy_protocol = true\ntrusted = '127.0.0.1'");
+        let problem = problem(&text);
+        assert!(
+            problem.contains("proxy_protocol") && problem.contains("allow_anonymous = true"),
+            "{problem}"
+        );
+        assert!(Config::from_toml(&format!("{text}\nallow_anonymous = true"), "m.toml").is_ok(), "{url}");
+        let auth = "[auth]\norder = ['file']\nfile.path = 'passwords'\n";
+        assert!(Config::from_toml(&format!("{auth}{text}"), "m.toml").is_ok(), "{url}");
+    }
 }
 
 #[test]

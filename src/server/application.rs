@@ -180,8 +180,12 @@ impl Application {
     /// Bytes of a connection with layers: everything that comes out of them is one input.
     fn received_wrapped(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
         let is_congested = io.outbound_len(connection) > CONGESTED;
-        let mut buffers = std::mem::take(&mut self.buffers);
         let Some(wrapped) = self.wrapped.find(connection) else { return };
+        if wrapped.is_ended {
+            // Read in spite of a pause. The end stays, also where the layers take no notice of more.
+            return;
+        }
+        let mut buffers = std::mem::take(&mut self.buffers);
         let end = wrapped.transport.receive(bytes, is_congested, &mut buffers).err();
         // First, so that it is not forgotten where the connection moves away meanwhile.
         wrapped.is_ended = end.is_some();
@@ -194,7 +198,9 @@ impl Application {
             self.wrapped.flush_one(connection, io);
             self.wrapped.remove(connection);
         }
-        if self.learned(io, connection, std::mem::take(&mut buffers.facts)) && !buffers.up.is_empty() {
+        let rest = std::mem::take(&mut buffers.rest);
+        let is_admitted = self.learned(io, connection, std::mem::take(&mut buffers.facts));
+        if is_admitted && !buffers.up.is_empty() {
             self.input(io, Input::Received { connection: ours(connection), bytes: &buffers.up });
         }
         buffers.trim();
@@ -202,6 +208,9 @@ impl Application {
         if let Some(end) = end {
             self.count(connection, &end);
             self.end(io, connection);
+        } else if is_admitted && !rest.is_empty() {
+            // Behind a PROXY header, and there is only one.
+            shards::Application::received(self, io, connection, &rest);
         }
     }
 

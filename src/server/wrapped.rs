@@ -55,9 +55,10 @@ struct Chunk {
 pub(super) struct WrappedConnections {
     /// By listener.
     listeners: Arc<[Layers]>,
+    /// A bit for each index that has an entry, so that the many others are told apart by one load from little memory.
+    bits: Vec<u64>,
     /// By index; a chunk is there while it has an entry.
     chunks: Vec<Option<Chunk>>,
-    len: usize,
     /// Those that may have staged output.
     dirty: Vec<ConnectionId>,
     /// Ended ones that the broker has resumed.
@@ -71,8 +72,8 @@ impl WrappedConnections {
     pub(super) fn new(listeners: Arc<[Layers]>) -> Self {
         Self {
             listeners,
+            bits: Vec::new(),
             chunks: Vec::new(),
-            len: 0,
             dirty: Vec::new(),
             ended: Vec::new(),
             pool: Vec::new(),
@@ -129,14 +130,21 @@ impl WrappedConnections {
         };
         if place.replace(Box::new(wrapped)).is_none() {
             chunk.len += 1;
-            self.len += 1;
+        }
+        let (word, mask) = bit(connection);
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
+        }
+        if let Some(word) = self.bits.get_mut(word) {
+            *word |= mask;
         }
     }
 
-    /// The entry of a connection. Where no listener has layers, plain connections pay for one comparison.
+    /// The entry of a connection. Plain connections pay for one test of a bit.
     #[inline]
     pub(super) fn find(&mut self, connection: ConnectionId) -> Option<&mut Wrapped> {
-        if self.len == 0 {
+        let (word, mask) = bit(connection);
+        if self.bits.get(word).is_none_or(|word| word & mask == 0) {
             return None;
         }
         lookup(&mut self.chunks, connection)
@@ -150,9 +158,12 @@ impl WrappedConnections {
         let chunk = slot.as_mut()?;
         let mut wrapped = chunk.places.get_mut(place)?.take()?;
         chunk.len -= 1;
-        self.len -= 1;
         if chunk.len == 0 {
             *slot = None;
+        }
+        let (word, mask) = bit(connection);
+        if let Some(word) = self.bits.get_mut(word) {
+            *word &= !mask;
         }
         self.give(std::mem::take(&mut wrapped.staged));
         Some(wrapped)
@@ -238,4 +249,41 @@ fn lookup(chunks: &mut [Option<Chunk>], connection: ConnectionId) -> Option<&mut
 fn split(connection: ConnectionId) -> (usize, usize) {
     let index = connection.index() as usize;
     (index / CHUNK, index % CHUNK)
+}
+
+/// The word of `bits` that has a connection's index, and its bit there.
+#[inline]
+fn bit(connection: ConnectionId) -> (usize, u64) {
+    (connection.index() as usize / 64, 1 << (connection.index() % 64))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_an_entry_is_found_and_nobody_else() {
+        let proxied = Layers { proxy: true, ..Layers::default() };
+        let mut wrapped = WrappedConnections::new([Layers::default(), proxied].into());
+        let id = |generation: u64, index: u64| ConnectionId::from_bits(generation << 32 | index);
+        assert!(wrapped.find(id(1, 0)).is_none());
+        let indices = [0, 63, 64, 1023, 1024, 70_000];
+        indices.iter().for_each(|&index| wrapped.accepted(id(1, index), 1));
+        wrapped.accepted(id(1, 65), 0);
+        for index in (0..2_000).chain(69_990..71_000) {
+            let expected = indices.contains(&index);
+            assert_eq!(wrapped.find(id(1, index)).is_some(), expected, "{index}");
+            assert!(wrapped.find(id(2, index)).is_none(), "another life of {index}");
+        }
+        assert!(wrapped.remove(id(2, 63)).is_none());
+        for index in indices {
+            assert!(wrapped.find(id(1, index)).is_some());
+            assert!(wrapped.remove(id(1, index)).is_some() && wrapped.remove(id(1, index)).is_none());
+            assert!(wrapped.find(id(1, index)).is_none());
+            wrapped.accepted(id(2, index), 1);
+            assert!(wrapped.find(id(2, index)).is_some() && wrapped.remove(id(2, index)).is_some());
+        }
+        assert!(wrapped.bits.iter().all(|word| *word == 0) && wrapped.chunks.iter().all(Option::is_none));
+    }
 }

@@ -103,6 +103,8 @@ pub struct Buffers {
     pub down: Vec<u8>,
     /// What was learned on the way.
     pub facts: Facts,
+    /// What came behind a PROXY header, not looked at: for the next call, if the client's address may come in.
+    pub rest: Vec<u8>,
     /// Between layers, on the way up.
     below: Vec<u8>,
     /// Between layers, on the way down.
@@ -115,7 +117,7 @@ const BUFFER_KEPT: usize = 64 * 1024;
 impl Buffers {
     /// Gives memory of a busy time back.
     pub fn trim(&mut self) {
-        for buffer in [&mut self.up, &mut self.down, &mut self.below, &mut self.answers] {
+        for buffer in [&mut self.up, &mut self.down, &mut self.rest, &mut self.below, &mut self.answers] {
             buffer.clear();
             buffer.shrink_to(BUFFER_KEPT);
         }
@@ -137,13 +139,14 @@ const _: () = assert!(size_of::<Transport>() <= 72);
 
 impl Transport {
     /// Takes bytes of the socket. `buffers` then has what MQTT and the socket get and what was learned, also where an error comes
-    /// back. `is_congested`: the client does not take what it is sent, so nothing is answered that may be left out.
+    /// back. `is_congested`: the client does not take what it is sent, so nothing is answered that may be left out. It stops behind a
+    /// PROXY header: `buffers.rest` is then for the next call.
     ///
     /// # Errors
     /// Nothing more is to be received; `close` is to be called after the last `send`.
     pub fn receive(&mut self, bytes: &[u8], is_congested: bool, buffers: &mut Buffers) -> Result<(), End> {
-        let Buffers { up, down, facts, below, answers } = buffers;
-        for buffer in [&mut *up, down, below, answers] {
+        let Buffers { up, down, facts, rest, below, answers } = buffers;
+        for buffer in [&mut *up, down, rest, below, answers] {
             buffer.clear();
         }
         *facts = Facts::default();
@@ -152,6 +155,9 @@ impl Transport {
             let Some(header) = proxy.receive(below)? else { return Ok(()) };
             facts.proxy = Some(header);
             self.proxy = None;
+            // Before the address may come in nothing is answered, and no signature made.
+            std::mem::swap(below, rest);
+            return Ok(());
         }
         // What was decrypted before a fault is still for the layers above.
         #[cfg(feature = "server")]
@@ -267,6 +273,6 @@ impl Transport {
     /// What comes next may cost a signature, 0.1 to 1 ms of the shard: for the server's budget.
     #[cfg(feature = "server")]
     pub fn has_costly_step(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+        self.proxy.is_none() && self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
     }
 }

@@ -12,6 +12,8 @@ use crate::ring::Operation;
 
 /// Unread bytes that are thrown away before a close.
 const DISCARD_MAX: u32 = 1 << 24;
+/// The same of a Unix socket: more than its peer's send buffer lets it be ahead, unless that was made larger.
+const UNIX_DISCARD_MAX: usize = 256 * 1024;
 
 /// Ends a poll, which would hold the socket open. Not PollRemove: it may find the poll busy (EALREADY). And by its
 /// `user_data`, for which the kernel looks into one bucket of its table: for all requests of a descriptor it would walk
@@ -122,12 +124,14 @@ impl Net {
     fn push_close(&mut self, id: ConnectionId, discard: bool) {
         let (ring, slot) = self.place(id.index);
         if discard {
-            let entry = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), DISCARD_MAX)
+            let (address, len) = self.discard_to(id);
+            let entry = opcode::Recv::new(Fixed(slot), address, len)
                 .flags(libc::MSG_TRUNC | libc::MSG_DONTWAIT)
                 .build()
                 .flags(squeue::Flags::SKIP_SUCCESS)
                 .user_data(Operation::Discard.on(id.generation, slot));
-            // SAFETY: MSG_TRUNC on TCP drops the bytes and writes to no memory.
+            // SAFETY: MSG_TRUNC on TCP drops the bytes and writes to no memory. What is written for a Unix socket goes to
+            // memory of `Net` that nobody reads and that is never given back or moved before the rings end.
             unsafe { self.push(ring, &entry) };
         }
         // Unlinked, so that the slot is free at once; late completions are told apart by their generation.
@@ -138,6 +142,18 @@ impl Net {
             self.push(ring, &cancel);
             self.push(ring, &close.user_data(Operation::Close.on(id.generation, slot)));
         }
+    }
+
+    /// Where unread bytes go, and how many. TCP drops them by itself; a Unix socket copies them whatever is asked (unix(7)
+    /// has no MSG_TRUNC for streams).
+    fn discard_to(&mut self, id: ConnectionId) -> (*mut u8, u32) {
+        if !self.table.find(id).is_some_and(|connection| connection.is_unix()) {
+            return (std::ptr::null_mut(), DISCARD_MAX);
+        }
+        if self.discarded.is_empty() {
+            self.discarded = vec![0; UNIX_DISCARD_MAX].into();
+        }
+        (self.discarded.as_mut_ptr(), UNIX_DISCARD_MAX as u32)
     }
 
     /// Close has completed: the slot is free.

@@ -93,6 +93,8 @@ pub(crate) struct Net {
     #[expect(clippy::vec_box, reason = "the kernel reads them: they must not move with the pool")]
     vectors: Vec<Box<Vectors>>,
     sink: Vec<u8>,
+    /// The kernel writes there what is thrown away of Unix sockets; empty before the first.
+    discarded: Box<[u8]>,
     pub(crate) acceptor: Acceptor,
     pub(crate) connects: Connects,
     /// Deadlines of flushing connections: one constant delay, so first in, first out.
@@ -145,6 +147,7 @@ impl Net {
             pool: BufferPool::new(layout.pool_bytes),
             vectors: Vec::new(),
             sink: Vec::new(),
+            discarded: Box::default(),
             acceptor,
             connects: Connects::default(),
             deadlines: VecDeque::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use shards::{Accepted, Address, Config, ConnectionId, Filter, Listener, ShardStats, Shards};
+use shards::{Accepted, Address, Close, Config, ConnectionId, Filter, Listener, ShardId, ShardStats, Shards};
 
 use crate::script::*;
 
@@ -100,6 +100,42 @@ fn unix(path: &PathBuf) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     stream
+}
+
+/// Reads nothing of its connection; says goodbye and closes when it is told to.
+#[derive(Default)]
+struct Deaf(Option<ConnectionId>);
+
+impl Script for Deaf {
+    fn accepted(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, _accepted: Accepted) {
+        self.0 = Some(id);
+        io.pause(id);
+        io.output(id).extend_from_slice(b"hello\n");
+    }
+    fn message(&mut self, io: &mut Port<'_, Self>, _from: Option<ShardId>, _word: Word) {
+        if let Some(id) = self.0.take() {
+            io.output(id).extend_from_slice(b"goodbye");
+            io.close(id, Close::Flush);
+        }
+    }
+}
+
+#[test]
+fn unread_bytes_of_a_unix_socket_do_not_spoil_its_end() {
+    let path = socket_path("unread");
+    let address = Address::Unix { path: path.clone(), mode: 0o600 };
+    let shards = start(Config { listeners: vec![Listener::at(address)], ..config(1) }, |_| Deaf::default());
+    for len in [1, 5_000, 150_000] {
+        let mut stream = unix(&path);
+        assert_eq!(line(&mut stream), "hello");
+        stream.write_all(&vec![7; len]).unwrap();
+        shards.handle().send(ShardId(0), Word::Number(0));
+        let mut end = Vec::new();
+        // An end, not ECONNRESET.
+        stream.read_to_end(&mut end).unwrap();
+        assert_eq!(end, b"goodbye");
+    }
+    stop(shards);
 }
 
 #[test]

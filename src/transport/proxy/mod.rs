@@ -61,11 +61,8 @@ impl Proxy {
     /// # Errors
     /// It is no header, or not one that can be believed. Told as soon as the bytes show it.
     pub fn receive(&mut self, bytes: &mut Vec<u8>) -> Result<Option<Header>, Error> {
-        if self.have.is_empty() {
-            std::mem::swap(&mut self.have, bytes);
-        } else {
-            self.have.append(bytes);
-        }
+        // Never the buffer itself, which is a shard's and large.
+        self.have.append(bytes);
         let Some((header, len)) = read(&self.have)? else { return Ok(None) };
         bytes.extend_from_slice(self.have.get(len..).unwrap_or_default());
         Ok(Some(header))
@@ -130,7 +127,8 @@ fn read_v2(bytes: &[u8]) -> Result<Option<(Header, usize)>, Error> {
     };
     let Some(&family) = bytes.get(13) else { return Ok(None) };
     // Low half: the transport. MQTT comes over streams; "unspecified" goes with families that are ignored.
-    if family >> 4 > 3 || family & 0x0F > 2 || (!is_local && matches!(family, 0x12 | 0x22)) {
+    // Of LOCAL the receiver ignores them.
+    if !is_local && (family >> 4 > 3 || family & 0x0F > 2 || matches!(family, 0x12 | 0x22)) {
         return Err(Error::Value { what: "address family", value: family });
     }
     let &[a, b] = bytes.get(14..V2_FIXED_LEN).unwrap_or_default() else { return Ok(None) };

@@ -64,6 +64,7 @@ fn version_2_gives_the_source_and_skips_tlvs() {
     assert_eq!(source(&v2(0x21, 0x00, &[])), Ok(None), "the proxy does not know");
     assert_eq!(source(&v2(0x20, 0x00, &[])), Ok(None), "a health check");
     assert_eq!(source(&v2(0x20, 0x11, &V4)), Ok(None), "of LOCAL the addresses are ignored");
+    assert_eq!(source(&v2(0x20, 0xFF, &V4)), Ok(None), "and their family too");
 }
 
 #[test]
@@ -105,5 +106,16 @@ fn anything_else_is_refused() {
 fn an_incomplete_header_waits() {
     for stream in [&b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r"[..], b"PROX", b"\r", &v2(0x21, 0x11, &V4)[..27]] {
         assert_eq!(receive(stream, 1), Ok((None, Vec::new())), "{stream:?}");
+    }
+}
+
+#[test]
+fn what_waits_takes_no_more_memory_than_a_header() {
+    let (mut proxy, mut bytes) = (Proxy::default(), Vec::with_capacity(64 * 1024));
+    for piece in [&b"PROXY TCP4 "[..], b"192.0.2.7 "] {
+        bytes.extend_from_slice(piece);
+        assert_eq!(proxy.receive(&mut bytes), Ok(None));
+        assert!(bytes.is_empty() && bytes.capacity() >= 64 * 1024, "the buffer stays with who lent it");
+        assert!(proxy.have.capacity() <= V2_FIXED_LEN + V2_LEN_MAX);
     }
 }

@@ -127,6 +127,14 @@ impl Acceptor {
         Ok((Self { config: Arc::new(config), wanted, ticketer }, warnings))
     }
 
+    /// The same at another time.
+    #[cfg(test)]
+    pub(super) fn with_clock(&self, clock: Arc<dyn TimeProvider>) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.time_provider = clock;
+        Self { config: Arc::new(config), wanted: self.wanted, ticketer: Arc::clone(&self.ticketer) }
+    }
+
     /// A connection of the listener that has sent nothing yet.
     pub fn open(self: &Arc<Self>) -> Tls {
         Tls::new(Arc::clone(self))

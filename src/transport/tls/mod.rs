@@ -139,7 +139,8 @@ impl Tls {
     /// sent to `down`.
     ///
     /// # Errors
-    /// The connection has to end after what is in `down`. `up` may have what came before the fault.
+    /// The connection has to end after what is in `down`. `up` may have what came before the fault, but nothing unless
+    /// [`Tls::take_established`] has told who the client is.
     pub fn receive(
         &mut self,
         from_below: &mut Vec<u8>,
@@ -150,6 +151,7 @@ impl Tls {
             from_below.clear();
             return Ok(());
         }
+        let (was_handshaking, up_len) = (self.is_handshaking(), up.len());
         if !self.has_received {
             self.has_received = true;
             self.recognize_plain(from_below)?;
@@ -176,6 +178,10 @@ impl Tls {
         if checked.is_err() {
             self.has_failed = true;
             self.partial = Vec::new();
+        }
+        if was_handshaking && self.established.is_none() {
+            // What came right behind the handshake is a stranger's until it is known who the client is.
+            up.truncate(up_len);
         }
         checked
     }

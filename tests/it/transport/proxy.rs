@@ -9,7 +9,7 @@ use crate::broker::Broker;
 use crate::client::{Client, TIMEOUT};
 use crate::wire::{Connect, Packet, Version};
 
-const KEYS: &str = "proxy_protocol = true\ntrusted = [\"127.0.0.0/8\"]\naccess = [\"deny 192.0.2.66\"]";
+const KEYS: &str = "proxy_protocol = true\nallow_anonymous = true\ntrusted = [\"127.0.0.0/8\"]\naccess = [\"deny 192.0.2.66\"]";
 
 fn v1(source: &str) -> Vec<u8> {
     format!("PROXY TCP4 {source} 10.0.0.1 56324 1883\r\n").into_bytes()
@@ -104,7 +104,8 @@ fn what_is_no_good_header_is_closed_unanswered() {
 
 #[test]
 fn only_trusted_networks_may_say_who_a_client_is() {
-    let broker = listen(2, "mqtt", "proxy_protocol = true\ntrusted = [\"192.0.2.7\"]");
+    let broker =
+        listen(2, "mqtt", "proxy_protocol = true\nallow_anonymous = true\ntrusted = [\"192.0.2.7\"]");
     assert_eq!(answer(&broker, &[v1("192.0.2.100"), connect("c")].concat()), b"");
 }
 

@@ -132,6 +132,67 @@ fn a_session_with_a_certificate_resumes_as_the_same_client() {
     }
 }
 
+/// The clock of an acceptor, in seconds since 1970.
+#[derive(Debug)]
+struct Clock(u64);
+
+impl rustls::time_provider::TimeProvider for Clock {
+    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
+        Some(rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(self.0)))
+    }
+}
+
+#[test]
+fn a_client_whose_certificate_expired_since_its_session_began_gets_nothing_through() {
+    let listener = Listener::new();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name = named("car-7");
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let leaf = listener.authority.sign(params);
+    let today = acceptor(&listener.tls, &listener.files);
+    let in_2019 = Arc::new(today.with_clock(Arc::new(Clock(1_560_000_000))));
+    for versions in [V12, V13] {
+        let shows = Some((&[leaf.cert.as_str()][..], leaf.key.as_str()));
+        let config = Peer { shows, versions, ..Peer::new(&listener.authority) }.config();
+        Pair::new(connect(&config, HOST), &in_2019).shake();
+        // What is written before the handshake is over leaves together with Finished.
+        let resume = |acceptor| {
+            let mut pair = Pair::new(connect(&config, HOST), acceptor);
+            pair.client.writer().write_all(b"CONNECT").unwrap();
+            pair.run();
+            assert_eq!(pair.client.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+            pair
+        };
+        assert_eq!(resume(&in_2019).up, b"CONNECT", "while the certificate was good");
+        let mut pair = resume(&today);
+        let error = pair.error.take().unwrap();
+        assert!(error.to_string().contains("expired since the session began"), "{error}");
+        assert_eq!((pair.up.as_slice(), pair.established.as_ref()), (&b""[..], None));
+        pair.client_sends(b"CONNECT");
+        assert_eq!(pair.up, b"");
+    }
+}
+
+#[test]
+fn a_fault_right_behind_the_handshake_lets_nothing_through_without_the_certificate() {
+    let listener = Listener::new();
+    let leaf = listener.authority.client("car-7");
+    let mut pair = listener.pair(Some((&[&leaf.cert], &leaf.key)), V13);
+    let mut bytes = Vec::new();
+    pair.client.write_tls(&mut bytes).unwrap();
+    pair.deliver(&bytes);
+    pair.client.writer().write_all(b"CONNECT").unwrap();
+    let mut bytes = Vec::new();
+    while pair.client.wants_write() {
+        pair.client.write_tls(&mut bytes).unwrap();
+    }
+    bytes.extend([0x17, 3, 3, 0, 20]);
+    bytes.extend([7; 20]);
+    pair.deliver(&bytes);
+    assert!(matches!(pair.error, Some(TlsError::Protocol(rustls::Error::DecryptError))), "{:?}", pair.error);
+    assert_eq!((pair.up.as_slice(), pair.established.as_ref()), (&b""[..], None));
+}
+
 #[test]
 fn who_a_client_is() {
     let mut listener = Listener::new();

@@ -2,6 +2,7 @@
 
 use super::super::PARTIAL_BYTES_MAX;
 use super::*;
+use crate::transport::{Buffers, Layers};
 
 fn server() -> Tls {
     let authority = Authority::new("root");
@@ -40,6 +41,25 @@ fn a_client_without_tls_is_named_and_gets_no_byte() {
         assert!(down.is_empty());
         give(&mut server, b"more").1.unwrap();
     }
+}
+
+#[test]
+fn behind_a_proxy_header_nothing_is_answered_before_the_address_is_known() {
+    let authority = Authority::new("root");
+    let acceptor = acceptor(&ListenerTls::default(), &files(&[&authority.server(&[HOST])]));
+    let mut transport = Layers { proxy: true, tls: Some(acceptor), websocket: None }.begin();
+    let mut hello = Vec::new();
+    Peer::new(&authority).connect().write_tls(&mut hello).unwrap();
+    let mut buffers = Buffers::default();
+    let both = [b"PROXY TCP4 192.0.2.66 10.0.0.1 1 2\r\n", hello.as_slice()].concat();
+    transport.receive(&both, false, &mut buffers).unwrap();
+    assert!(buffers.facts.proxy.is_some());
+    assert!(buffers.down.is_empty(), "no signature was made");
+    assert!(transport.has_costly_step(), "which is next");
+    let rest = std::mem::take(&mut buffers.rest);
+    assert_eq!(rest, hello);
+    transport.receive(&rest, false, &mut buffers).unwrap();
+    assert!(!buffers.down.is_empty() && buffers.rest.is_empty());
 }
 
 #[test]
