@@ -7,7 +7,7 @@ use super::Broker;
 use super::effects::Origin;
 use crate::clock::Timestamp;
 use crate::connection::Connection;
-use crate::limits::{Ban, BanCause, Level, Passage, Subject, network_of};
+use crate::limits::{Ban, BanCause, Counted, Level, Passage, Subject, network_of};
 use crate::packet::ReasonCode;
 use crate::session::ConnectionId;
 
@@ -15,10 +15,10 @@ use crate::session::ConnectionId;
 const FLAPPING_MAX: usize = 65_536;
 
 /// What becomes of a connection that was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Arrival {
-    /// It may send its CONNECT; whether it counts among those of its address.
-    In { is_counted: bool },
+    /// It may send its CONNECT; its place among those of its address, where they are counted.
+    In(Option<Counted<IpAddr>>),
     /// It is refused after its CONNECT.
     Refused(ReasonCode),
     /// It is closed at once.
@@ -37,7 +37,7 @@ impl Broker {
     pub(super) fn judge_arrival(&self, now: Timestamp, origin: &Origin) -> Arrival {
         let (config, metrics) = (self.config(), self.metrics());
         if origin.over_capacity {
-            return Arrival::In { is_counted: false };
+            return Arrival::In(None);
         }
         let listener = usize::from(origin.listener);
         let per_s = config.listeners.get(listener).map_or(0, |listener| listener.connect_rate);
@@ -60,21 +60,47 @@ impl Broker {
             metrics.memory_refused.inc();
             return Arrival::Refused(ReasonCode::QuotaExceeded);
         }
-        let max = config.limits.connections_per_address_max;
-        if max == 0 {
-            return Arrival::In { is_counted: false };
+        if config.listeners.get(listener).is_some_and(|listener| listener.proxy_protocol) {
+            // It is the load balancer's: the client's is counted when its header has come.
+            return Arrival::In(None);
         }
-        if !self.shared.addresses.enter(network_of(origin.remote.ip()), max) {
-            metrics.address_refused.inc();
-            return Arrival::Refused(ReasonCode::QuotaExceeded);
-        }
-        Arrival::In { is_counted: true }
+        self.judge_address(origin.remote.ip())
     }
 
-    /// The connection is gone: its address has room for another one.
-    pub(super) fn forget_arrival(&self, connection: &Connection) {
-        if connection.allowance.as_ref().is_some_and(|allowance| allowance.is_counted) {
-            self.shared.addresses.leave(&network_of(address_of(connection)));
+    /// Whether one more may come from `address`.
+    fn judge_address(&self, address: IpAddr) -> Arrival {
+        let max = self.config().limits.connections_per_address_max;
+        if max == 0 {
+            return Arrival::In(None);
+        }
+        match self.shared.addresses.enter(network_of(address), max) {
+            Some(counted) => Arrival::In(Some(counted)),
+            None => {
+                self.metrics().address_refused.inc();
+                Arrival::Refused(ReasonCode::QuotaExceeded)
+            }
+        }
+    }
+
+    /// A load balancer has told who the client is: it counts among those of its own address.
+    pub(super) fn peer_learned(&mut self, id: ConnectionId, remote: SocketAddr) {
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        connection.remote = remote.into();
+        if connection.refusal.is_some() {
+            return;
+        }
+        if let Some(allowance) = &mut connection.allowance {
+            allowance.counted = None;
+        }
+        let arrival = self.judge_address(remote.ip());
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            match arrival {
+                Arrival::In(Some(counted)) => {
+                    connection.allowance.get_or_insert_default().counted = Some(counted);
+                }
+                Arrival::Refused(reason) => connection.refusal = Some(reason),
+                Arrival::In(None) | Arrival::Shut => {}
+            }
         }
     }
 

@@ -76,7 +76,6 @@ impl Broker {
     ) {
         let Some(connection) = self.clients.connections.remove(id) else { return };
         self.metrics().connections_closed.inc();
-        self.forget_arrival(&connection);
         self.leave_quota(&connection);
         self.end_handshake(id);
         if connection.phase != Phase::Connected {

@@ -52,7 +52,8 @@ pub enum Input<'a> {
         /// What was to be handed over.
         hand_over: HandOver,
     },
-    /// The client's address is another one than its socket's: a load balancer in front has told. Before any `Received`.
+    /// The client's address is another one than its socket's: a load balancer in front has told. Before any `Received`; not for
+    /// what the load balancer sends for itself.
     Peer {
         /// Whose.
         connection: ConnectionId,

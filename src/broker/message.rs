@@ -20,7 +20,7 @@ pub struct HandOver {
     pub origin: Origin,
     /// Who the client was found to be: its home does not ask again.
     pub identity: Option<Arc<Identity>>,
-    /// What it has used of its rates, and whether it counts among those of its address.
+    /// What it has used of its rates, and its place among those of its address.
     pub allowance: Option<Box<Allowance>>,
     /// Authentication Data for its CONNACK.
     pub authentication_data: Option<Vec<u8>>,
@@ -176,3 +176,33 @@ pub(super) fn delivery_qos(published: QoS, granted: QoS, upgrade: bool) -> QoS {
 
 // Messages travel in batches: a large variant would make every other one as large.
 const _: () = assert!(size_of::<ShardMessage>() <= 64);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::limits::Tally;
+
+    #[test]
+    fn a_hand_over_that_is_lost_gives_its_place_back() {
+        let addresses = Arc::new(Tally::new(1));
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        for _ in 0..3 {
+            let allowance = Allowance { counted: addresses.enter(address, 1), ..Allowance::default() };
+            assert!(allowance.counted.is_some());
+            let hand_over = HandOver {
+                bytes: Vec::new(),
+                origin: Origin { listener: 0, remote: (address, 1).into(), over_capacity: false },
+                identity: None,
+                allowance: Some(Box::new(allowance)),
+                authentication_data: None,
+            };
+            assert_eq!(addresses.count(&address), 1);
+            // As when its client leaves while it waits.
+            drop(hand_over);
+            assert_eq!(addresses.count(&address), 0);
+        }
+    }
+}

@@ -81,7 +81,7 @@ pub struct Shared {
     /// Retained messages of all slices: the limit is the node's.
     pub retained_count: AtomicU32,
     /// Connections of each address, where there is a limit.
-    pub addresses: Tally<IpAddr>,
+    pub addresses: Arc<Tally<IpAddr>>,
     /// How many connections a second each listener admits.
     pub gates: Vec<Gate>,
     /// Who is kept out.
@@ -104,7 +104,7 @@ impl Shared {
             placement: Placement::new(seed, shards),
             metrics: (0..shards).map(|_| Arc::default()).collect(),
             retained_count: AtomicU32::new(0),
-            addresses: Tally::new(seed),
+            addresses: Arc::new(Tally::new(seed)),
             gates: config.listeners.iter().map(|_| Gate::default()).collect(),
             bans: Bans::new(seed),
             users: Users::default(),
@@ -257,9 +257,7 @@ impl Broker {
                 self.hand_over_failed(now, connection, hand_over, fx);
             }
             Input::Peer { connection, remote } => {
-                if let Some(connection) = self.clients.connections.get_mut(connection) {
-                    connection.remote = remote.into();
-                }
+                self.peer_learned(connection, remote);
             }
             Input::Drained { connection } => self.drained(now, connection, fx),
             Input::Closed { connection } => self.closed(now, connection, fx),

@@ -56,10 +56,10 @@ impl Broker {
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
         match arrival {
             Arrival::Refused(reason) => connection.refusal = Some(reason),
-            Arrival::In { is_counted: true } => {
-                connection.allowance.get_or_insert_default().is_counted = true;
+            Arrival::In(Some(counted)) => {
+                connection.allowance.get_or_insert_default().counted = Some(counted);
             }
-            Arrival::In { is_counted: false } | Arrival::Shut => {}
+            Arrival::In(None) | Arrival::Shut => {}
         }
     }
 

@@ -1,11 +1,12 @@
 //! What one client may do beyond what the protocol allows everyone, and what is remembered of it: made only for those
 //! whom some rule or rate concerns, so that others do not pay for it. Goes with the connection to its home shard.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::acl::Decisions;
 use crate::clock::Timestamp;
-use crate::limits::{Bucket, Usage};
+use crate::limits::{Bucket, Counted, Usage};
 
 /// What a server said on a question about the client.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +42,6 @@ pub struct Allowance {
     pub connected_at: Option<Timestamp>,
     /// Bytes of its mountpoint, which stands before all its topics; 0: it has none.
     pub mount_len: u16,
-    /// It counts among the connections of its address.
-    pub is_counted: bool,
+    /// Its place among the connections of its address; given back with the allowance, also where a hand-over is lost.
+    pub counted: Option<Counted<IpAddr>>,
 }

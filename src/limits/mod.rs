@@ -15,7 +15,7 @@ pub use bucket::{Bucket, Rate};
 pub use gate::{Gate, Passage};
 pub use pressure::{Level, Pressure};
 pub use quota::{Share, Usage, Users};
-pub use tally::Tally;
+pub use tally::{Counted, Tally};
 
 /// What an address counts as: one customer has a /64 of IPv6, so all its addresses are one.
 pub fn network_of(address: IpAddr) -> IpAddr {

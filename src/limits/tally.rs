@@ -2,7 +2,7 @@
 //! and only where a limit is configured.
 
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
@@ -17,6 +17,19 @@ pub struct Tally<K> {
     hasher: RandomState,
 }
 
+/// One that is counted until this is dropped, wherever that happens.
+#[derive(Debug)]
+pub struct Counted<K: Hash + Eq> {
+    tally: Arc<Tally<K>>,
+    key: K,
+}
+
+impl<K: Hash + Eq> Drop for Counted<K> {
+    fn drop(&mut self) {
+        self.tally.leave(&self.key);
+    }
+}
+
 impl<K: Hash + Eq> Tally<K> {
     /// Nothing is counted. `seed` keys the hashes.
     pub fn new(seed: u64) -> Self {
@@ -25,19 +38,21 @@ impl<K: Hash + Eq> Tally<K> {
         Self { parts: (0..PARTS).map(|_| part()).collect(), hasher }
     }
 
-    /// Counts one more of `key`, unless there are `max` already; whether it did.
-    pub fn enter(&self, key: K, max: u32) -> bool {
-        let Some(mut part) = self.part(&key) else { return true };
+    /// Counts one more of `key`; `None`: there are `max` already.
+    pub fn enter(self: &Arc<Self>, key: K, max: u32) -> Option<Counted<K>>
+    where
+        K: Clone,
+    {
+        let mut part = self.part(&key)?;
         let count = part.get(&key).copied().unwrap_or(0);
         if count >= max {
-            return false;
+            return None;
         }
-        part.insert(key, count + 1);
-        true
+        part.insert(key.clone(), count + 1);
+        Some(Counted { tally: Arc::clone(self), key })
     }
 
-    /// Counts one less.
-    pub fn leave(&self, key: &K) {
+    fn leave(&self, key: &K) {
         let Some(mut part) = self.part(key) else { return };
         if let Some(count) = part.get_mut(key) {
             *count -= 1;
@@ -61,29 +76,29 @@ impl<K: Hash + Eq> Tally<K> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_key_is_counted_up_to_the_limit_and_forgotten_at_zero() {
-        let tally = Tally::new(1);
-        assert!(tally.enter(7, 2) && tally.enter(7, 2) && !tally.enter(7, 2));
-        assert!(tally.enter(8, 2));
+        let tally = Arc::new(Tally::new(1));
+        let first = tally.enter(7, 2).unwrap();
+        let second = tally.enter(7, 2).unwrap();
+        assert!(tally.enter(7, 2).is_none());
+        let other = tally.enter(8, 2).unwrap();
         assert_eq!((tally.count(&7), tally.count(&8), tally.count(&9)), (2, 1, 0));
-        tally.leave(&7);
-        assert!(tally.enter(7, 2));
-        tally.leave(&7);
-        tally.leave(&7);
-        tally.leave(&7);
+        drop(first);
+        let third = tally.enter(7, 2).unwrap();
+        drop((second, third, other));
         assert_eq!(tally.count(&7), 0);
-        assert!(tally.parts.iter().all(|part| part.lock().is_ok_and(|part| !part.contains_key(&7))));
+        assert!(tally.parts.iter().all(|part| part.lock().unwrap().is_empty()));
     }
 
     #[test]
     fn a_limit_of_zero_leaves_no_trace() {
-        let tally = Tally::new(1);
-        assert!(!tally.enter(1, 0));
-        tally.leave(&1);
+        let tally = Arc::new(Tally::new(1));
+        assert!(tally.enter(1, 0).is_none());
         assert_eq!(tally.count(&1), 0);
     }
 }

@@ -244,7 +244,9 @@ impl Application {
             io.close(connection, shards::Close::Abort);
             return false;
         }
-        self.input(io, Input::Peer { connection: ours(connection), remote: origin.remote });
+        if header.source.is_some() {
+            self.input(io, Input::Peer { connection: ours(connection), remote: origin.remote });
+        }
         true
     }
 

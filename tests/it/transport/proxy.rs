@@ -131,3 +131,39 @@ fn websocket_comes_after_the_header() {
         client.ping();
     }
 }
+
+#[test]
+fn the_connections_of_an_address_are_those_of_the_client_behind_the_load_balancer() {
+    for shards in SHARDS {
+        let keys = format!("{KEYS}\n[limits]\nconnections_per_address_max = 2");
+        let broker = listen(shards, "mqtt", &keys);
+        let open = |source: &str, client_id: &str| {
+            let mut client = broker.open(Version::V311);
+            client.send_bytes(&[v1(source), connect(client_id)].concat());
+            let reason = client.recv_connack().reason;
+            (client, reason)
+        };
+        // Many more than the maximum come over one load balancer, and go: each is another client's.
+        let clients: Vec<_> = (1..=9).map(|n| open(&format!("192.0.2.1{n}"), &format!("c-{n}"))).collect();
+        assert!(clients.iter().all(|(_, reason)| *reason == 0));
+        drop(clients);
+        for number in 0..4 {
+            let mut clients = Vec::new();
+            wait_until("two places", || {
+                clients.push(open("192.0.2.7", &format!("c-{number}-{}", clients.len())));
+                clients.retain(|(_, reason)| *reason == 0);
+                clients.len() == 2
+            });
+            assert_eq!(open("192.0.2.7", "late").1, 3, "the third of one client");
+        }
+        // The load balancer asks on its own account whether we are there, as often as it likes.
+        let _checks: Vec<_> = (0..5)
+            .map(|number| {
+                let mut client = broker.open(Version::V311);
+                client.send_bytes(&[v2(0, [192, 0, 2, 9]), connect(&format!("check-{number}"))].concat());
+                assert_eq!(client.recv_connack().reason, 0);
+                client
+            })
+            .collect();
+    }
+}
