@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
+use crate::client::{Client, TIMEOUT};
 use crate::wire::{Connack, Connect, Version};
 
 /// Longest time that a broker may take to start or to end.
@@ -75,6 +75,15 @@ pub fn temporary_dir() -> PathBuf {
     let dir = std::env::temp_dir().join(format!("myriad-it-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     dir
+}
+
+/// Waits for a condition that has to come true.
+pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 impl Broker {

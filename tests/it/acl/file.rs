@@ -1,23 +1,14 @@
 //! The file itself: read at the start, on SIGHUP and by `myriad check`; what is wrong with it is said with its place.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::guarded;
+use crate::broker::wait_until;
 use crate::broker::{binary, temporary_dir};
-use crate::client::TIMEOUT;
 use crate::wire::{Connect, Publish, Version};
 
 const ALLOW: &str = "{allow, all}.";
-
-/// Until `is_so`, or the longest time allowed.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + TIMEOUT;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 #[test]
 fn sighup_reads_the_rules_again_and_a_broken_file_keeps_the_old_ones() {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::broker::wait_until;
 use crate::broker::{Broker, binary, temporary_dir, unused_address};
 use crate::client::TIMEOUT;
 use authority::{Authority, Leaf};
@@ -147,13 +148,4 @@ fn write_pair(dir: &std::path::Path, name: &str, leaf: &Leaf) {
     let owner_only = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(dir.join(format!("{name}.key")), owner_only).unwrap();
     write(dir, &format!("{name}.pem"), &leaf.cert);
-}
-
-/// Waits for a condition that has to come true.
-fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + TIMEOUT;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -3,10 +3,9 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
-use std::time::Instant;
 
+use crate::broker::wait_until;
 use crate::broker::{Broker, binary, temporary_dir, unused_address};
-use crate::client::TIMEOUT;
 
 mod access;
 mod browser;
@@ -52,15 +51,6 @@ fn reload(broker: &Broker, from: &str, to: &str) {
     wait_until("the configuration is reloaded", || {
         broker.output().matches("configuration reloaded").count() > before
     });
-}
-
-/// Waits for a condition that has to come true.
-fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + TIMEOUT;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "{what}: not within {TIMEOUT:?}");
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
 }
 
 /// The address of a listener that is printed as `url` with its port.
