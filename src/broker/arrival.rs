@@ -4,7 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Broker;
-use super::effects::Origin;
+use super::disconnect::End;
+use super::effects::{Close, Effects, Origin};
 use crate::clock::Timestamp;
 use crate::connection::Connection;
 use crate::limits::{Ban, BanCause, Counted, Level, Passage, Subject, network_of};
@@ -19,10 +20,27 @@ const FLAPPING_MAX: usize = 65_536;
 pub(super) enum Arrival {
     /// It may send its CONNECT; its place among those of its address, where they are counted.
     In(Option<Counted<IpAddr>>),
-    /// It is refused after its CONNECT.
-    Refused(ReasonCode),
+    /// It is refused after its CONNECT; until then it has a place too, where its address has its maximum.
+    Refused(ReasonCode, Option<Counted<IpAddr>>),
     /// It is closed at once.
     Shut,
+}
+
+impl Arrival {
+    /// What the connection has to know of it.
+    pub(super) fn mark(self, connection: &mut Connection) {
+        let counted = match self {
+            Self::In(counted) => counted,
+            Self::Refused(reason, counted) => {
+                connection.refusal = Some(reason);
+                counted
+            }
+            Self::Shut => None,
+        };
+        if let Some(counted) = counted {
+            connection.allowance.get_or_insert_default().counted = Some(counted);
+        }
+    }
 }
 
 /// Connections of one Client Identifier, lately.
@@ -48,7 +66,7 @@ impl Broker {
                 Passage::Open => {}
                 Passage::Refused => {
                     metrics.connect_rate_refused.inc();
-                    return Arrival::Refused(ReasonCode::ConnectionRateExceeded);
+                    return Arrival::Refused(ReasonCode::ConnectionRateExceeded, None);
                 }
                 Passage::Shut => {
                     metrics.connect_rate_refused.inc();
@@ -58,7 +76,7 @@ impl Broker {
         }
         if self.shared.pressure.level() >= Level::Refuse {
             metrics.memory_refused.inc();
-            return Arrival::Refused(ReasonCode::QuotaExceeded);
+            return Arrival::Refused(ReasonCode::QuotaExceeded, None);
         }
         if config.listeners.get(listener).is_some_and(|listener| listener.proxy_protocol) {
             // It is the load balancer's: the client's is counted when its header has come.
@@ -67,23 +85,32 @@ impl Broker {
         self.judge_address(origin.remote.ip())
     }
 
-    /// Whether one more may come from `address`.
+    /// Whether one more may come from `address`. As many again as may are told why not; they may take their time for their
+    /// CONNECT, so more would be sockets without a bound.
     fn judge_address(&self, address: IpAddr) -> Arrival {
         let max = self.config().limits.connections_per_address_max;
         if max == 0 {
             return Arrival::In(None);
         }
-        match self.shared.addresses.enter(network_of(address), max) {
-            Some(counted) => Arrival::In(Some(counted)),
-            None => {
-                self.metrics().address_refused.inc();
-                Arrival::Refused(ReasonCode::QuotaExceeded)
-            }
+        let network = network_of(address);
+        if let Some(counted) = self.shared.addresses.enter(network, max) {
+            return Arrival::In(Some(counted));
+        }
+        self.metrics().address_refused.inc();
+        match self.shared.refused_addresses.enter(network, max) {
+            Some(counted) => Arrival::Refused(ReasonCode::QuotaExceeded, Some(counted)),
+            None => Arrival::Shut,
         }
     }
 
     /// A load balancer has told who the client is: it counts among those of its own address.
-    pub(super) fn peer_learned(&mut self, id: ConnectionId, remote: SocketAddr) {
+    pub(super) fn peer_learned<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        remote: SocketAddr,
+        fx: &mut E,
+    ) {
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
         connection.remote = remote.into();
         if connection.refusal.is_some() {
@@ -93,14 +120,12 @@ impl Broker {
             allowance.counted = None;
         }
         let arrival = self.judge_address(remote.ip());
+        if let Arrival::Shut = arrival {
+            fx.close(id, Close::Abort);
+            return self.end_connection(now, id, End::Lost, fx);
+        }
         if let Some(connection) = self.clients.connections.get_mut(id) {
-            match arrival {
-                Arrival::In(Some(counted)) => {
-                    connection.allowance.get_or_insert_default().counted = Some(counted);
-                }
-                Arrival::Refused(reason) => connection.refusal = Some(reason),
-                Arrival::In(None) | Arrival::Shut => {}
-            }
+            arrival.mark(connection);
         }
     }
 

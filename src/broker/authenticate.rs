@@ -235,8 +235,7 @@ impl Broker {
             let (client_id, username) = (connect.client_id, connect.username.unwrap_or_default());
             tracing::debug!(%remote, client_id, username, why = %refusal.why, "authentication failed");
         }
-        // That we are busy, or a server is down, is no fault of the client.
-        if !matches!(refusal.reason, ReasonCode::ServerBusy | ReasonCode::ServerUnavailable) {
+        if is_fault_of_client(refusal) {
             self.authentication_failed(now, id, connect.client_id);
         }
         let who = (connect.version, connect.client_id);
@@ -437,9 +436,11 @@ impl Broker {
                 }
                 Flow::Next
             }
-            Step::Done { .. } | Step::Refused(_) => {
+            other @ (Step::Done { .. } | Step::Refused(_)) => {
                 self.metrics().auth_failure.inc();
-                self.authentication_failed(now, id, &client_id);
+                if !matches!(&other, Step::Refused(refusal) if !is_fault_of_client(refusal)) {
+                    self.authentication_failed(now, id, &client_id);
+                }
                 self.fail(now, id, &Error::Reauthentication, fx);
                 Flow::Gone
             }
@@ -478,4 +479,9 @@ impl Broker {
 /// The same method, and neither a beginning nor an end.
 fn continues(auth: &Auth<'_>) -> bool {
     auth.reason == ReasonCode::ContinueAuthentication && auth.authentication_method == Some(SCRAM_SHA_256)
+}
+
+/// Whether it counts towards a ban: that we are busy, or a server is down, does not.
+fn is_fault_of_client(refusal: &Refusal) -> bool {
+    !matches!(refusal.reason, ReasonCode::ServerBusy | ReasonCode::ServerUnavailable)
 }

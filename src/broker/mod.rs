@@ -82,6 +82,8 @@ pub struct Shared {
     pub retained_count: AtomicU32,
     /// Connections of each address, where there is a limit.
     pub addresses: Arc<Tally<IpAddr>>,
+    /// Those past the limit, which are there only to be told.
+    pub refused_addresses: Arc<Tally<IpAddr>>,
     /// How many connections a second each listener admits.
     pub gates: Vec<Gate>,
     /// Who is kept out.
@@ -105,6 +107,7 @@ impl Shared {
             metrics: (0..shards).map(|_| Arc::default()).collect(),
             retained_count: AtomicU32::new(0),
             addresses: Arc::new(Tally::new(seed)),
+            refused_addresses: Arc::new(Tally::new(seed)),
             gates: config.listeners.iter().map(|_| Gate::default()).collect(),
             bans: Bans::new(seed),
             users: Users::default(),
@@ -257,7 +260,7 @@ impl Broker {
                 self.hand_over_failed(now, connection, hand_over, fx);
             }
             Input::Peer { connection, remote } => {
-                self.peer_learned(connection, remote);
+                self.peer_learned(now, connection, remote, fx);
             }
             Input::Drained { connection } => self.drained(now, connection, fx),
             Input::Closed { connection } => self.closed(now, connection, fx),

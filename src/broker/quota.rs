@@ -11,7 +11,8 @@ use crate::packet::ReasonCode;
 use crate::session::ConnectionId;
 
 impl Broker {
-    /// Counts a client that connects, before its session is touched.
+    /// Counts a client that connects, before its session is touched. One that takes its session over from another
+    /// connection of the same user takes that one's place too: for this moment there is one more.
     ///
     /// # Errors
     /// Its user has its quota of connections, or of sessions and this would be a new one.
@@ -23,7 +24,12 @@ impl Broker {
         let Some(connection) = self.clients.connections.get(id) else { return Ok(()) };
         let username = connection.identity.as_ref().and_then(|identity| identity.username.as_deref());
         let Some(username) = username else { return Ok(()) };
-        let Some(usage) = self.shared.users.connect(username, quota.connections_max) else {
+        let takes_over = self.quota_of_session(session_name).is_some_and(|old| old.name() == username);
+        let connections_max = match quota.connections_max {
+            0 => 0,
+            max => max.saturating_add(u32::from(takes_over)),
+        };
+        let Some(usage) = self.shared.users.connect(username, connections_max) else {
             self.metrics().quota_refused.inc();
             return Err(ReasonCode::QuotaExceeded);
         };
@@ -38,6 +44,12 @@ impl Broker {
             connection.allowance.get_or_insert_default().usage = Some(usage);
         }
         Ok(())
+    }
+
+    /// What the user has whose connection the session has now.
+    fn quota_of_session(&self, session_name: &str) -> Option<&Arc<Usage>> {
+        let session = self.clients.sessions.get(self.clients.find(session_name)?)?;
+        usage_of(self.clients.connections.get(session.connection?)?)
     }
 
     /// The session at `index` is that of the connection. `was_there`: before it came; a session that ended for it has been

@@ -54,13 +54,7 @@ impl Broker {
         }
         self.admit(now, id, origin, fx);
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
-        match arrival {
-            Arrival::Refused(reason) => connection.refusal = Some(reason),
-            Arrival::In(Some(counted)) => {
-                connection.allowance.get_or_insert_default().counted = Some(counted);
-            }
-            Arrival::In(None) | Arrival::Shut => {}
-        }
+        arrival.mark(connection);
     }
 
     fn admit<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, origin: Origin, fx: &mut E) {

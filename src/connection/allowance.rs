@@ -42,6 +42,6 @@ pub struct Allowance {
     pub connected_at: Option<Timestamp>,
     /// Bytes of its mountpoint, which stands before all its topics; 0: it has none.
     pub mount_len: u16,
-    /// Its place among the connections of its address; given back with the allowance, also where a hand-over is lost.
+    /// Its place among the connections of its address, or among those that are refused; given back with the allowance, also where a hand-over is lost.
     pub counted: Option<Counted<IpAddr>>,
 }

@@ -19,6 +19,9 @@ const BANS_MAX: usize = 100_000;
 /// Failures remembered at a time.
 const FAILURES_MAX: usize = 100_000;
 
+/// How often at most a full table is searched for what is over: that holds the lock for the whole of it.
+const SWEEP_MS: u64 = 1000;
+
 /// Who is banned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
@@ -133,6 +136,22 @@ struct Failures {
 struct Table {
     bans: BTreeMap<Subject, Term>,
     failures: HashMap<u64, Failures, RandomState>,
+    bans_sweep: Sweep,
+    failures_sweep: Sweep,
+}
+
+/// When a full table was searched last.
+#[derive(Debug, Default)]
+struct Sweep(Option<Timestamp>);
+
+impl Sweep {
+    fn is_due(&mut self, now: Timestamp) -> bool {
+        let is_due = self.0.is_none_or(|last| now.ms_since(last) >= SWEEP_MS);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
 }
 
 /// The table of a node.
@@ -190,7 +209,9 @@ impl Bans {
     pub fn add(&self, now: Timestamp, ban: Ban) -> Result<(), BanError> {
         let mut table = self.table();
         if table.bans.len() >= BANS_MAX && !table.bans.contains_key(&ban.subject) {
-            table.bans.retain(|_, term| !term.is_over(now));
+            if ban.cause == BanCause::Operator || table.bans_sweep.is_due(now) {
+                table.bans.retain(|_, term| !term.is_over(now));
+            }
             if table.bans.len() >= BANS_MAX {
                 return Err(BanError::Full);
             }
@@ -227,7 +248,9 @@ impl Bans {
         let key = self.hasher.hash_one(subject);
         let mut table = self.table();
         if table.failures.len() >= FAILURES_MAX && !table.failures.contains_key(&key) {
-            table.failures.retain(|_, failures| now.ms_since(failures.since) < window_ms);
+            if table.failures_sweep.is_due(now) {
+                table.failures.retain(|_, failures| now.ms_since(failures.since) < window_ms);
+            }
             if table.failures.len() >= FAILURES_MAX {
                 // More who fail than can be told apart: none of them is worth forgetting another one.
                 return false;
@@ -306,7 +329,29 @@ mod tests {
             assert!(!bans.failed(Timestamp(0), &client(&number.to_string()), 2, 1000));
         }
         assert!(!bans.failed(Timestamp(1), &client("new"), 1, 1000));
-        assert!(bans.failed(Timestamp(1000), &client("new"), 1, 1000));
+        assert!(bans.failed(Timestamp(1001), &client("new"), 1, 1000));
         assert!(bans.table().failures.len() < 2);
+    }
+
+    #[test]
+    fn a_full_table_is_searched_once_a_second() {
+        let flapping = |id: &str| Ban { cause: BanCause::Flapping, ..ban(client(id), Some(10)) };
+        let bans = Bans::new(1);
+        for number in 0..BANS_MAX {
+            let id = number.to_string();
+            bans.add(Timestamp(0), flapping(&id)).unwrap();
+            bans.failed(Timestamp(0), &client(&id), 2, 10);
+        }
+        assert_eq!(bans.add(Timestamp(9), flapping("x")), Err(BanError::Full));
+        assert!(!bans.failed(Timestamp(9), &client("x"), 1, 10));
+        // All is over, but it was searched just now; whoever is known is counted all the same.
+        assert_eq!(bans.add(Timestamp(1008), flapping("x")), Err(BanError::Full));
+        assert!(!bans.failed(Timestamp(1008), &client("x"), 1, 10));
+        assert!(bans.failed(Timestamp(5), &client("7"), 2, 10));
+        bans.failed(Timestamp(1008), &client("fills the place"), 2, 10);
+        bans.add(Timestamp(1009), flapping("x")).unwrap();
+        assert!(bans.failed(Timestamp(1009), &client("x"), 1, 10));
+        assert_eq!(bans.table().bans.len(), 1);
+        assert_eq!(bans.table().failures.len(), 1);
     }
 }

@@ -51,6 +51,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Its User Name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// When it may publish again, where it may `per_s` times a second; `None`: now.
     pub fn publish_pause(&self, now: Timestamp, per_s: u32) -> Option<Timestamp> {
         self.messages.empty_until(now, per_s)

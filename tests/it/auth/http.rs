@@ -131,6 +131,32 @@ fn the_status_decides_and_a_yes_is_remembered() {
 }
 
 #[test]
+fn while_the_server_is_out_of_order_nobody_is_banned() {
+    for shards in SHARDS {
+        let server = Server::start(|_, body| {
+            Some(match body {
+                body if body.contains("password=right") => 200,
+                body if body.contains("password=outage") => 500,
+                _ => 401,
+            })
+        });
+        let url = format!("auth.http.auth_req.url={}", server.url("/"));
+        let settings = ["auth.order=http", "limits.ban_failures=3", &url];
+        let Some(broker) = start(shards, &settings) else { return };
+        let try_with = |password: &str| login(Version::V50, "c", "alice", password);
+        for _ in 0..6 {
+            broker.expect_refused(try_with("outage"), 0x88);
+        }
+        broker.connect(try_with("right")).ping();
+        // What is the client's fault counts as ever.
+        for _ in 0..3 {
+            broker.expect_refused(try_with("wrong"), 0x86);
+        }
+        broker.expect_refused(try_with("right"), 0x8A);
+    }
+}
+
+#[test]
 fn a_get_asks_by_its_query_and_a_second_request_makes_superusers() {
     let server = Server::start(|target, _| Some(if target.starts_with("/auth?x=1&") { 200 } else { 404 }));
     let auth = format!("auth.http.auth_req.url={}", server.url("/auth?x=1"));

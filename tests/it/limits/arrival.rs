@@ -1,10 +1,12 @@
 //! connect_rate, connections of one address, and handshakes that never end.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{limited, wait_until};
-use crate::client::Client;
+use crate::client::{Client, TIMEOUT};
 use crate::numbers::wait_for;
 use crate::wire::{Connect, Packet, Version};
 
@@ -85,6 +87,48 @@ fn mqtt5_an_address_with_its_maximum_is_refused_with_0x97_until_one_leaves() {
         drop(clients);
         thread::sleep(Duration::from_millis(100));
         wait_for(&broker, "metrics/limits/address/refused", |refused| refused >= 6);
+    }
+}
+
+/// Whether the broker has closed it; nothing comes in it.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    match stream.read(&mut [0]) {
+        Ok(bytes) => bytes == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
+}
+
+#[test]
+fn the_sockets_of_an_address_are_no_more_than_twice_its_maximum() {
+    for shards in [1, 4] {
+        let settings = ["limits.connections_per_address_max=5", "limits.connect_timeout_s=60"];
+        let broker = limited(shards, &settings);
+        let mut clients: Vec<_> =
+            (0..5).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
+        // They say nothing.
+        let mut silent: Vec<_> = (0..12).map(|_| TcpStream::connect(broker.address).unwrap()).collect();
+        let mut closed = 0;
+        wait_until("all but five are closed at once", || {
+            silent.retain_mut(|stream| {
+                let is_closed = is_closed(stream);
+                closed += usize::from(is_closed);
+                !is_closed
+            });
+            closed >= 7
+        });
+        assert_eq!(silent.len(), 5);
+        for mut stream in silent {
+            stream.set_nonblocking(false).unwrap();
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+            stream.write_all(&Packet::from(Connect::v5("late")).encode(Version::V50)).unwrap();
+            let mut connack = [0; 4];
+            stream.read_exact(&mut connack).unwrap();
+            assert_eq!((connack[0], connack[3]), (0x20, 0x97));
+        }
+        clients.iter_mut().for_each(Client::ping);
+        // Those places are free again.
+        broker.expect_refused(Connect::v5("later"), 0x97);
     }
 }
 

@@ -38,6 +38,26 @@ fn connections_beyond_the_quota_are_refused_with_0x97() {
 }
 
 #[test]
+fn a_takeover_at_the_quota_takes_the_place_of_the_old_connection() {
+    for shards in [1, 4] {
+        let broker = tenants(shards, &["quota.connections_max=2"]);
+        let mut other = connect(&broker, "a", "other");
+        let mut old = connect(&broker, "a", "c");
+        for _ in 0..5 {
+            let new = connect(&broker, "a", "c");
+            old.expect_disconnect(0x8E);
+            old = new;
+            broker.expect_refused(as_user("a", Connect::v5("late")), 0x97);
+        }
+        // Not the session of another user, though its Client Identifier is the same.
+        let _b = [connect(&broker, "b", "b"), connect(&broker, "b", "d")];
+        broker.expect_refused(as_user("b", Connect::v5("c")), 0x97);
+        old.ping();
+        other.ping();
+    }
+}
+
+#[test]
 fn sessions_beyond_the_quota_are_refused_and_resumed_ones_are_not_new() {
     for shards in [1, 4] {
         let broker = tenants(shards, &["quota.sessions_max=2"]);
