@@ -168,3 +168,20 @@ fn a_session_goes_on_with_its_own_user_only() {
         }
     }
 }
+
+/// As in Mosquitto's file.
+#[test]
+fn what_the_rules_deny_a_user_is_denied_wherever_it_stands() {
+    let files = Files::new();
+    let path = files.set("auth.file.path", "users", cheap_line("alice", "p1"));
+    let rules = "user alice\ntopic readwrite #\ntopic deny secret/#\n";
+    let rules = files.set("auth.file.rules", "rules", rules);
+    let Some(broker) = start(1, &["auth.order=file", &path, &rules]) else { return };
+    let mut alice = broker.connect(login(Version::V50, "c", "alice", "p1"));
+    for filter in ["#", "+/x", "secret/x", "secret/#"] {
+        assert_eq!(alice.subscribe_reason(filter, 0), 0x87, "{filter}");
+    }
+    assert_eq!(alice.subscribe_reason("open/#", 0), 0);
+    assert_eq!(alice.publish_reason(Publish::new("secret/x", "1").qos(1)), 0x87);
+    assert!(alice.publish_reason(Publish::new("open/x", "1").qos(1)) < 0x80);
+}
