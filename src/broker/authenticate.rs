@@ -434,6 +434,11 @@ impl Broker {
                 self.send_auth(id, ReasonCode::Success, &data, fx);
                 if let Some(connection) = self.clients.connections.get_mut(id) {
                     connection.identity = Some(identity);
+                    if let Some(allowance) = &mut connection.allowance {
+                        // They were made for the former rules of the user.
+                        allowance.decisions = None;
+                        allowance.answers.clear();
+                    }
                 }
                 Flow::Next
             }
