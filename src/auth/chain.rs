@@ -12,7 +12,7 @@ use super::{
     ScramFile, UserRules, Verdict, jwt,
 };
 use crate::clock::Timestamp;
-use crate::config::{Auth, HttpRequest, Jwt, OnError, TokenFrom};
+use crate::config::{Auth, HttpRequest, Jwt, OnError, TokenFrom, shown_url};
 
 /// Now, by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -348,7 +348,7 @@ fn requests(config: &Auth) -> Result<Requests, FileError> {
     let request = |to: &HttpRequest, name: &str| {
         let error = |problem: String| FileError::at(0, problem).of(&format!("auth.http.{name}"));
         if !(to.url.starts_with("http://") || to.url.starts_with("https://")) {
-            return Err(error(format!("url: expected http:// or https://, not {:?}", to.url)));
+            return Err(error(format!("url: expected http:// or https://, not {:?}", shown_url(&to.url))));
         }
         let params = Params::parse(&to.params).map_err(|problem| error(format!("params: {problem}")))?;
         Ok(Request { to: to.clone(), params })

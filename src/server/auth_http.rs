@@ -8,7 +8,7 @@ use std::time::Duration;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::auth::{Credentials, Identity, Method, Refusal, Request, Requests, Verdict};
-use crate::config::{Http, HttpMethod, OnError};
+use crate::config::{Http, HttpMethod, OnError, shown_url};
 
 /// Bytes of an answer's body that are read, and thrown away, so that its connection can be used again.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
@@ -69,9 +69,9 @@ impl HttpClient {
             other => {
                 let problem = match other {
                     Ok(status) => format!("http: status {status}"),
-                    Err(error) => format!("http: {error}"),
+                    Err(error) => format!("http: {}", described(&error)),
                 };
-                tracing::warn!(url = %without_query(&requests.auth.to.url), problem, "authentication: no answer");
+                tracing::warn!(url = shown_url(&requests.auth.to.url), problem, "authentication: no answer");
                 return match requests.on_error {
                     OnError::Ignore => Verdict::Ignore,
                     OnError::Deny => Verdict::Deny(Refusal::unavailable(problem)),
@@ -126,7 +126,10 @@ impl HttpClient {
     }
 }
 
-/// What may stand in a log.
-fn without_query(url: &str) -> &str {
-    url.split_once('?').map_or(url, |(before, _)| before)
+/// An error as it may stand in a log: a URL has the password in it where the request is a GET.
+pub(super) fn described(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::BadUri(_) => "not a URL that can be asked".into(),
+        other => other.to_string(),
+    }
 }
