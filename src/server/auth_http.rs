@@ -13,6 +13,12 @@ use crate::config::{Http, HttpMethod, OnError, shown_url};
 /// Bytes of an answer's body that are read, and thrown away, so that its connection can be used again.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
 
+/// Longest URL of a GET: no server takes longer ones, and a client makes it as long as its password.
+const URL_LEN_MAX: usize = 32 * 1024;
+
+/// The status that a server would say to a longer one.
+const URI_TOO_LONG: u16 = 414;
+
 /// Asks HTTP servers.
 #[derive(Debug, Clone)]
 pub(super) struct HttpClient {
@@ -116,6 +122,9 @@ impl HttpClient {
             HttpMethod::Get => {
                 let separator = if request.to.url.contains('?') { '&' } else { '?' };
                 let url = zeroize::Zeroizing::new(format!("{}{separator}{}", request.to.url, *params));
+                if url.len() > URL_LEN_MAX {
+                    return Ok(URI_TOO_LONG);
+                }
                 self.agent.get(url.as_str()).call()?
             }
         };
