@@ -224,9 +224,12 @@ impl Chain {
         exchange: &Exchange,
         message: &[u8],
     ) -> Result<(Arc<Identity>, Vec<u8>), Refusal> {
-        let Some((_, rules)) = self.scram() else {
+        let Some((file, rules)) = self.scram() else {
             return Err(Refusal::bad_method("SCRAM-SHA-256 is no longer among auth.order"));
         };
+        if !exchange.is_of(file) {
+            return Err(Refusal::not_authorized("SCRAM: the user's credentials changed meanwhile"));
+        }
         let (username, answer) = exchange.last(message)?;
         let mut identity = Identity::new(Method::Scram).named(username);
         rules.apply(&mut identity);

@@ -303,3 +303,24 @@ fn who_authenticates_again_has_the_rules_of_now() {
     authenticate_again(&mut client, &exchange);
     assert!(!may(&mut client, "a") && may(&mut client, "b"));
 }
+
+#[test]
+fn an_exchange_does_not_outlive_its_user() {
+    let Some((files, broker)) = started(2) else { return };
+    let begin = |user: &str, password: &str| {
+        let exchange = Exchange::new(user, password);
+        let mut client = broker.open(Version::V50);
+        client.send(connect(user, &exchange));
+        let last = exchange.last(&recv_auth(&mut client).1).0;
+        (client, last)
+    };
+    let (mut alice, alices) = begin("alice", "p1");
+    let (mut bob, bobs) = begin("bob", "p2");
+    files.write("scram", line("alice", "p1"));
+    broker.signal("HUP");
+    super::wait_for_output(&broker, "configuration reloaded");
+    alice.send(auth(0x18, alices));
+    assert_eq!(alice.recv_connack().reason, 0);
+    bob.send(auth(0x18, bobs));
+    bob.expect_refusal(0x87);
+}
