@@ -228,6 +228,46 @@ mod tests {
     }
 
     #[test]
+    fn what_the_credentials_deny_comes_by_no_filter() {
+        let me = client("1.1.1.1");
+        let says = |denied: &str, filter: &str| {
+            let rules = [(Deny, Access::PubSub, denied), (Allow, Access::PubSub, "#")];
+            Acl::of_client(rules).check(&me, Subscribe, filter)
+        };
+        for (denied, filter) in [
+            ("secret/#", "#"),
+            ("secret/#", "+/x"),
+            ("secret/#", "+"),
+            ("secret/#", "secret"),
+            ("secret", "secret/#"),
+            ("a/+/c", "a/b/#"),
+            ("a/+/c", "+/b/+"),
+            ("u/%u", "u/+"),
+            ("u/%c/x", "u/c1/#"),
+        ] {
+            assert_eq!(says(denied, filter), Some(Deny), "{denied} {filter}");
+        }
+        for (denied, filter) in [
+            ("secret/#", "public/#"),
+            ("a/+/c", "a/b"),
+            ("a/b", "+"),
+            ("a", "a/+"),
+            ("u/%u", "u/u2"),
+            ("$SYS/#", "#"),
+            ("$SYS/#", "+/x"),
+        ] {
+            assert_eq!(says(denied, filter), Some(Allow), "{denied} {filter}");
+        }
+        assert_eq!(says("#", "$SYS/#"), None);
+        // The first that fits decides, as ever.
+        let rules = [(Allow, Access::PubSub, "a/b"), (Deny, Access::PubSub, "#")];
+        let own = Acl::of_client(rules);
+        assert_eq!(own.check(&me, Subscribe, "a/b"), Some(Allow));
+        assert_eq!(own.check(&me, Subscribe, "a/#"), Some(Deny));
+        assert_eq!(own.check(&me, Publish, "a/c"), Some(Deny));
+    }
+
+    #[test]
     fn errors_name_line_and_column() {
         assert_eq!(error("{allow, all}.\n{allow, al}.").split(',').next(), Some("2:1: found a tuple of 2"));
         assert!(error("{allow, all}").starts_with("1:13: the file ends, expected a full stop"));

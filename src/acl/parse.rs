@@ -25,12 +25,14 @@ fn rule(term: &Term) -> Result<Rule, AclError> {
             who: Who::All,
             access: Access::PubSub,
             topics: None,
+            is_own: false,
         }),
         [permission, who, access, topics] => Ok(Rule {
             permission: permission_of(permission)?,
             who: who_of(who)?,
             access: access_of(access)?,
             topics: Some(topics_of(topics)?),
+            is_own: false,
         }),
         _ => Err(wrong(term, wanted)),
     }

@@ -129,9 +129,46 @@ impl Topic {
         }
         asked.peek().is_none()
     }
+
+    /// Whether there may be a Topic Name that both this one and `topic`, a name or a filter, stand for.
+    pub(super) fn overlaps(&self, topic: &str, client: &Client<'_>) -> bool {
+        let is_wild = |text: &str| matches!(text, "+" | "#");
+        let mut asked = topic.split('/');
+        for (at, level) in self.levels.iter().enumerate() {
+            let found = asked.next();
+            let own = match level {
+                Level::Literal(text) => Some(text.as_str()),
+                Level::Username => match client.username {
+                    Some(name) => Some(name),
+                    // It stands for nothing.
+                    None => return false,
+                },
+                Level::ClientId => Some(client.client_id),
+                Level::Plus | Level::Hash => None,
+            };
+            if at == 0 {
+                // [MQTT-4.7.2-1]
+                let is_apart = match own {
+                    Some(own) => own.starts_with('$') && found.is_some_and(is_wild),
+                    None => topic.starts_with('$'),
+                };
+                if is_apart {
+                    return false;
+                }
+            }
+            match (level, own, found) {
+                (Level::Hash, ..) | (_, _, Some("#")) => return true,
+                (_, _, None) => return false,
+                (_, Some(own), Some(found)) if found != "+" && own != found => return false,
+                _ => {}
+            }
+        }
+        // `a/#` stands for `a` too.
+        matches!(asked.next(), None | Some("#"))
+    }
 }
 
-/// A rule of a file.
+/// A rule of a file, or of a client's credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) permission: Permission,
@@ -139,12 +176,14 @@ pub(super) struct Rule {
     pub(super) access: Access,
     /// `None`: all.
     pub(super) topics: Option<Vec<Topic>>,
+    /// It came with the credentials: it denies every filter by which some of its topics would come.
+    pub(super) is_own: bool,
 }
 
 impl Rule {
     /// A rule of one client.
     pub(super) fn of_client(permission: Permission, access: Access, topic: &str) -> Self {
-        Self { permission, who: Who::All, access, topics: Some(vec![Topic::new(topic, false)]) }
+        Self { permission, who: Who::All, access, topics: Some(vec![Topic::new(topic, false)]), is_own: true }
     }
 
     /// Whether it speaks of this.
@@ -154,8 +193,10 @@ impl Rule {
 
     /// Whether it speaks of this topic, by whomever it is asked for.
     pub(super) fn has(&self, client: &Client<'_>, topic: &str) -> bool {
-        self.topics
-            .as_ref()
-            .is_none_or(|topics| topics.iter().any(|own| own.has(topic, client, self.permission)))
+        let has = |own: &Topic| match (self.is_own, self.permission) {
+            (true, Permission::Deny) => own.overlaps(topic, client),
+            _ => own.has(topic, client, self.permission),
+        };
+        self.topics.as_ref().is_none_or(|topics| topics.iter().any(has))
     }
 }

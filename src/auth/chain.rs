@@ -12,7 +12,7 @@ use super::{
     ScramFile, UserRules, Verdict, jwt,
 };
 use crate::clock::Timestamp;
-use crate::config::{Auth, HttpRequest, Jwt, OnError, TokenFrom};
+use crate::config::{Auth, HttpRequest, Jwt, OnError, TokenFrom, shown_url};
 
 /// Now, by both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,9 +224,12 @@ impl Chain {
         exchange: &Exchange,
         message: &[u8],
     ) -> Result<(Arc<Identity>, Vec<u8>), Refusal> {
-        let Some((_, rules)) = self.scram() else {
+        let Some((file, rules)) = self.scram() else {
             return Err(Refusal::bad_method("SCRAM-SHA-256 is no longer among auth.order"));
         };
+        if !exchange.is_of(file) {
+            return Err(Refusal::not_authorized("SCRAM: the user's credentials changed meanwhile"));
+        }
         let (username, answer) = exchange.last(message)?;
         let mut identity = Identity::new(Method::Scram).named(username);
         rules.apply(&mut identity);
@@ -348,7 +351,7 @@ fn requests(config: &Auth) -> Result<Requests, FileError> {
     let request = |to: &HttpRequest, name: &str| {
         let error = |problem: String| FileError::at(0, problem).of(&format!("auth.http.{name}"));
         if !(to.url.starts_with("http://") || to.url.starts_with("https://")) {
-            return Err(error(format!("url: expected http:// or https://, not {:?}", to.url)));
+            return Err(error(format!("url: expected http:// or https://, not {:?}", shown_url(&to.url))));
         }
         let params = Params::parse(&to.params).map_err(|problem| error(format!("params: {problem}")))?;
         Ok(Request { to: to.clone(), params })

@@ -91,6 +91,11 @@ mod steps {
             Ok((exchange, answer.into_bytes()))
         }
 
+        /// Whether what the file says of the user is what it said when the exchange began.
+        pub fn is_of(&self, file: &ScramFile) -> bool {
+            !self.is_known || file.find(&self.username) == Some(&self.secret)
+        }
+
         /// Takes the client's last message; gives the User Name that is proved by it, and the server's last message.
         ///
         /// # Errors

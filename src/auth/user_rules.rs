@@ -1,5 +1,6 @@
 //! What the users of a password file may do, in the form that Mosquitto's users know: `user NAME`, and below it
-//! `topic [read|write|readwrite|deny] FILTER`, `superuser` and `mountpoint PREFIX`.
+//! `topic [read|write|readwrite|deny] FILTER`, `superuser` and `mountpoint PREFIX`. As in Mosquitto's file, `deny` wins
+//! wherever it stands.
 
 use std::sync::Arc;
 
@@ -68,7 +69,9 @@ fn finish(
     users: &mut HashMap<Box<str>, User, ahash::RandomState>,
     current: Option<(Box<str>, User, Vec<IdentityRule>)>,
 ) {
-    if let Some((name, mut user, rules)) = current {
+    if let Some((name, mut user, mut rules)) = current {
+        // The first that fits decides; the order of the others stays.
+        rules.sort_by_key(|rule| rule.allow);
         user.rules = (!rules.is_empty()).then(|| rules.into());
         users.insert(name, user);
     }
@@ -126,9 +129,9 @@ mod tests {
         let alice = of("alice");
         let rule = |access, allow, filter: &str| IdentityRule { access, allow, filter: filter.into() };
         let expected = [
+            rule(Access::Both, false, "c d"),
             rule(Access::Subscribe, true, "a/#"),
             rule(Access::Publish, true, "b"),
-            rule(Access::Both, false, "c d"),
             rule(Access::Both, true, "e"),
         ];
         assert_eq!((&*alice.rules.unwrap(), alice.is_superuser), (&expected[..], false));

@@ -14,9 +14,13 @@ use crate::auth::{
     Step, Verdict,
 };
 use crate::clock::Timestamp;
+use crate::config::TokenFrom;
 use crate::connection::{Error, Phase};
 use crate::packet::{Auth, Connect, Disconnect, ReasonCode, UserProperties, connect};
 use crate::session::ConnectionId;
+
+/// Bytes of an unverified User Name in a log.
+const USERNAME_SHOWN_MAX: usize = 64;
 
 /// What is kept of a connection while it is not plain whether, and as whom, it may come in.
 #[derive(Debug)]
@@ -232,7 +236,8 @@ impl Broker {
     ) -> Flow {
         if let Some(connection) = self.clients.connections.get(id) {
             let remote: std::net::SocketAddr = connection.remote.into();
-            let (client_id, username) = (connect.client_id, connect.username.unwrap_or_default());
+            let username = self.shown_username(connect.username.unwrap_or_default());
+            let client_id = connect.client_id;
             tracing::debug!(%remote, client_id, username, why = %refusal.why, "authentication failed");
         }
         if is_fault_of_client(refusal) {
@@ -240,6 +245,16 @@ impl Broker {
         }
         let who = (connect.version, connect.client_id);
         self.refuse_and_close(now, id, who, (refusal.reason, &refusal.why), fx)
+    }
+
+    /// What may stand in a log of a User Name that nobody verified: not all of a long one, nothing of what may be a token.
+    fn shown_username<'u>(&self, username: &'u str) -> &'u str {
+        let auth = &self.config().auth;
+        if auth.asks("jwt") && auth.jwt.from == TokenFrom::Username {
+            return "***";
+        }
+        let end = (0..=USERNAME_SHOWN_MAX).rev().find(|&end| username.is_char_boundary(end));
+        username.get(..end.unwrap_or(0)).unwrap_or_default()
     }
 
     fn is_pending(&self, id: ConnectionId) -> bool {
@@ -433,6 +448,11 @@ impl Broker {
                 self.send_auth(id, ReasonCode::Success, &data, fx);
                 if let Some(connection) = self.clients.connections.get_mut(id) {
                     connection.identity = Some(identity);
+                    if let Some(allowance) = &mut connection.allowance {
+                        // They were made for the former rules of the user.
+                        allowance.decisions = None;
+                        allowance.answers.clear();
+                    }
                 }
                 Flow::Next
             }

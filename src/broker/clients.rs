@@ -73,6 +73,20 @@ impl Clients {
         self.by_client_id.find(self.hasher.hash_one(client_id), is_it)
     }
 
+    /// By which the sessions of a connection's user are known: a keyed hash of its verified User Name; 0: it has none.
+    pub(super) fn user_hash(&self, id: ConnectionId) -> u32 {
+        let identity = self.connections.get(id).and_then(|connection| connection.identity.as_ref());
+        let username = identity.and_then(|identity| identity.username.as_deref());
+        username.map_or(0, |name| ((self.hasher.hash_one(name) >> 32) as u32).max(1))
+    }
+
+    /// The session of a Client Identifier, if it is that of the connection's user.
+    pub(super) fn find_own(&self, id: ConnectionId, client_id: &str) -> Option<u32> {
+        let user = self.user_hash(id);
+        let is_own = |index: &u32| self.sessions.get(*index).is_some_and(|session| session.user == user);
+        self.find(client_id).filter(is_own)
+    }
+
     /// Hash by which the messages of a topic are known again.
     pub(super) fn topic_hash(&self, topic: &str) -> u64 {
         self.hasher.hash_one(topic)

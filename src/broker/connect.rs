@@ -183,8 +183,10 @@ impl Broker {
         fx: &mut E,
     ) {
         let name = session_name(mount, client_id);
-        let was_there = self.clients.find(&name).is_some();
-        let (index, is_present) = self.take_session(now, connect, &name, fx);
+        let was_there = self.clients.find_own(id, &name).is_some();
+        let goes_on = was_there && !connect.clean_start;
+        let (index, is_present) = self.take_session(now, goes_on, connect.version, &name, fx);
+        let user = self.clients.user_hash(id);
         let config = std::sync::Arc::clone(&self.clients.config);
         let expiry_s = session_expiry_s(connect, &config);
         let keep_alive = granted_keep_alive(connect, &config);
@@ -210,6 +212,7 @@ impl Broker {
         session.connection = Some(id);
         session.version = connect.version;
         session.expiry_s = expiry_s;
+        session.user = user;
         session.will =
             connect.will.as_ref().map(|will| Box::new(will_of(will, mount, session.serial, owner)));
         let is_persistent = session.is_persistent();
@@ -229,11 +232,14 @@ impl Broker {
         }
     }
 
-    /// The session that the connection goes on with, and whether there was one [MQTT-3.1.2-4, 3.1.2-5].
+    /// The session that the connection goes on with, and whether there was one [MQTT-3.1.2-4, 3.1.2-5]. It does not go on
+    /// with that of another user, whose subscriptions and messages are none of its business: that one ends, as if
+    /// Clean Start were asked for.
     fn take_session<E: Effects>(
         &mut self,
         now: Timestamp,
-        connect: &Connect<'_>,
+        goes_on: bool,
+        version: ProtocolVersion,
         client_id: &str,
         fx: &mut E,
     ) -> (u32, bool) {
@@ -243,15 +249,15 @@ impl Broker {
             self.metrics().takeovers.inc();
             self.send_disconnect(old, ReasonCode::SessionTakenOver, None, fx);
             fx.close(old, Close::Flush);
-            self.end_connection(now, old, End::Takeover { goes_on: !connect.clean_start }, fx);
+            self.end_connection(now, old, End::Takeover { goes_on }, fx);
         }
         if let Some(index) = self.clients.find(client_id) {
-            if !connect.clean_start {
+            if goes_on {
                 return (index, true);
             }
             self.end_session(now, index, fx);
         }
-        (self.clients.open_session(client_id, connect.version), false)
+        (self.clients.open_session(client_id, version), false)
     }
 
     fn resume_session<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, index: u32, fx: &mut E) {

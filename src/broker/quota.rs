@@ -33,7 +33,7 @@ impl Broker {
             self.metrics().quota_refused.inc();
             return Err(ReasonCode::QuotaExceeded);
         };
-        let is_new = self.clients.find(session_name).is_none();
+        let is_new = self.clients.find_own(id, session_name).is_none();
         if is_new && !usage.sessions.enter(quota.sessions_max) {
             usage.connections.leave(1);
             self.shared.users.forget_if_idle(&usage);

@@ -11,6 +11,7 @@ mod error;
 mod keys;
 mod listener_url;
 mod print;
+mod redact;
 mod reload;
 mod sections;
 mod tls;
@@ -21,6 +22,7 @@ pub use auth::{Auth, AuthFile, ClientIds, Http, HttpMethod, HttpRequest, Jwt, On
 pub use cli::{Arguments, Cli, Command};
 pub use error::{Error, Origin};
 pub use listener_url::{ListenerUrl, Scheme};
+pub use redact::shown_url;
 pub use reload::Reload;
 pub use sections::{
     Acl, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Quota, Retained, Session,

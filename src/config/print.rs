@@ -1,14 +1,21 @@
-//! The configuration in effect as a TOML document that reads back as itself (`myriad check`).
+//! The configuration in effect as a TOML document (`myriad check`). It reads back as itself but for secrets, which are
+//! not shown; where there are some it says so.
 
 use std::fmt::Write;
 
 use super::Config;
-use super::keys::{KEYS, LISTENER, LISTENER_KEYS};
+use super::keys::{KEYS, Key, LISTENER, LISTENER_KEYS};
+use super::redact::{HIDDEN, shown_params, shown_url};
+use super::value::Value;
 
 impl Config {
     /// The whole configuration as TOML: every key, in the order of `myriad.toml`.
     pub fn to_toml(&self) -> String {
         let mut out = String::new();
+        let hides = |key: &&Key<Self>| shown(key.name, (key.read)(self)) != (key.read)(self);
+        if KEYS.iter().any(|key| hides(&key)) {
+            line(&mut out, format_args!("# {HIDDEN} stands for what may be a secret and is not shown."));
+        }
         let mut section = "";
         for key in &KEYS {
             if key.section != section {
@@ -18,7 +25,7 @@ impl Config {
                 section = key.section;
                 line(&mut out, format_args!("[{section}]"));
             }
-            line(&mut out, format_args!("{} = {}", key.name, (key.read)(self)));
+            line(&mut out, format_args!("{} = {}", key.name, shown(key.name, (key.read)(self))));
         }
         out
     }
@@ -30,6 +37,15 @@ impl Config {
                 line(out, format_args!("{} = {}", key.name, (key.read)(listener)));
             }
         }
+    }
+}
+
+/// What is shown of a value.
+fn shown(name: &str, value: Value) -> Value {
+    match value {
+        Value::Text(text) if name.ends_with(".url") => Value::Text(shown_url(&text)),
+        Value::Text(text) if name.ends_with(".params") => Value::Text(shown_params(&text)),
+        other => other,
     }
 }
 
@@ -58,5 +74,16 @@ mod tests {
         let printed = config.to_toml();
         assert_eq!(Config::from_toml(&printed, "printed").unwrap(), config, "{printed}");
         assert!(printed.contains("keep_alive_factor = 1.1\n"), "{printed}");
+    }
+    #[test]
+    fn what_may_be_a_secret_is_not_printed() {
+        let text = "auth.http.auth_req.url = 'http://user:pw1@h/a?key=pw2'\n\
+                    auth.http.super_req.params = 'u=%u,key=pw3'";
+        let printed = Config::from_toml(text, "a").unwrap().to_toml();
+        assert!(printed.starts_with("# *** stands for"), "{printed}");
+        assert!(printed.contains("\"http://***@h/a?key=***\""), "{printed}");
+        assert!(printed.contains("\"u=%u,key=***\""), "{printed}");
+        assert!(!printed.contains("pw"), "{printed}");
+        assert!(!Config::default().to_toml().contains("***"));
     }
 }

@@ -6,12 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use super::application::{Application, ServerMessage};
-use super::auth_http::HttpClient;
+use super::auth_http::{HttpClient, described};
 use crate::acl::Action;
 use crate::auth::Request;
 use crate::auth::http::Params;
 use crate::broker::AclQuestion;
-use crate::config::{Config, Http};
+use crate::config::{Config, Http, shown_url};
 use crate::interest::ShardId;
 use crate::session::ConnectionId;
 
@@ -123,7 +123,7 @@ fn ask(server: &Server, question: &AclQuestion) -> Option<bool> {
             None
         }
         Err(error) => {
-            tracing::warn!(%error, "auth.http.acl_req: no answer");
+            tracing::warn!(error = described(&error), "auth.http.acl_req: no answer");
             None
         }
     }
@@ -132,7 +132,10 @@ fn ask(server: &Server, question: &AclQuestion) -> Option<bool> {
 fn server(http: &Http) -> Result<Server, String> {
     let to = http.acl_req.clone();
     if !(to.url.starts_with("http://") || to.url.starts_with("https://")) {
-        return Err(format!("auth.http.acl_req.url: expected http:// or https://, not {:?}", to.url));
+        return Err(format!(
+            "auth.http.acl_req.url: expected http:// or https://, not {:?}",
+            shown_url(&to.url)
+        ));
     }
     let params =
         Params::parse(&to.params).map_err(|problem| format!("auth.http.acl_req.params: {problem}"))?;

@@ -8,10 +8,16 @@ use std::time::Duration;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::auth::{Credentials, Identity, Method, Refusal, Request, Requests, Verdict};
-use crate::config::{Http, HttpMethod, OnError};
+use crate::config::{Http, HttpMethod, OnError, shown_url};
 
 /// Bytes of an answer's body that are read, and thrown away, so that its connection can be used again.
 const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Longest URL of a GET: no server takes longer ones, and a client makes it as long as its password.
+const URL_LEN_MAX: usize = 32 * 1024;
+
+/// The status that a server would say to a longer one.
+const URI_TOO_LONG: u16 = 414;
 
 /// Asks HTTP servers.
 #[derive(Debug, Clone)]
@@ -69,9 +75,9 @@ impl HttpClient {
             other => {
                 let problem = match other {
                     Ok(status) => format!("http: status {status}"),
-                    Err(error) => format!("http: {error}"),
+                    Err(error) => format!("http: {}", described(&error)),
                 };
-                tracing::warn!(url = %without_query(&requests.auth.to.url), problem, "authentication: no answer");
+                tracing::warn!(url = shown_url(&requests.auth.to.url), problem, "authentication: no answer");
                 return match requests.on_error {
                     OnError::Ignore => Verdict::Ignore,
                     OnError::Deny => Verdict::Deny(Refusal::unavailable(problem)),
@@ -116,6 +122,9 @@ impl HttpClient {
             HttpMethod::Get => {
                 let separator = if request.to.url.contains('?') { '&' } else { '?' };
                 let url = zeroize::Zeroizing::new(format!("{}{separator}{}", request.to.url, *params));
+                if url.len() > URL_LEN_MAX {
+                    return Ok(URI_TOO_LONG);
+                }
                 self.agent.get(url.as_str()).call()?
             }
         };
@@ -126,7 +135,10 @@ impl HttpClient {
     }
 }
 
-/// What may stand in a log.
-fn without_query(url: &str) -> &str {
-    url.split_once('?').map_or(url, |(before, _)| before)
+/// An error as it may stand in a log: a URL has the password in it where the request is a GET.
+pub(super) fn described(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::BadUri(_) => "not a URL that can be asked".into(),
+        other => other.to_string(),
+    }
 }

@@ -179,7 +179,10 @@ impl Pool {
                 answer(&job, Verdict::Allow(identity), handle);
             }
             Verdict::Ignore if at.is_some() => {
-                job.ignored.push(job.at);
+                // A server that knows a client says yes, or no: this was no answer, and nothing to remember.
+                if !job.gate.is_http(job.at) {
+                    job.ignored.push(job.at);
+                }
                 match job.gate.ask_from(&job.client.borrow(), job.at + 1, now) {
                     (Progress::Verdict(verdict), _) => {
                         if let Verdict::Allow(identity) = &verdict {

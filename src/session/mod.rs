@@ -74,6 +74,8 @@ pub struct Session {
     pub timer_at: Option<Timestamp>,
     /// Session Expiry Interval in seconds; `NEVER`: does not expire.
     pub expiry_s: u32,
+    /// Keyed hash of the verified User Name whose it is; 0: nobody's in particular.
+    pub user: u32,
     /// The Packet Identifier given last, kept while `outbound` is `None`.
     pub last_packet_id: u16,
     /// Version of the connection that used it last.
@@ -94,6 +96,7 @@ impl Session {
             disconnected_at: Timestamp::default(),
             timer_at: None,
             expiry_s: 0,
+            user: 0,
             last_packet_id: 0,
             version,
         }

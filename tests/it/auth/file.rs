@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::{Files, SHARDS, bad_credentials, cheap_line, fails_to_start, login, not_authorized, start};
-use crate::wire::{Connect, Version};
+use crate::wire::{Connect, Publish, Version, Will};
 
 #[test]
 fn users_of_the_file_come_in_and_nobody_else() {
@@ -105,4 +105,83 @@ fn what_can_not_be_read_is_told_with_its_line_and_nothing_starts() {
     assert!(fails_to_start(&["auth.order=fiel"], url).contains("the nearest known one is \"file\""));
     let text = fails_to_start(&[], "mqtt://0.0.0.0:1");
     assert!(text.contains("auth.order"), "{text}");
+}
+
+/// What waits in a session, and what comes by its subscriptions, is its user's.
+#[test]
+fn a_session_goes_on_with_its_own_user_only() {
+    for shards in SHARDS {
+        let files = Files::new();
+        let users = cheap_line("alice", "p1") + &cheap_line("bob", "p2");
+        let path = files.set("auth.file.path", "users", users);
+        let settings = ["auth.order=file", &path, "listener.allow_anonymous=true"];
+        let Some(broker) = start(shards, &settings) else { return };
+        let mut other = broker.connect(login(Version::V50, "other", "bob", "p2"));
+        other.subscribe("will", 1);
+        for version in Version::ALL {
+            // CONNACK of 3.1 does not tell.
+            let tells = version != Version::V31;
+            for number in 0..4 {
+                let id = format!("c{number}");
+                let alice = || login(version, &id, "alice", "p1").persistent();
+                let strangers =
+                    [login(version, &id, "bob", "p2").persistent(), Connect::new(version, &id).persistent()];
+                for stranger in strangers {
+                    let (mut client, _) = broker.connect_with_ack(alice());
+                    client.subscribe("secret", 1);
+                    client.disconnect();
+                    other.publish(Publish::new("secret", "waits").qos(1));
+                    // Its own user finds all that was there.
+                    let (mut client, connack) = broker.connect_with_ack(alice());
+                    assert_eq!(connack.session_present, tells, "{version:?}");
+                    client.expect_message("secret", "waits");
+                    client.disconnect();
+                    other.publish(Publish::new("secret", "waits").qos(1));
+                    let (mut client, connack) = broker.connect_with_ack(stranger.clone());
+                    assert!(!connack.session_present, "{version:?}");
+                    other.publish(Publish::new("secret", "again").qos(1));
+                    client.expect_nothing();
+                    // Its own session goes on with the stranger.
+                    client.subscribe("open", 1);
+                    client.disconnect();
+                    let (client, connack) = broker.connect_with_ack(stranger.clone());
+                    assert_eq!(connack.session_present, tells, "{version:?}");
+                    client.disconnect();
+                    // From a connection that lives: it ends, with its Will.
+                    let (mut first, connack) =
+                        broker.connect_with_ack(alice().will(Will::new("will", "alice").qos(1)));
+                    assert!(!connack.session_present, "{version:?}");
+                    first.subscribe("secret", 1);
+                    let (mut client, connack) = broker.connect_with_ack(stranger);
+                    assert!(!connack.session_present, "{version:?}");
+                    if version.is_v5() {
+                        first.expect_disconnect(0x8E)
+                    } else {
+                        first.expect_closed()
+                    }
+                    other.expect_message("will", "alice");
+                    other.publish(Publish::new("secret", "again").qos(1));
+                    client.expect_nothing();
+                    client.disconnect();
+                }
+            }
+        }
+    }
+}
+
+/// As in Mosquitto's file.
+#[test]
+fn what_the_rules_deny_a_user_is_denied_wherever_it_stands() {
+    let files = Files::new();
+    let path = files.set("auth.file.path", "users", cheap_line("alice", "p1"));
+    let rules = "user alice\ntopic readwrite #\ntopic deny secret/#\n";
+    let rules = files.set("auth.file.rules", "rules", rules);
+    let Some(broker) = start(1, &["auth.order=file", &path, &rules]) else { return };
+    let mut alice = broker.connect(login(Version::V50, "c", "alice", "p1"));
+    for filter in ["#", "+/x", "secret/x", "secret/#"] {
+        assert_eq!(alice.subscribe_reason(filter, 0), 0x87, "{filter}");
+    }
+    assert_eq!(alice.subscribe_reason("open/#", 0), 0);
+    assert_eq!(alice.publish_reason(Publish::new("secret/x", "1").qos(1)), 0x87);
+    assert!(alice.publish_reason(Publish::new("open/x", "1").qos(1)) < 0x80);
 }

@@ -193,3 +193,29 @@ fn a_server_that_does_not_answer_is_given_up_in_time() {
     broker.connect(login(Version::V50, "c", "alice", "p1")).ping();
     broker.expect_refused(login(Version::V50, "c", "alice", "p2"), 0x86);
 }
+
+#[test]
+fn what_no_server_answered_is_not_remembered() {
+    let is_up = Arc::new(AtomicBool::new(false));
+    let up = Arc::clone(&is_up);
+    let server = Server::start(move |_, _| Some(if up.load(Ordering::Relaxed) { 401 } else { 503 }));
+    let files = super::Files::new();
+    let users = files.set("auth.file.path", "users", super::cheap_line("alice", "p1"));
+    let url = format!("auth.http.auth_req.url={}", server.url("/"));
+    let settings = ["auth.order=[\"http\", \"file\"]", &url, "auth.http.on_error=ignore", &users];
+    let Some(broker) = start(2, &settings) else { return };
+    broker.connect(login(Version::V50, "c", "alice", "p1")).ping();
+    is_up.store(true, Ordering::Relaxed);
+    broker.expect_refused(login(Version::V50, "c", "alice", "p1"), 0x86);
+}
+
+#[test]
+fn credentials_too_long_for_a_get_are_refused_quietly() {
+    let server = Server::start(|_, _| Some(200));
+    let url = format!("auth.http.auth_req.url={}", server.url("/"));
+    let settings = ["auth.order=http", "auth.http.auth_req.method=get", &url];
+    let Some(broker) = start(1, &settings) else { return };
+    broker.expect_refused(login(Version::V50, "c", "alice", &"&".repeat(30_000)), 0x86);
+    assert!(server.requests().is_empty());
+    assert!(!broker.output().contains("no answer"), "{}", broker.output());
+}

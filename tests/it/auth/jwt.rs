@@ -255,3 +255,15 @@ fn methods_are_asked_one_after_the_other() {
     broker.connect(bearer(Version::V50, "c", &hs256(&json!({"exp": now_s() + 600})))).ping();
     broker.expect_refused(login(Version::V50, "c", "alice", "p2"), 0x86);
 }
+
+#[test]
+fn a_token_as_user_name_is_never_logged() {
+    let files = Files::new();
+    let secret = files.set("auth.jwt.secret_file", "secret", [SECRET, b"\n"].concat());
+    let settings = ["auth.order=jwt", "auth.jwt.from=username", "log.level=debug", &secret];
+    let Some(broker) = start(2, &settings) else { return };
+    let token = hs256(&json!({"sub": "alice", "exp": now_s() - 60}));
+    broker.expect_refused(login(Version::V50, "c", &token, ""), 0x87);
+    super::wait_for_output(&broker, "authentication failed");
+    assert!(!broker.output().contains(&token[..20]), "{}", broker.output());
+}

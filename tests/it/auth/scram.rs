@@ -276,3 +276,51 @@ fn an_unknown_user_gets_the_same_challenge_each_time() {
     assert_eq!(first, salt("mallory"));
     assert_eq!(first.len(), salt("alice").len());
 }
+
+/// Goes through an exchange of a connected client.
+fn authenticate_again(client: &mut Client, exchange: &Exchange) {
+    client.send(auth(0x19, exchange.first()));
+    let (last, expected) = exchange.last(&recv_auth(client).1);
+    client.send(auth(0x18, last));
+    assert_eq!(recv_auth(client), (0, expected));
+}
+
+#[test]
+fn who_authenticates_again_has_the_rules_of_now() {
+    let files = Files::new();
+    let path = files.set("auth.scram.path", "scram", line("alice", "p1"));
+    let rules = files.set("auth.scram.rules", "rules", "user alice\ntopic write a\n");
+    let Some(broker) = start(2, &["auth.order=scram", &path, &rules, "acl.no_match=deny"]) else { return };
+    let exchange = Exchange::new("alice", "p1");
+    let (mut client, _) = log_in(&broker, connect("c", &exchange), &exchange);
+    let may =
+        |client: &mut Client, topic: &str| client.publish_reason(Publish::new(topic, "1").qos(1)) < 0x80;
+    assert!(may(&mut client, "a") && !may(&mut client, "b"));
+    files.write("rules", "user alice\ntopic write b\n");
+    broker.signal("HUP");
+    super::wait_for_output(&broker, "configuration reloaded");
+    assert!(may(&mut client, "a") && !may(&mut client, "b"), "until it authenticates again");
+    authenticate_again(&mut client, &exchange);
+    assert!(!may(&mut client, "a") && may(&mut client, "b"));
+}
+
+#[test]
+fn an_exchange_does_not_outlive_its_user() {
+    let Some((files, broker)) = started(2) else { return };
+    let begin = |user: &str, password: &str| {
+        let exchange = Exchange::new(user, password);
+        let mut client = broker.open(Version::V50);
+        client.send(connect(user, &exchange));
+        let last = exchange.last(&recv_auth(&mut client).1).0;
+        (client, last)
+    };
+    let (mut alice, alices) = begin("alice", "p1");
+    let (mut bob, bobs) = begin("bob", "p2");
+    files.write("scram", line("alice", "p1"));
+    broker.signal("HUP");
+    super::wait_for_output(&broker, "configuration reloaded");
+    alice.send(auth(0x18, alices));
+    assert_eq!(alice.recv_connack().reason, 0);
+    bob.send(auth(0x18, bobs));
+    bob.expect_refusal(0x87);
+}
