@@ -76,6 +76,13 @@ impl OwnedCredentials {
             certificate: self.certificate.as_ref(),
         }
     }
+
+    /// Bytes of memory that the client's words take.
+    pub fn bytes(&self) -> usize {
+        let username = self.username.as_ref().map_or(0, |username| username.len());
+        let password = self.password.as_ref().map_or(0, |password| password.len());
+        size_of::<Self>() + self.client_id.len() + username + password
+    }
 }
 
 impl std::fmt::Debug for OwnedCredentials {

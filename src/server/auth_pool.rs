@@ -19,6 +19,9 @@ use crate::session::ConnectionId;
 /// Stack of a thread: what TLS and a chain of certificates need, and some.
 const STACK_BYTES: usize = 1024 * 1024;
 
+/// Client Identifiers, User Names and passwords that may wait in a queue: each may have 64 KiB, and nobody knows yet who sent it.
+const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// A client that waits for its verdict.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -47,29 +50,52 @@ impl Job {
     }
 }
 
+/// Jobs in the order of their coming, and what their clients' words take.
+#[derive(Debug, Default)]
+struct Jobs {
+    list: VecDeque<Job>,
+    bytes: usize,
+}
+
+impl Jobs {
+    /// Appends a job, unless so many wait already, or so much.
+    fn push(&mut self, job: Job, len_max: usize) -> bool {
+        let bytes = job.client.bytes();
+        if self.list.len() >= len_max || self.bytes + bytes > QUEUE_BYTES_MAX {
+            return false;
+        }
+        self.bytes += bytes;
+        self.list.push_back(job);
+        true
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let job = self.list.pop_front()?;
+        self.bytes -= job.client.bytes();
+        Some(job)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    jobs: Mutex<VecDeque<Job>>,
+    jobs: Mutex<Jobs>,
     filled: Condvar,
 }
 
 impl Queue {
-    /// Appends a job, unless so many wait already.
+    /// Appends a job, unless the queue is full.
     fn push(&self, job: Job, len_max: usize) -> bool {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if jobs.len() >= len_max {
-            return false;
+        let is_taken = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).push(job, len_max);
+        if is_taken {
+            self.filled.notify_one();
         }
-        jobs.push_back(job);
-        drop(jobs);
-        self.filled.notify_one();
-        true
+        is_taken
     }
 
     fn pop(&self) -> Job {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(job) = jobs.pop_front() {
+            if let Some(job) = jobs.pop() {
                 return job;
             }
             jobs = self.filled.wait(jobs).unwrap_or_else(PoisonError::into_inner);

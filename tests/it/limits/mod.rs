@@ -6,7 +6,6 @@ mod bans;
 mod memory;
 mod rates;
 
-
 use crate::broker::wait_until;
 use crate::broker::{Broker, Options};
 
