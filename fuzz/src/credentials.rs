@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use myriad::auth::{ClientIdFile, Credentials, FileError, Listed, PasswordFile, ScramFile, UserRules, http, jwt};
+use myriad::auth::{
+    ClientIdFile, Credentials, FileError, Listed, PasswordFile, ScramFile, UserRules, http, jwt,
+};
 use myriad::config::Jwt;
 
 /// The first byte says what the rest is.
@@ -32,7 +34,8 @@ fn client_ids(text: &str) {
     let file = ClientIdFile::parse(text);
     if let Ok(file) = &file {
         let nowhere = IpAddr::from([0, 0, 0, 0]);
-        let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().filter(|line| !line.starts_with('#'));
+        let lines =
+            text.strip_prefix('\u{feff}').unwrap_or(text).lines().filter(|line| !line.starts_with('#'));
         for client_id in lines.filter_map(|line| line.split_whitespace().next()) {
             assert_ne!(file.check(client_id, nowhere), Listed::No, "{client_id:?}");
         }

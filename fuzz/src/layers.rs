@@ -70,8 +70,7 @@ pub fn check_websocket(data: &[u8]) {
         packet_bytes_max: PACKET_BYTES_MAX,
         scheme: "ws",
     };
-    let layers =
-        Layers { proxy: mode & PROXIED != 0, websocket: Some(Arc::new(service)) };
+    let layers = Layers { proxy: mode & PROXIED != 0, websocket: Some(Arc::new(service)) };
     let stream = if mode & UPGRADED == 0 { bytes.to_vec() } else { [REQUEST, bytes].concat() };
     let whole = run(&layers, &stream, || usize::MAX);
     let mut pieces = Pieces(u64::from(seed) << 8 | u64::from(mode));

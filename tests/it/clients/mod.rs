@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::broker::Broker;
 
 pub mod javascript;
-mod mosquitto;
+pub mod mosquitto;
 pub mod python;
 mod rumqttc;
 

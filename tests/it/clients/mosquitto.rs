@@ -7,7 +7,7 @@ use crate::broker::{Broker, wait};
 use crate::wire::{Connect, Publish};
 
 /// `mosquitto_pub` and `mosquitto_sub` answer `--help` with status 1.
-fn installed() -> bool {
+pub fn installed() -> bool {
     let found = runs(Command::new("sh").args(["-c", "command -v mosquitto_pub && command -v mosquitto_sub"]));
     if !found {
         skip("there are no mosquitto_pub and mosquitto_sub");

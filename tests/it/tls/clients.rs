@@ -4,7 +4,7 @@ use std::process::{Child, Stdio};
 
 use super::*;
 use crate::broker::wait;
-use crate::clients::{javascript, python, runs, skip};
+use crate::clients::{javascript, mosquitto, python, runs, skip};
 use crate::wire::{Connect, Publish};
 
 fn tool(name: &str, secured: &Secured, args: &[&str]) -> Child {
@@ -25,17 +25,9 @@ fn output(mut child: Child) -> (bool, String) {
     (status.is_some_and(|status| status.success()), String::from_utf8_lossy(&text).into_owned())
 }
 
-fn has_mosquitto() -> bool {
-    let found = runs(Command::new("sh").args(["-c", "command -v mosquitto_pub && command -v mosquitto_sub"]));
-    if !found {
-        skip("there are no mosquitto_pub and mosquitto_sub");
-    }
-    found
-}
-
 #[test]
 fn mosquitto_clients_in_both_versions_of_tls() {
-    if !has_mosquitto() {
+    if !mosquitto::installed() {
         return;
     }
     for shards in SHARDS {
@@ -67,7 +59,7 @@ fn mosquitto_clients_in_both_versions_of_tls() {
 
 #[test]
 fn mosquitto_pub_shows_a_certificate_or_is_refused() {
-    if !has_mosquitto() {
+    if !mosquitto::installed() {
         return;
     }
     let secured = Options::shards(2).key("tls.ca = \"ca.pem\"").key("tls.require_client_cert = true").start();
@@ -85,7 +77,7 @@ fn mosquitto_pub_shows_a_certificate_or_is_refused() {
 
 #[test]
 fn a_mosquitto_client_without_tls_is_turned_away() {
-    if !has_mosquitto() {
+    if !mosquitto::installed() {
         return;
     }
     let secured = Options::shards(2).start();

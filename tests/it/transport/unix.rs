@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 use super::{SHARDS, start, wait_until};
 use crate::broker::{Broker, binary, temporary_dir, wait};
 use crate::client::{Client, TIMEOUT};
-use crate::clients::runs;
 use crate::wire::{Connect, Publish};
 
 fn connect(path: &Path, connect: Connect) -> Client {
@@ -58,8 +57,8 @@ fn clients_of_a_unix_socket_are_as_any() {
 
 #[test]
 fn mosquitto_pub_and_sub_reach_it() {
-    if !runs(Command::new("mosquitto_pub").arg("--version").stdin(Stdio::null())) {
-        return crate::clients::skip("there is no mosquitto_pub");
+    if !crate::clients::mosquitto::installed() {
+        return;
     }
     let (_broker, path) = listen(2, "");
     let mut publish = Command::new("mosquitto_pub");
