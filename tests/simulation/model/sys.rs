@@ -10,7 +10,7 @@ use crate::trace::{Check, ensure};
 pub const SYS_FILTER: &str = "$SYS/brokers/+/datetime";
 
 /// Time that a publication may need through a rough world.
-const SLACK_MS: u64 = 15_000;
+const SLACK_MS: u64 = 8_000;
 
 /// What is known of the tree.
 #[derive(Debug, Default)]
