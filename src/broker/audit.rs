@@ -161,7 +161,7 @@ impl Broker {
             client_id,
             address = %SocketAddr::from(connection.remote),
             listener = self.listener_of(connection),
-            reason = %reason,
+            reason = reason.to_string(),
             why,
         );
     }

@@ -37,7 +37,7 @@ fn who_comes_goes_is_refused_or_banned_is_logged_whatever_the_level() {
         let new = broker.connect(Connect::v5("twice"));
         expect_line(&broker, &["client_id=\"twice\"", "reason=\"takeover\""]);
         broker.expect_refused(Connect::v5("no").will(Will::new("t", "x").qos(2)), 0x9B);
-        expect_line(&broker, &["event=\"refused\"", "client_id=\"no\"", "0x9B"]);
+        expect_line(&broker, &["event=\"refused\"", "client_id=\"no\"", "reason=\"0x9B"]);
         for _ in 0..3 {
             broker.connect(Connect::v5("a\"b\u{85}")).disconnect();
         }
