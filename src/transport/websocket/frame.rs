@@ -204,12 +204,15 @@ impl Decoder {
         if second & 0x80 == 0 {
             return Err(Violation::Unmasked);
         }
+        // Before its length is there: what is said of a frame does not depend on how it is cut.
+        if is_control && (!is_last || u64::from(second & 0x7F) > CONTROL_LEN_MAX) {
+            return Err(Violation::Control);
+        }
         let (len, rest) = match (second & 0x7F, rest) {
             (126, &[a, b, ref rest @ ..]) => (u64::from(u16::from_be_bytes([a, b])), rest),
             (127, &[a, b, c, d, e, f, g, h, ref rest @ ..]) => {
                 (u64::from_be_bytes([a, b, c, d, e, f, g, h]), rest)
             }
-            (126 | 127, _) if is_control => return Err(Violation::Control),
             (126 | 127, _) => return Ok(None),
             (short, rest) => (u64::from(short), rest),
         };
@@ -218,9 +221,6 @@ impl Decoder {
             127 => len > u64::from(u16::MAX) && len >> 63 == 0,
             _ => true,
         };
-        if is_control && (!is_last || len > CONTROL_LEN_MAX) {
-            return Err(Violation::Control);
-        }
         if !is_shortest {
             return Err(Violation::Length);
         }
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn violations_are_told_by_their_first_bytes() {
-        let cases: [(&[u8], Violation); 12] = [
+        let cases: [(&[u8], Violation); 13] = [
             (&[0x81], Violation::Text),
             (&[0xC2], Violation::Reserved),
             (&[0x83], Violation::Opcode(3)),
@@ -391,6 +391,7 @@ mod tests {
             (&[0x82, 0x05], Violation::Unmasked),
             (&[0x09, 0x80, 0, 0, 0, 0], Violation::Control),
             (&[0x89, 0xFE], Violation::Control),
+            (&[0x8A, 0xFF, 0, 0, 0, 0, 0, 0, 0, 2], Violation::Control),
             (&[0x82, 0xFE, 0, 125], Violation::Length),
             (&[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 255, 255], Violation::Length),
             (&[0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 255, 255], Violation::Length),
