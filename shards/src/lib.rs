@@ -58,4 +58,5 @@ pub use listener::{Address, Filter};
 pub use start::{Handle, JoinError, Shards, StartError};
 #[cfg(not(loom))]
 pub use stats::ShardStats;
+#[cfg(not(loom))]
 pub use sys::lower_priority;

@@ -1,8 +1,10 @@
 //! One request of the control socket and its answer. A request is a JSON object in one line:
 //!
-//!     {"request": "bans.list"}
-//!     {"request": "bans.add", "kind": "address", "name": "10.0.0.1", "seconds": 300}
-//!     {"request": "bans.lift", "kind": "client", "name": "c1"}
+//! ```json
+//! {"request": "bans.list"}
+//! {"request": "bans.add", "kind": "address", "name": "10.0.0.1", "seconds": 300}
+//! {"request": "bans.lift", "kind": "client", "name": "c1"}
+//! ```
 //!
 //! `kind` is address, client or user; without `seconds` a ban stays until it is lifted. The answer: an object a line for
 //! each thing that is listed, then one line with `"ok": true`, or `"ok": false` and an `"error"`.
