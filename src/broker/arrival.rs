@@ -13,7 +13,7 @@ use crate::packet::ReasonCode;
 use crate::session::ConnectionId;
 
 /// Client Identifiers whose connections are counted at a time, a shard.
-const FLAPPING_MAX: usize = 65_536;
+pub(super) const FLAPPING_MAX: usize = 65_536;
 
 /// What becomes of a connection that was accepted.
 #[derive(Debug)]
@@ -41,13 +41,6 @@ impl Arrival {
             connection.allowance.get_or_insert_default().counted = Some(counted);
         }
     }
-}
-
-/// Connections of one Client Identifier, lately.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Flapping {
-    since: Timestamp,
-    count: u32,
 }
 
 impl Broker {
@@ -178,21 +171,12 @@ impl Broker {
         }
         let window_ms = u64::from(self.config().limits.ban_window_s) * 1000;
         let key = self.clients.topic_hash(client_id);
-        if self.flapping.len() >= FLAPPING_MAX && !self.flapping.contains_key(&key) {
-            self.flapping.retain(|_, flapping| now.ms_since(flapping.since) < window_ms);
-            if self.flapping.len() >= FLAPPING_MAX {
-                // So many different ones: none of them is the one that connects again and again.
-                self.flapping.clear();
-            }
-        }
-        let flapping = self.flapping.entry(key).or_insert(Flapping { since: now, count: 0 });
-        if now.ms_since(flapping.since) >= window_ms {
-            *flapping = Flapping { since: now, count: 0 };
-        }
-        flapping.count += 1;
-        let is_over = flapping.count >= max;
+        let is_over = self.flapping.count(now, key, max, window_ms).unwrap_or_else(|| {
+            // So many different ones: none of them is the one that connects again and again.
+            self.flapping.clear();
+            self.flapping.count(now, key, max, window_ms).unwrap_or(false)
+        });
         if is_over {
-            self.flapping.remove(&key);
             self.ban(now, Subject::ClientId(client_id.into()), BanCause::Flapping);
         }
         is_over

@@ -42,7 +42,7 @@ pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 
-use arrival::Flapping;
+use arrival::FLAPPING_MAX;
 use audit::Sampling;
 use authenticate::Handshake;
 use clients::Clients;
@@ -59,7 +59,7 @@ use crate::acl::Policy;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
-use crate::limits::{Bans, Gate, Pressure, Tally, Usage, Users};
+use crate::limits::{Bans, Gate, Occurrences, Pressure, Tally, Usage, Users};
 use crate::metrics::{Metrics, Totals};
 use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
@@ -165,7 +165,7 @@ pub struct Broker {
     /// Some listener or client has a byte rate.
     paces_bytes: bool,
     /// Connections of Client Identifiers lately, where those are limited.
-    flapping: HashMap<u64, Flapping, ahash::RandomState>,
+    flapping: Occurrences,
     memory: MemoryWatch,
     /// Whose quota a session counts towards.
     usages: HashMap<u32, Arc<Usage>, ahash::RandomState>,
@@ -226,7 +226,7 @@ impl Broker {
             policy_generation: 0,
             policy_allows_all: true,
             paces_bytes,
-            flapping: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 43, 47, 53)),
+            flapping: Occurrences::new(FLAPPING_MAX, ahash::RandomState::with_seeds(seed, 43, 47, 53)),
             memory: MemoryWatch::default(),
             usages: HashMap::default(),
             sampling: Sampling::default(),

@@ -9,18 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
-use hashbrown::HashMap;
 
 use super::network_of;
+use super::occurrences::{Occurrences, Sweep};
 use crate::clock::Timestamp;
 
 /// Bans at a time: what an attacker with many addresses can make us keep.
 const BANS_MAX: usize = 100_000;
 /// Failures remembered at a time.
 const FAILURES_MAX: usize = 100_000;
-
-/// How often at most a full table is searched for what is over: that holds the lock for the whole of it.
-const SWEEP_MS: u64 = 1000;
 
 /// Who is banned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,32 +123,12 @@ impl Term {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Failures {
-    since: Timestamp,
-    count: u32,
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     bans: BTreeMap<Subject, Term>,
-    failures: HashMap<u64, Failures, RandomState>,
+    /// A search of the full table holds the lock for the whole of it.
     bans_sweep: Sweep,
-    failures_sweep: Sweep,
-}
-
-/// When a full table was searched last.
-#[derive(Debug, Default)]
-struct Sweep(Option<Timestamp>);
-
-impl Sweep {
-    fn is_due(&mut self, now: Timestamp) -> bool {
-        let is_due = self.0.is_none_or(|last| now.ms_since(last) >= SWEEP_MS);
-        if is_due {
-            self.0 = Some(now);
-        }
-        is_due
-    }
+    failures: Occurrences,
 }
 
 /// The table of a node.
@@ -166,11 +143,10 @@ pub struct Bans {
 impl Bans {
     /// Nobody is banned. `seed` keys the hashes.
     pub fn new(seed: u64) -> Self {
-        Self {
-            len: AtomicUsize::new(0),
-            table: Mutex::default(),
-            hasher: RandomState::with_seeds(seed, 31, 37, 41),
-        }
+        let hasher = RandomState::with_seeds(seed, 31, 37, 41);
+        let failures = Occurrences::new(FAILURES_MAX, hasher.clone());
+        let table = Table { bans: BTreeMap::new(), bans_sweep: Sweep::default(), failures };
+        Self { len: AtomicUsize::new(0), table: Mutex::new(table), hasher }
     }
 
     /// Why one who connects is kept out; `None`: it is not. What is not known (yet) is left out.
@@ -224,7 +200,7 @@ impl Bans {
     /// Lifts a ban and forgets the failures that led to it; whether there was one.
     pub fn lift(&self, now: Timestamp, subject: &Subject) -> bool {
         let mut table = self.table();
-        table.failures.remove(&self.hasher.hash_one(subject));
+        table.failures.forget(self.hasher.hash_one(subject));
         let lifted = table.bans.remove(subject);
         self.len.store(table.bans.len(), Relaxed);
         lifted.is_some_and(|term| !term.is_over(now))
@@ -246,26 +222,8 @@ impl Bans {
     /// One more failure of `subject`; true: that makes `max` within `window_ms`, and it starts anew.
     pub fn failed(&self, now: Timestamp, subject: &Subject, max: u32, window_ms: u64) -> bool {
         let key = self.hasher.hash_one(subject);
-        let mut table = self.table();
-        if table.failures.len() >= FAILURES_MAX && !table.failures.contains_key(&key) {
-            if table.failures_sweep.is_due(now) {
-                table.failures.retain(|_, failures| now.ms_since(failures.since) < window_ms);
-            }
-            if table.failures.len() >= FAILURES_MAX {
-                // More who fail than can be told apart: none of them is worth forgetting another one.
-                return false;
-            }
-        }
-        let failures = table.failures.entry(key).or_insert(Failures { since: now, count: 0 });
-        if now.ms_since(failures.since) >= window_ms {
-            *failures = Failures { since: now, count: 0 };
-        }
-        failures.count += 1;
-        let is_over = failures.count >= max;
-        if is_over {
-            table.failures.remove(&key);
-        }
-        is_over
+        // More who fail than can be told apart: none of them is worth forgetting another one.
+        self.table().failures.count(now, key, max, window_ms).unwrap_or(false)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -4,6 +4,7 @@
 mod bans;
 mod bucket;
 mod gate;
+mod occurrences;
 mod pressure;
 mod quota;
 mod tally;
@@ -13,6 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub use bans::{Ban, BanCause, BanError, Bans, Subject};
 pub use bucket::{Bucket, Rate};
 pub use gate::{Gate, Passage};
+pub use occurrences::Occurrences;
 pub use pressure::{Level, Pressure};
 pub use quota::{Share, Usage, Users};
 pub use tally::{Counted, Tally};
