@@ -456,7 +456,8 @@ fn granted_keep_alive(connect: &Connect<'_>, config: &Config) -> u16 {
 fn will_of(will: &packet::Will<'_>, mount: &str, publisher: SessionSerial, owner: u32) -> Will {
     let mut forwarded = Vec::new();
     will.forwarded.write(&mut forwarded);
-    let head = MessageHead { qos: will.qos, retain: will.retain, expires_at: None, publisher, owner };
+    let head =
+        MessageHead { qos: will.qos, retain: will.retain, expires_at: None, publisher, owner, number: 0 };
     Will {
         message: Message::new(head, &[mount, will.topic].concat(), &forwarded, will.payload),
         expiry_s: will.expiry_s,

@@ -177,6 +177,7 @@ impl Broker {
             expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
             publisher: session.serial,
             owner,
+            number: 0,
         };
         let client = self.client_hash(id, head.retain);
         let mut encoded = std::mem::take(&mut self.forwarded);

@@ -32,6 +32,7 @@ impl Broker {
                 expires_at: None,
                 publisher: SessionSerial::default(),
                 owner: 0,
+                number: 0,
             };
             self.publish_own(now, Message::new(head, &topic, &[], payload.as_bytes()), None, fx);
         }

@@ -280,8 +280,14 @@ mod tests {
     use super::*;
 
     fn delivery(qos: QoS) -> Delivery {
-        let head =
-            MessageHead { qos, retain: false, expires_at: None, publisher: SessionSerial(1), owner: 0 };
+        let head = MessageHead {
+            qos,
+            retain: false,
+            expires_at: None,
+            publisher: SessionSerial(1),
+            owner: 0,
+            number: 0,
+        };
         Delivery {
             message: Message::new(head, "t", &[], b"x"),
             subscription_ids: None,

@@ -87,6 +87,7 @@ mod tests {
             expires_at,
             publisher: SessionSerial(1),
             owner: 0,
+            number: 0,
         };
         Delivery {
             message: Message::new(head, topic, &[], b"x"),

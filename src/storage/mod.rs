@@ -1,0 +1,12 @@
+//! Storage: a journal of what must outlast the process. Shards write entries; one thread appends what all of them wrote
+//! and syncs it in one go; a start reads it back. Layout, guarantees and what happens to damage: `docs/STORAGE.md`.
+
+pub mod disk;
+pub mod entry;
+mod restored;
+
+pub use disk::Disk;
+pub use entry::{
+    Entry, EntryError, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds,
+};
+pub use restored::{Restored, RestoredSession, RestoredSlot, RestoredSubscription};
