@@ -3,7 +3,10 @@
 
 pub mod disk;
 pub mod entry;
+pub mod frame;
+pub mod marks;
 mod restored;
+pub mod segment;
 
 pub use disk::Disk;
 pub use entry::{
