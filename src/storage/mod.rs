@@ -4,9 +4,13 @@
 pub mod disk;
 pub mod entry;
 pub mod frame;
+pub mod lock;
 pub mod marks;
+pub mod real_disk;
 mod restored;
 pub mod segment;
+pub mod simulated_disk;
+pub mod writer;
 
 pub use disk::Disk;
 pub use entry::{
