@@ -3,10 +3,12 @@
 
 pub mod disk;
 pub mod entry;
+mod replay;
 mod restored;
 
 pub use disk::Disk;
 pub use entry::{
     Entry, EntryError, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds,
 };
+pub use replay::{Replay, ReplayOutcome};
 pub use restored::{Restored, RestoredSession, RestoredSlot, RestoredSubscription};

@@ -1,0 +1,1 @@
+//! What entries come to.
