@@ -3,12 +3,20 @@
 
 pub mod disk;
 pub mod entry;
+pub mod frame;
+pub mod marks;
+mod recover;
 mod replay;
+mod report;
 mod restored;
+pub mod segment;
+mod survey;
 
 pub use disk::Disk;
 pub use entry::{
     Entry, EntryError, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds,
 };
+pub use recover::{Progress, RecoverError, RecoverOptions, recover};
 pub use replay::{Replay, ReplayOutcome};
+pub use report::{Finding, Report};
 pub use restored::{Restored, RestoredSession, RestoredSlot, RestoredSubscription};

@@ -1,1 +1,0 @@
-//! What entries come to.
