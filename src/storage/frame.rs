@@ -21,12 +21,10 @@ const MAGIC: [u8; 4] = *b"MYFR";
 pub struct FrameKey(u32);
 
 impl FrameKey {
-    /// That of segment `seq`.
-    pub fn new(store_id: u64, seq: u64) -> Self {
-        let mut hasher = Hasher::new();
-        hasher.update(&store_id.to_le_bytes());
-        hasher.update(&seq.to_le_bytes());
-        Self(hasher.finalize())
+    /// That of segment `seq` of `generation`: the first segment after a failure may have the number of one that was
+    /// removed, but never its generation.
+    pub fn new(store_id: u64, seq: u64, generation: u64) -> Self {
+        Self(checksum(0, &[&store_id.to_le_bytes(), &seq.to_le_bytes(), &generation.to_le_bytes()]))
     }
 }
 
@@ -319,7 +317,7 @@ mod tests {
 
     #[test]
     fn frames_that_a_client_or_another_segment_wrote_are_none() {
-        let other = FrameKey::new(7, 1);
+        let other = FrameKey::new(7, 1, 1);
         let forged = [frame_header(other, 2, b"forged").as_slice(), b"forged"].concat();
         let mut bytes = frames(&[&forged, b"true"]);
         assert_eq!(scan(&bytes, 100).0.len(), 2);
@@ -327,8 +325,9 @@ mod tests {
         let (found, damage) = scan(&bytes, 100);
         assert_eq!(found, [(2, b"true".to_vec())]);
         assert_eq!(damage.len(), 1);
-        assert_ne!(FrameKey::new(7, 1), FrameKey::new(7, 2));
-        assert_ne!(FrameKey::new(7, 1), FrameKey::new(8, 1));
+        assert_ne!(FrameKey::new(7, 1, 1), FrameKey::new(7, 2, 1));
+        assert_ne!(FrameKey::new(7, 1, 1), FrameKey::new(8, 1, 1));
+        assert_ne!(FrameKey::new(7, 1, 1), FrameKey::new(7, 1, 2));
     }
 
     #[test]

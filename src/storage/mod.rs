@@ -4,13 +4,17 @@
 pub mod disk;
 pub mod entry;
 pub mod frame;
+pub mod lock;
 pub mod marks;
+pub mod real_disk;
 mod recover;
 mod replay;
 mod report;
 mod restored;
 pub mod segment;
+pub mod simulated_disk;
 mod survey;
+pub mod writer;
 
 pub use disk::Disk;
 pub use entry::{

@@ -137,7 +137,7 @@ impl SegmentHeader {
 
     /// What the checksums of its frames begin with.
     pub fn key(&self) -> FrameKey {
-        FrameKey::new(self.store_id, self.seq)
+        FrameKey::new(self.store_id, self.seq, self.generation)
     }
 }
 
