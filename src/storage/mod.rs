@@ -8,9 +8,13 @@ pub mod frame;
 pub mod lock;
 pub mod marks;
 pub mod real_disk;
+mod recover;
+mod replay;
+mod report;
 mod restored;
 pub mod segment;
 pub mod simulated_disk;
+mod survey;
 #[cfg(feature = "server")]
 pub mod thread;
 pub mod writer;
@@ -19,4 +23,7 @@ pub use disk::Disk;
 pub use entry::{
     Entry, EntryError, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds,
 };
+pub use recover::{Progress, RecoverError, RecoverOptions, recover};
+pub use replay::{Replay, ReplayOutcome};
+pub use report::{Finding, Report};
 pub use restored::{Restored, RestoredSession, RestoredSlot, RestoredSubscription};
