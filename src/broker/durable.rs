@@ -7,7 +7,7 @@ use super::journal::{Awaited, CommitKey, Reach};
 use super::message::{SessionToken, ShardMessage};
 use super::receive::Flow;
 use crate::clock::Timestamp;
-use crate::connection::{Error, OwedKind, Phase};
+use crate::connection::{Error, OwedAck, OwedKind, Phase};
 use crate::interest::{Interest, ShardId};
 use crate::packet::{PacketId, Publish, QoS, ReasonCode};
 use crate::router::FilterId;
@@ -90,7 +90,7 @@ impl Broker {
                 if reach.held {
                     self.committed_everywhere(now, key.message, fx);
                 }
-                self.end_inbound_commit(connection, &key, fx);
+                self.end_inbound_commit(now, &key, reach.matched, fx);
                 self.acknowledge_owed(now, connection, number, reach.matched, fx);
             }
             Awaited::Will(key) => self.committed_everywhere(now, key.message, fx),
@@ -112,15 +112,11 @@ impl Broker {
     }
 
     /// A QoS 2 message is committed. A later connection of its publisher that repeated it meanwhile gets the PUBREC.
-    fn end_inbound_commit<E: Effects>(&mut self, from: ConnectionId, key: &CommitKey, fx: &mut E) {
+    fn end_inbound_commit<E: Effects>(&mut self, now: Timestamp, key: &CommitKey, matched: bool, fx: &mut E) {
         let (Some(publisher), Some(packet_id)) = (key.publisher, key.packet_id) else { return };
-        let Some(session) = self.clients.session_by(publisher) else { return };
-        let asked_again = session.inbound.as_mut().is_some_and(|inbound| inbound.end_commit(packet_id));
-        if let Some(connection) = session.connection
-            && connection != from
-            && asked_again
-        {
-            self.acknowledge(connection, OwedKind::PubRec(packet_id), ReasonCode::Success, fx);
+        let inbound = self.clients.session_by(publisher).and_then(|session| session.inbound.as_mut());
+        if let Some((connection, number)) = inbound.and_then(|inbound| inbound.end_commit(packet_id)) {
+            self.acknowledge_owed(now, connection, number, matched, fx);
         }
     }
 
@@ -280,13 +276,15 @@ impl Broker {
 
     /// PUBREC of a client's QoS 2 message whose `Commit` is not on disk yet: it comes with that.
     pub(super) fn ask_commit_again(&mut self, id: ConnectionId, packet_id: PacketId) {
-        let is_owed = |owed: &crate::connection::Owed| owed.contains(OwedKind::PubRec(packet_id));
-        let is_its_own =
-            self.clients.connections.get(id).is_some_and(|c| c.owed.as_deref().is_some_and(is_owed));
-        if let Some(inbound) = self.clients.session_of(id).and_then(|session| session.inbound.as_mut())
-            && !is_its_own
-        {
-            inbound.ask_again(packet_id);
+        let kind = OwedKind::PubRec(packet_id);
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        let owed = connection.owed.get_or_insert_default();
+        if owed.contains(kind) {
+            return;
+        }
+        let number = owed.push(OwedAck { kind, relayed: true, reason: None });
+        if let Some(inbound) = self.clients.session_of(id).and_then(|session| session.inbound.as_mut()) {
+            inbound.ask_again(packet_id, id, number);
         }
     }
 }

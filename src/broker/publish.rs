@@ -330,13 +330,7 @@ impl Broker {
     }
 
     /// Acknowledges in order: at once if nothing older is owed.
-    pub(super) fn acknowledge<E: Effects>(
-        &mut self,
-        id: ConnectionId,
-        kind: OwedKind,
-        reason: ReasonCode,
-        fx: &mut E,
-    ) {
+    fn acknowledge<E: Effects>(&mut self, id: ConnectionId, kind: OwedKind, reason: ReasonCode, fx: &mut E) {
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
         if let Some(owed) = &mut connection.owed
             && !owed.is_empty()

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ConnectionId;
 use crate::packet::PacketId;
 
 /// A set of Packet Identifiers.
@@ -20,8 +21,8 @@ pub struct Inbound {
 struct Committing {
     /// Its `Commit` is written, and not known to be on disk.
     is_written: bool,
-    /// A later connection repeated the PUBLISH meanwhile.
-    is_asked_again: bool,
+    /// A later connection repeated the PUBLISH meanwhile: its place among the acknowledgements that it is owed.
+    asked_again: Option<(ConnectionId, u32)>,
 }
 
 impl Inbound {
@@ -43,9 +44,9 @@ impl Inbound {
         }
     }
 
-    /// Its message is committed; true if a later connection waits for the PUBREC.
-    pub fn end_commit(&mut self, id: PacketId) -> bool {
-        self.uncommitted.remove(&id.value()).is_some_and(|committing| committing.is_asked_again)
+    /// Its message is committed; the later connection that waits for the PUBREC, if one does.
+    pub fn end_commit(&mut self, id: PacketId) -> Option<(ConnectionId, u32)> {
+        self.uncommitted.remove(&id.value())?.asked_again
     }
 
     /// Whether the identifier's message is not committed yet.
@@ -54,9 +55,9 @@ impl Inbound {
     }
 
     /// A later connection repeats a PUBLISH whose message is not committed yet.
-    pub fn ask_again(&mut self, id: PacketId) {
+    pub fn ask_again(&mut self, id: PacketId, connection: ConnectionId, number: u32) {
         if let Some(committing) = self.uncommitted.get_mut(&id.value()) {
-            committing.is_asked_again = true;
+            committing.asked_again = Some((connection, number));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Storage: a journal of what must outlast the process. Shards write entries; one thread appends what all of them wrote
 //! and syncs it in one go; a start reads it back. Layout, guarantees and what happens to damage: `docs/STORAGE.md`.
 
+pub mod backup;
 pub mod disk;
 pub mod entry;
 pub mod frame;
@@ -14,6 +15,8 @@ mod restored;
 pub mod segment;
 pub mod simulated_disk;
 mod survey;
+#[cfg(feature = "server")]
+pub mod thread;
 pub mod writer;
 
 pub use disk::Disk;
