@@ -186,13 +186,18 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
     /// Reads one; `end`: how many of its bytes count, by the header of the one after it.
     fn segment(&mut self, segment: &Segment, end: Option<u64>) -> Result<(), RecoverError> {
         let name = segment_name(segment.seq);
-        let first_frame = segment.header.ok().map(|header| header.first_frame);
-        self.settle_last(first_frame.map(|first| (segment.seq, first)));
+        let after_last =
+            self.last.as_ref().filter(|last| last.seq + 1 == segment.seq).map(|last| last.next_frame);
+        self.settle_last(Some((segment.seq, segment.first_frame)));
         if let Err(error) = segment.header {
             self.findings.push(Finding::Header { file: name.clone(), error });
             self.note_damaged(segment.seq);
         }
-        let first_frame = first_frame.unwrap_or(self.end.next_frame);
+        let first_frame = match segment.header {
+            Ok(header) => header.first_frame,
+            // How many are lost before the first one that was found says where the last segment ended, if that is known.
+            Err(_) => after_last.unwrap_or(segment.first_frame),
+        };
         // Without a key nothing is found in it: all of it is damage.
         let key = segment.key.unwrap_or_else(|| FrameKey::new(0, 0, 0));
         let stop = end.unwrap_or(segment.len).min(segment.len);
@@ -253,6 +258,7 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
 
     fn frame(&mut self, mut body: &[u8]) -> Result<(), EntryError> {
         let time = Timestamp(varint(&mut body)?);
+        self.replay.note_time(time);
         while !body.is_empty() {
             self.replay.apply(time, &Entry::decode(&mut body)?);
         }
@@ -321,3 +327,6 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
         (restored, self.end, report)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ pub(super) struct Segment {
     pub(super) header: Result<SegmentHeader, HeaderError>,
     /// That of its header; without one that of the generation in which frames were found.
     pub(super) key: Option<FrameKey>,
+    /// Number of the first frame, by the header; without one that of the first that was found.
+    pub(super) first_frame: u64,
 }
 
 /// What there is to read.
@@ -143,7 +145,7 @@ impl Survey {
                 let after = known.range(segment.seq..).next().map(|(_, generation)| *generation);
                 let highest = after.or_else(|| before.map(|before| before.saturating_add(GENERATIONS_TRIED)));
                 match key_of(disk, &segment, store_id, before.unwrap_or(0)..=highest.unwrap_or(0)) {
-                    Ok(key) => segment.key = key,
+                    Ok(found) => (segment.key, segment.first_frame) = found,
                     Err(error) if accept_damage => {
                         self.put_aside(segment.seq, format!("can't be read: {error}"));
                         continue;
@@ -216,28 +218,29 @@ impl Survey {
 fn read_header<D: Disk>(disk: &D, seq: u64) -> io::Result<Segment> {
     let name = segment_name(seq);
     let header = SegmentHeader::decode(&disk.read(&name, 0, SEGMENT_HEADER_LEN)?);
-    let key = header.ok().map(|header| header.key());
-    Ok(Segment { seq, len: disk.len(&name)?, header, key })
+    let (key, first_frame) = header.map_or((None, 0), |header| (Some(header.key()), header.first_frame));
+    Ok(Segment { seq, len: disk.len(&name)?, header, key, first_frame })
 }
 
-/// The key under which a file without a header has a frame: that of the highest of `generations`, or one before it.
+/// The key under which a file without a header has a frame, and the number of that: that of the highest of `generations`,
+/// or one before it.
 fn key_of<D: Disk>(
     disk: &D,
     segment: &Segment,
     store_id: u64,
     generations: RangeInclusive<u64>,
-) -> io::Result<Option<FrameKey>> {
+) -> io::Result<(Option<FrameKey>, u64)> {
     let name = segment_name(segment.seq);
     for generation in generations.rev().take(GENERATIONS_TRIED as usize + 1) {
         let key = FrameKey::new(store_id, segment.seq, generation);
         let mut reader = SegmentReader::new(disk, &name, key, 0, segment.len);
         while let Some(piece) = reader.next()? {
-            if matches!(piece, Piece::Frame { .. }) {
-                return Ok(Some(key));
+            if let Piece::Frame { number, .. } = piece {
+                return Ok((Some(key), number));
             }
         }
     }
-    Ok(None)
+    Ok((None, 0))
 }
 
 /// Whether its generation began after the disk had failed.
