@@ -68,8 +68,8 @@ impl Survey {
             survey.ends.insert(header.seq.saturating_sub(1), header.previous_len);
         }
         all.retain(|segment| segment.seq >= newest.base);
+        survey.drop_unfinished(&mut all, &newest);
         survey.check_gaps(&all, &newest, accept_damage)?;
-        survey.drop_unfinished(&mut all, newest.base);
         survey.segments = all;
         Ok(survey)
     }
@@ -171,12 +171,13 @@ impl Survey {
         accept_damage: bool,
     ) -> Result<(), RecoverError> {
         let mut expected = newest.base;
-        for segment in all {
-            if segment.seq > expected {
+        let end = newest.last_that_counts().saturating_add(1);
+        for seq in all.iter().map(|segment| segment.seq).chain([end]) {
+            if seq > expected {
                 let file = segment_name(expected);
-                let more = segment.seq - expected - 1;
+                let more = seq - expected - 1;
                 let file = if more == 0 { file } else { format!("{file} and the {more} after it") };
-                let known_before = segment.seq <= newest.accepted_before;
+                let known_before = seq <= newest.accepted_before;
                 if !known_before && !accept_damage {
                     return Err(RecoverError::Missing(file));
                 }
@@ -184,25 +185,16 @@ impl Survey {
                 let why = if known_before { "missing since before" } else { "missing" };
                 self.findings.push(Finding::Missing { file, why: why.into() });
             }
-            expected = segment.seq.saturating_add(1);
+            expected = expected.max(seq.saturating_add(1));
         }
         Ok(())
     }
 
-    /// Leaves out what was written after the disk had failed, of checkpoints that were not completed: partial images over an
-    /// older state would mix.
-    fn drop_unfinished(&mut self, all: &mut Vec<Segment>, base: u64) {
-        let mut first_of: BTreeMap<u64, u64> = BTreeMap::new();
-        for header in all.iter().filter_map(|segment| segment.header.ok()) {
-            first_of.entry(header.generation).or_insert(header.seq);
-        }
-        let is_unfinished = |segment: &mut Segment| {
-            segment.header.is_ok_and(|header| {
-                is_after_failure(&header)
-                    && first_of.get(&header.generation).is_some_and(|first| *first > base)
-            })
-        };
-        for segment in all.extract_if(.., is_unfinished) {
+    /// Leaves out what was written after the disk had failed, if no checkpoint after that was completed: it would mix with an
+    /// older state on which it does not rest.
+    fn drop_unfinished(&mut self, all: &mut Vec<Segment>, newest: &SegmentHeader) {
+        let last = if newest.mending_since == 0 { u64::MAX } else { newest.last_that_counts() };
+        for segment in all.extract_if(.., |segment| segment.seq > last) {
             self.findings.push(Finding::AfterFailure { file: segment_name(segment.seq) });
         }
     }
@@ -241,9 +233,4 @@ fn key_of<D: Disk>(
         }
     }
     Ok((None, 0))
-}
-
-/// Whether its generation began after the disk had failed.
-const fn is_after_failure(_header: &SegmentHeader) -> bool {
-    false
 }

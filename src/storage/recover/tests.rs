@@ -413,7 +413,7 @@ fn after_a_crash_there_is_what_was_at_one_moment_and_no_ticket_is_lost() {
     for seed in 0..100 {
         let disk = SimulatedDisk::new(seed);
         disk.lose_power_after(40 + 7 * seed);
-        let (snapshots, durable) = live(&disk, seed, 400, 1, state);
+        let (snapshots, durable) = live(&disk, seed, 400, 4, state);
         disk.crash();
         let names = disk.list().unwrap();
         let probe = recover(&disk, clocks(0), &OPTIONS, &mut |_| {}).unwrap();
