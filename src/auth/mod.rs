@@ -17,7 +17,7 @@ mod scram_file;
 mod user_rules;
 mod verdict;
 
-pub use certificate::PeerCertificate;
+pub use certificate::{PeerCertificate, SubjectNames};
 #[cfg(feature = "server")]
 pub use chain::{Chain, Moment, Progress, Read, Request, Requests};
 pub use client_id_file::{ClientIdFile, Listed};

@@ -14,7 +14,7 @@ use crate::auth::{
     Step, Verdict,
 };
 use crate::clock::Timestamp;
-use crate::config::TokenFrom;
+use crate::config::{Listener, TokenFrom};
 use crate::connection::{Error, Phase};
 use crate::packet::{Auth, Connect, Disconnect, ReasonCode, UserProperties, connect};
 use crate::session::ConnectionId;
@@ -64,7 +64,15 @@ pub(super) enum Admission {
 impl Broker {
     /// What TLS says of a client. It is kept until CONNECT has been handled.
     pub(super) fn certified(&mut self, id: ConnectionId, certificate: Box<PeerCertificate>) {
-        if self.clients.connections.get(id).is_some_and(|connection| connection.phase == Phase::Opening) {
+        let connection = self.clients.connections.get(id);
+        if let Some(connection) = connection.filter(|connection| connection.phase == Phase::Opening) {
+            let listener = self.config().listeners.get(usize::from(connection.listener));
+            let names_it = listener.is_some_and(Listener::mounts_by_certificate);
+            if let Some(connection) = self.clients.connections.get_mut(id).filter(|_| names_it) {
+                // Its home asks for it, where the certificate does not come along.
+                let subject = Some(Box::new(certificate.names.clone()));
+                connection.allowance.get_or_insert_default().subject = subject;
+            }
             let handshake =
                 Handshake { generation: id.generation, certificate: Some(certificate), stage: Stage::Before };
             self.handshakes.insert(id.index, Box::new(handshake));

@@ -37,8 +37,7 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
             |(key, problem)| (format!("{LISTENER}[{index}].{key}"), format!("{}: {problem}", listener.url));
         listener.tls.check(is_tls, config.auth.asks("certificate")).map_err(blame_key)?;
         let blame = |problem| (format!("{LISTENER}[{index}].url"), problem);
-        check_mountpoint(&listener.mountpoint)
-            .map_err(|problem| (format!("{LISTENER}[{index}].mountpoint"), problem))?;
+        check_mountpoint(listener).map_err(|problem| (format!("{LISTENER}[{index}].mountpoint"), problem))?;
         check_layers(listener).map_err(blame)?;
         check_exposure(listener, config.auth.is_configured()).map_err(blame)?;
         let url = &listener.url;
@@ -149,7 +148,8 @@ fn check_sys_prefix(prefix: &str) -> Result<(), String> {
 }
 
 /// A mountpoint is the beginning of Topic Names.
-fn check_mountpoint(mountpoint: &str) -> Result<(), String> {
+fn check_mountpoint(listener: &Listener) -> Result<(), String> {
+    let mountpoint = &listener.mountpoint;
     if mountpoint.len() > NODE_NAME_LEN_MAX
         || mountpoint.contains(['+', '#', '\0'])
         || mountpoint.starts_with('$')
@@ -157,6 +157,13 @@ fn check_mountpoint(mountpoint: &str) -> Result<(), String> {
         return Err(format!(
             "listener.mountpoint: expected the beginning of a Topic Name, as \"tenants/%u/\", of at most \
              {NODE_NAME_LEN_MAX} bytes without '+', '#', U+0000 and a '$' at its begin, not {mountpoint:?}"
+        ));
+    }
+    if listener.mounts_by_certificate() && listener.tls.ca.is_empty() {
+        return Err(format!(
+            "listener.mountpoint: %CN, %O and %OU are names in the certificates of clients, and {} asks for none; \
+             add tls.ca, the authorities whose clients are believed, and tls.require_client_cert = true",
+            listener.url
         ));
     }
     Ok(())

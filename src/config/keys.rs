@@ -88,7 +88,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 98] = [
+pub(super) static KEYS: [Key<Config>; 99] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -156,6 +156,7 @@ pub(super) static KEYS: [Key<Config>; 98] = [
     key!(auth.jwt.acl_claim, Form::Text, Live),
     key!(auth.jwt.superuser_claim, Form::Text, Live),
     key!(auth.jwt.mountpoint_claim, Form::Text, Live),
+    key!(auth.jwt.quota_claim, Form::Text, Live),
     key!(auth.http.auth_req.method, Form::Choice(&HttpMethod::NAMES), Live),
     key!(auth.http.auth_req.url, Form::Text, Live),
     key!(auth.http.auth_req.params, Form::Text, Live),
