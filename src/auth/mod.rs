@@ -28,4 +28,6 @@ pub use password_hash::{Argon2Variant, Cost, PasswordHash};
 pub use scram::{Exchange, SCRAM_SHA_256};
 pub use scram_file::{ScramFile, ScramSecret};
 pub use user_rules::UserRules;
-pub use verdict::{Answer, Credentials, ExchangeStep, OwnedCredentials, Refusal, Step, Verdict};
+pub use verdict::{
+    Answer, Credentials, ExchangeStep, OwnedCredentials, Question, QuestionWatch, Refusal, Step, Verdict,
+};

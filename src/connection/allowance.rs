@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::acl::Decisions;
-use crate::auth::SubjectNames;
+use crate::auth::{Question, SubjectNames};
 use crate::clock::Timestamp;
 use crate::limits::{Bucket, Counted, Usage};
 
@@ -28,7 +28,7 @@ pub struct Allowance {
     /// What a server said, oldest first; bounded by whoever adds to it.
     pub answers: Vec<AclAnswer>,
     /// The question whose answer is to come.
-    pub asked: Option<u64>,
+    pub asked: Option<(u64, Question)>,
     /// The packet that is to be handled has asked: what it was told holds until it is handled.
     pub is_resolving: bool,
     /// PUBLISHes, by `limits.publish_rate`.

@@ -83,6 +83,13 @@ pub enum Error {
     Thread(std::io::Error),
 }
 
+/// Warnings of the configuration, into the log.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
 /// Runs the broker until SIGTERM or SIGINT. `reload` reads the configuration again (SIGHUP).
 ///
 /// # Errors
@@ -105,12 +112,9 @@ pub fn run(
     let secrets = Secrets::new().ok_or(Error::Random)?;
     let asker = Arc::<AclAsker>::default();
     asker.replace(&config).map_err(Error::AclRequest)?;
-    let door = Door {
-        gate: Gate::load(&config, &secrets)?,
-        pool: Pool::new(&config.auth),
-        asker: Arc::clone(&asker),
-    };
-    let pool = Arc::clone(&door.pool);
+    let gate = Gate::load(&config, &secrets)?;
+    let pool = Pool::new(&config.auth, &gate);
+    let door = Door { gate, pool: Arc::clone(&pool), asker: Arc::clone(&asker) };
     let started = Instant::now();
     let shards = {
         let of_each = Setup {
@@ -280,6 +284,7 @@ fn reload_config(
     *config = Arc::new(changes.config);
     access.replace(config);
     let layers = listeners::layers(config);
+    pool.replace_gate(&gate);
     send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&layers), Arc::clone(&gate)));
     tracing::info!(changed = changes.changed.join(", "), "configuration reloaded");
     true

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Files, SHARDS, cheap_line, line_of_nobody, login, metric, start};
-use crate::wire::Version;
+use crate::wire::{Packet, Version};
 
 #[test]
 fn clients_that_come_back_cost_no_hash_again() {
@@ -107,6 +107,38 @@ fn when_too_many_wait_the_next_is_told_at_once_that_the_server_is_busy() {
         let busy = reasons.iter().filter(|&&reason| reason == 0x89).count();
         let refused = reasons.iter().filter(|&&reason| reason == 0x86).count();
         assert!(busy > 0 && refused >= 5 && busy + refused == 40, "{reasons:?}");
+    }
+}
+
+/// 30 clients give up while they wait; behind them one comes that stays. The work for those that are gone is not done.
+#[test]
+fn clients_that_are_gone_cost_no_hash() {
+    for shards in SHARDS {
+        let files = Files::new();
+        let users = line_of_nobody("slow", 64 * 1024, 3) + &cheap_line("alice", "p1");
+        let path = files.set("auth.file.path", "users", users);
+        let settings = ["auth.order=file", &path, "auth.threads=1", "sys.interval_s=1"];
+        let Some(broker) = start(shards, &settings) else { return };
+        let waiting: Vec<_> = (0..30)
+            .map(|number| {
+                let mut client = broker.open(Version::V50);
+                client.send(login(Version::V50, &format!("w{number}"), "slow", "wrong"));
+                client
+            })
+            .collect();
+        // All but two have said nothing more than CONNECT, and are gone.
+        for (number, mut client) in waiting.into_iter().enumerate() {
+            if number < 2 {
+                client.send(Packet::Pingreq);
+            }
+            drop(client);
+        }
+        let start = Instant::now();
+        broker.connect(login(Version::V50, "a", "alice", "p1")).ping();
+        let took = start.elapsed();
+        let computed = metric(&broker, login(Version::V50, "m", "alice", "p1"), "auth/computed");
+        // The two, alice, and what was under way when the others left.
+        assert!((3..=8).contains(&computed), "{computed} computations, {took:?}");
     }
 }
 
