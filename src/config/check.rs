@@ -1,7 +1,7 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Auth, Config, Listener, Scheme};
+use super::{Auth, Config, Error, Listener, Origin, Scheme};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -46,6 +46,25 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
         }
     }
     Ok(())
+}
+
+/// A wait for the verdict that the time for CONNECT cuts short: the client would be closed before it is told why.
+pub(super) fn verdict_in_time<'o>(config: &Config, origin: impl Fn(&str) -> &'o Origin) -> Option<Error> {
+    let (wait_s, connect_s) = (config.auth.timeout_s, config.limits.connect_timeout_s);
+    let waits = ["file", "jwt", "http"].iter().any(|method| config.auth.asks(method));
+    if !waits || wait_s < connect_s {
+        return None;
+    }
+    let (of_wait, of_connect) = (origin("auth.timeout_s"), origin("limits.connect_timeout_s"));
+    let (blamed, wait_at, connect_at) = match of_wait {
+        Origin::Default => (of_connect, format!(", {of_wait}"), String::new()),
+        _ => (of_wait, String::new(), format!(", {of_connect}")),
+    };
+    let problem = format!(
+        "auth.timeout_s ({wait_s} s{wait_at}) is not shorter than limits.connect_timeout_s ({connect_s} s{connect_at}): \
+         clients that wait for their verdict are closed before they are told that the server is busy; make it shorter"
+    );
+    Some(Error { origin: blamed.clone(), problem })
 }
 
 /// What a listener's connections go through before MQTT.

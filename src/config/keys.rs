@@ -37,7 +37,11 @@ impl<S> Key<S> {
     /// # Errors
     /// What was expected instead.
     pub(super) fn store(&self, into: &mut S, value: Value) -> Result<(), String> {
-        let value = self.form.resolve(value)?;
+        let expected = |problem| match super::redact::may_be_secret(self.name) {
+            true => format!("expected {}", self.form),
+            false => problem,
+        };
+        let value = self.form.resolve(value).map_err(expected)?;
         if (self.write)(into, value) { Ok(()) } else { Err(format!("expected {}", self.form)) }
     }
 }
