@@ -19,6 +19,7 @@ mod clients;
 mod files;
 mod handshakes;
 mod idle;
+mod limits;
 mod peer;
 mod reload;
 mod storm;
