@@ -153,3 +153,18 @@ fn a_verdict_that_does_not_come_ends_with_the_time_for_connect() {
     }
     clients[1].expect_closed_within(Duration::from_secs(15));
 }
+
+#[test]
+fn a_wait_that_the_time_for_connect_cuts_short_is_warned_of() {
+    let files = Files::new();
+    let path = files.set("auth.file.path", "users", cheap_line("alice", "p1"));
+    let settings = ["auth.order=file", &path, "auth.timeout_s=20", "limits.connect_timeout_s=10"];
+    let warning = "auth.timeout_s (20 s) is not shorter than limits.connect_timeout_s (10 s, --set";
+    let mut command = std::process::Command::new(crate::broker::binary());
+    command.arg("check").args(settings.iter().flat_map(|setting| ["--set", setting]));
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && text.contains(warning), "{text}");
+    let Some(broker) = start(1, &settings) else { return };
+    super::wait_for_output(&broker, warning);
+}
