@@ -225,6 +225,14 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_nobody_can_write_to_is_named_with_the_mend() {
+        // Not even root makes files in this one.
+        let line = RealDisk::open(Path::new("/proc")).unwrap_err().to_string();
+        assert!(line.starts_with("/proc/LOCK: ") && line.lines().count() == 1, "{line}");
+        assert!(line.ends_with("the user that runs the broker must be able to write there"), "{line}");
+    }
+
+    #[test]
     fn a_folder_that_can_not_be_made_is_an_error_of_one_line() {
         let dir = test_dir("real-file");
         std::fs::write(dir.join("file"), "").unwrap();
