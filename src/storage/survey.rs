@@ -35,8 +35,6 @@ pub(super) struct Survey {
     pub(super) segments: Vec<Segment>,
     /// Header of the newest file that has one; `None`: there is no journal.
     pub(super) newest: Option<SegmentHeader>,
-    /// Where the file after each one says that it ends.
-    pub(super) ends: BTreeMap<u64, u64>,
     pub(super) findings: Vec<Finding>,
     /// Files that are to be put aside, not removed.
     pub(super) damaged: Vec<u64>,
@@ -56,20 +54,24 @@ impl Survey {
         if let Some(last) = all.pop_if(|last| last.header == Err(HeaderError::Cut)) {
             survey.findings.push(Finding::JustMade { file: segment_name(last.seq) });
         }
+        let is_misplaced = |segment: &Segment| segment.header.is_ok_and(|header| header.seq != segment.seq);
+        survey.expel(&mut all, is_misplaced, accept_damage)?;
         let Some(newest) = all.iter().rev().find_map(|segment| segment.header.ok()) else {
             return survey.without_headers(all, accept_damage);
         };
         survey.newest = Some(newest);
-        survey.expel_foreign(&mut all, newest.store_id, accept_damage)?;
+        let is_foreign = |segment: &Segment| segment.header.is_ok_and(|header| header.store_id != newest.store_id);
+        survey.expel(&mut all, is_foreign, accept_damage)?;
         survey.find_keys(disk, &mut all, newest.store_id, accept_damage)?;
         for header in all.iter().filter_map(|segment| segment.header.ok()) {
             survey.generation = survey.generation.max(header.generation);
             survey.next_frame = survey.next_frame.max(header.first_frame);
-            survey.ends.insert(header.seq.saturating_sub(1), header.previous_len);
         }
         all.retain(|segment| segment.seq >= newest.base);
+        if newest.mending_since != 0 {
+            survey.drop_unmended(&mut all, newest.last_that_counts());
+        }
         survey.check_gaps(&all, &newest, accept_damage)?;
-        survey.drop_unfinished(&mut all, newest.base);
         survey.segments = all;
         Ok(survey)
     }
@@ -107,16 +109,13 @@ impl Survey {
     }
 
     /// Takes out files of another store, or under another's name.
-    fn expel_foreign(
+    fn expel(
         &mut self,
         all: &mut Vec<Segment>,
-        store_id: u64,
+        is_foreign: impl Fn(&Segment) -> bool,
         accept_damage: bool,
     ) -> Result<(), RecoverError> {
-        let is_foreign = |segment: &mut Segment| {
-            segment.header.is_ok_and(|header| header.seq != segment.seq || header.store_id != store_id)
-        };
-        for segment in all.extract_if(.., is_foreign) {
+        for segment in all.extract_if(.., |segment| is_foreign(segment)) {
             if !accept_damage {
                 return Err(RecoverError::Foreign(segment_name(segment.seq)));
             }
@@ -189,20 +188,10 @@ impl Survey {
         Ok(())
     }
 
-    /// Leaves out what was written after the disk had failed, of checkpoints that were not completed: partial images over an
-    /// older state would mix.
-    fn drop_unfinished(&mut self, all: &mut Vec<Segment>, base: u64) {
-        let mut first_of: BTreeMap<u64, u64> = BTreeMap::new();
-        for header in all.iter().filter_map(|segment| segment.header.ok()) {
-            first_of.entry(header.generation).or_insert(header.seq);
-        }
-        let is_unfinished = |segment: &mut Segment| {
-            segment.header.is_ok_and(|header| {
-                is_after_failure(&header)
-                    && first_of.get(&header.generation).is_some_and(|first| *first > base)
-            })
-        };
-        for segment in all.extract_if(.., is_unfinished) {
+    /// Leaves out what was written after the disk had failed, unless its checkpoint was completed: partial images over an older
+    /// state would mix.
+    fn drop_unmended(&mut self, all: &mut Vec<Segment>, last: u64) {
+        for segment in all.extract_if(.., |segment| segment.seq > last) {
             self.findings.push(Finding::AfterFailure { file: segment_name(segment.seq) });
         }
     }
@@ -241,9 +230,4 @@ fn key_of<D: Disk>(
         }
     }
     Ok((None, 0))
-}
-
-/// Whether its generation began after the disk had failed.
-const fn is_after_failure(_header: &SegmentHeader) -> bool {
-    false
 }
