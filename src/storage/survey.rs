@@ -60,7 +60,8 @@ impl Survey {
             return survey.without_headers(all, accept_damage);
         };
         survey.newest = Some(newest);
-        let is_foreign = |segment: &Segment| segment.header.is_ok_and(|header| header.store_id != newest.store_id);
+        let is_foreign =
+            |segment: &Segment| segment.header.is_ok_and(|header| header.store_id != newest.store_id);
         survey.expel(&mut all, is_foreign, accept_damage)?;
         survey.find_keys(disk, &mut all, newest.store_id, accept_damage)?;
         for header in all.iter().filter_map(|segment| segment.header.ok()) {
@@ -170,12 +171,13 @@ impl Survey {
         accept_damage: bool,
     ) -> Result<(), RecoverError> {
         let mut expected = newest.base;
-        for segment in all {
-            if segment.seq > expected {
+        let end = newest.last_that_counts().saturating_add(1);
+        for seq in all.iter().map(|segment| segment.seq).chain([end]) {
+            if seq > expected {
                 let file = segment_name(expected);
-                let more = segment.seq - expected - 1;
+                let more = seq - expected - 1;
                 let file = if more == 0 { file } else { format!("{file} and the {more} after it") };
-                let known_before = segment.seq <= newest.accepted_before;
+                let known_before = seq <= newest.accepted_before;
                 if !known_before && !accept_damage {
                     return Err(RecoverError::Missing(file));
                 }
@@ -183,7 +185,7 @@ impl Survey {
                 let why = if known_before { "missing since before" } else { "missing" };
                 self.findings.push(Finding::Missing { file, why: why.into() });
             }
-            expected = segment.seq.saturating_add(1);
+            expected = expected.max(seq.saturating_add(1));
         }
         Ok(())
     }
