@@ -96,7 +96,7 @@ fn nothing_acknowledged_is_lost_over_crashes() {
     let Some(found) = run(&Options::durable(SHARDS[0]), rounds(10), 1) else { return };
     let shown = found.faults.iter().take(FAULTS_SHOWN).cloned().collect::<Vec<_>>().join("\n");
     assert!(found.faults.is_empty(), "{} faults:\n{shown}", found.faults.len());
-    assert!(found.repeated > 0, "no crash came in the middle of anything");
+    assert!(found.repeated > 0 || rounds(1) == 0, "no crash came in the middle of anything");
 }
 
 /// A test that finds nothing when everything is lost would prove nothing.
@@ -142,6 +142,7 @@ fn run(options: &Options, rounds: u32, faults_max: usize) -> Option<Found> {
             break;
         }
     }
+    thread::sleep(random.pause(200, 600));
     drain(&ledger);
     check_retained(&broker, &ledger);
     ledger.enter(Phase::End);
