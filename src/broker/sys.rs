@@ -34,7 +34,7 @@ impl Broker {
                 owner: 0,
                 number: 0,
             };
-            self.publish_own(now, Message::new(head, &topic, &[], payload.as_bytes()), None, fx);
+            self.publish_own(now, Message::new(head, &topic, &[], payload.as_bytes()), None, None, fx);
         }
         self.want_sys(now, config.sys.interval_s, fx);
     }

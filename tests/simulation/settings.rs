@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use myriad::config::{Config, SharedStrategy};
+use myriad::config::{Config, Durability, SharedStrategy};
 
 use crate::random::Random;
 
@@ -69,6 +69,15 @@ pub fn authenticate(config: &mut Config, seed: u64) {
     if Random::new(seed ^ 0xa47).percent(40) {
         config.auth.order = vec!["file".into()];
     }
+}
+
+/// Some brokers keep their state on a disk; gives how late that is, in ms at most.
+pub fn store(config: &mut Config, seed: u64) -> u64 {
+    let mut random = Random::new(seed ^ 0xd15c);
+    config.storage.durability =
+        random.pick(&[Durability::Memory, Durability::Sync, Durability::Sync, Durability::Interval]);
+    config.storage.backlog_bytes = random.pick(&[300, 2_000, 1_000_000]);
+    random.pick(&[0, 5, 50, 400])
 }
 
 /// What a seed chose.
