@@ -170,7 +170,8 @@ impl Survey {
         }
         let is_unfinished = |segment: &mut Segment| {
             segment.header.is_ok_and(|header| {
-                is_after_failure(&header) && first_of.get(&header.generation).is_some_and(|first| *first > base)
+                is_after_failure(&header)
+                    && first_of.get(&header.generation).is_some_and(|first| *first > base)
             })
         };
         for segment in all.extract_if(.., is_unfinished) {

@@ -156,7 +156,7 @@ impl Broker {
     pub fn expect_no_restart(&mut self, options: &Options, words: &[&str]) -> String {
         self.relaunch(options);
         let status = self.wait();
-        self.is_killed = true;
+        self.forgive();
         let said = self.output();
         assert_eq!(status.code(), Some(1), "{said}");
         let line = said.lines().last().unwrap_or_default().to_owned();
@@ -213,6 +213,16 @@ impl Broker {
     pub fn wait(&mut self) -> ExitStatus {
         wait(&mut self.child)
             .unwrap_or_else(|| panic!("still runs after {START_TIMEOUT:?}:\n{}", self.output()))
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// It had to end badly.
+    pub fn forgive(&mut self) {
+        self.is_killed = true;
     }
 
     /// Its data directory.

@@ -4,12 +4,15 @@
 mod crash;
 mod damage;
 mod expiry;
+mod failing;
 mod inflight;
+mod injection;
 mod modes;
 mod qos2;
 mod queue;
 mod retained;
 mod sessions;
+mod slow;
 mod wills;
 
 use std::ops::Deref;
