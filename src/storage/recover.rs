@@ -121,7 +121,7 @@ pub fn recover<D: Disk>(
         accepts_now: survey.accepts_now,
     };
     for segment in &survey.segments {
-        reading.segment(segment, newest.store_id, survey.ends.get(&segment.seq).copied())?;
+        reading.segment(segment, survey.ends.get(&segment.seq).copied())?;
     }
     reading.settle_last(None);
     let files = survey.segments.len() as u64;
@@ -184,7 +184,7 @@ struct Last {
 
 impl<'d, D: Disk> Reading<'d, '_, D> {
     /// Reads one; `end`: how many of its bytes count, by the header of the one after it.
-    fn segment(&mut self, segment: &Segment, store_id: u64, end: Option<u64>) -> Result<(), RecoverError> {
+    fn segment(&mut self, segment: &Segment, end: Option<u64>) -> Result<(), RecoverError> {
         let name = segment_name(segment.seq);
         let first_frame = segment.header.ok().map(|header| header.first_frame);
         self.settle_last(first_frame.map(|first| (segment.seq, first)));
@@ -193,7 +193,8 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
             self.note_damaged(segment.seq);
         }
         let first_frame = first_frame.unwrap_or(self.end.next_frame);
-        let key = FrameKey::new(store_id, segment.seq);
+        // Without a key nothing is found in it: all of it is damage.
+        let key = segment.key.unwrap_or_else(|| FrameKey::new(0, 0, 0));
         let stop = end.unwrap_or(segment.len).min(segment.len);
         let mut reader = SegmentReader::new(self.disk, &name, key, first_frame, stop);
         let read = self.pieces(&mut reader, segment.seq, &name);

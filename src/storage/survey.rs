@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 
 use super::disk::Disk;
 use super::frame::FrameKey;
@@ -12,12 +13,17 @@ use super::segment::{
     segment_seq,
 };
 
+/// Generations in which frames of a file without a header are looked for: a checkpoint that fails is begun again.
+const GENERATIONS_TRIED: u64 = 4;
+
 /// A file of the journal.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) seq: u64,
     pub(super) len: u64,
     pub(super) header: Result<SegmentHeader, HeaderError>,
+    /// That of its header; without one that of the generation in which frames were found.
+    pub(super) key: Option<FrameKey>,
 }
 
 /// What there is to read.
@@ -53,7 +59,7 @@ impl Survey {
         };
         survey.newest = Some(newest);
         survey.expel_foreign(&mut all, newest.store_id, accept_damage)?;
-        survey.drop_unwritten(disk, &mut all, newest.store_id)?;
+        survey.find_keys(disk, &mut all, newest.store_id, accept_damage)?;
         for header in all.iter().filter_map(|segment| segment.header.ok()) {
             survey.generation = survey.generation.max(header.generation);
             survey.next_frame = survey.next_frame.max(header.first_frame);
@@ -117,21 +123,41 @@ impl Survey {
         Ok(())
     }
 
-    /// A newest file without a header and without a frame: a crash came before its first sync.
-    fn drop_unwritten<D: Disk>(
+    /// Finds out how to read those without a header. A newest one without a frame was just being made: nothing is appended
+    /// before the header is synced.
+    fn find_keys<D: Disk>(
         &mut self,
         disk: &D,
         all: &mut Vec<Segment>,
         store_id: u64,
+        accept_damage: bool,
     ) -> Result<(), RecoverError> {
-        let Some(last) = all.last().filter(|last| last.header.is_err()) else { return Ok(()) };
-        let file = segment_name(last.seq);
-        if !has_frame(disk, last, store_id)
-            .map_err(|error| RecoverError::Unreadable { file: file.clone(), error })?
-        {
-            all.pop();
-            self.findings.push(Finding::JustMade { file });
+        let last_seq = all.last().map_or(0, |last| last.seq);
+        let known: BTreeMap<u64, u64> =
+            all.iter().filter_map(|segment| Some((segment.seq, segment.header.ok()?.generation))).collect();
+        let mut kept = Vec::new();
+        for mut segment in all.drain(..) {
+            if segment.header.is_err() {
+                let file = segment_name(segment.seq);
+                let before = known.range(..segment.seq).next_back().map(|(_, generation)| *generation);
+                let after = known.range(segment.seq..).next().map(|(_, generation)| *generation);
+                let highest = after.or_else(|| before.map(|before| before.saturating_add(GENERATIONS_TRIED)));
+                match key_of(disk, &segment, store_id, before.unwrap_or(0)..=highest.unwrap_or(0)) {
+                    Ok(key) => segment.key = key,
+                    Err(error) if accept_damage => {
+                        self.put_aside(segment.seq, format!("can't be read: {error}"));
+                        continue;
+                    }
+                    Err(error) => return Err(RecoverError::Unreadable { file, error }),
+                }
+                if segment.key.is_none() && segment.seq == last_seq {
+                    self.findings.push(Finding::JustMade { file });
+                    continue;
+                }
+            }
+            kept.push(segment);
         }
+        *all = kept;
         Ok(())
     }
 
@@ -190,20 +216,28 @@ impl Survey {
 fn read_header<D: Disk>(disk: &D, seq: u64) -> io::Result<Segment> {
     let name = segment_name(seq);
     let header = SegmentHeader::decode(&disk.read(&name, 0, SEGMENT_HEADER_LEN)?);
-    Ok(Segment { seq, len: disk.len(&name)?, header })
+    let key = header.ok().map(|header| header.key());
+    Ok(Segment { seq, len: disk.len(&name)?, header, key })
 }
 
-/// Whether there is a frame in a file without a header.
-fn has_frame<D: Disk>(disk: &D, segment: &Segment, store_id: u64) -> io::Result<bool> {
+/// The key under which a file without a header has a frame: that of the highest of `generations`, or one before it.
+fn key_of<D: Disk>(
+    disk: &D,
+    segment: &Segment,
+    store_id: u64,
+    generations: RangeInclusive<u64>,
+) -> io::Result<Option<FrameKey>> {
     let name = segment_name(segment.seq);
-    let key = FrameKey::new(store_id, segment.seq);
-    let mut reader = SegmentReader::new(disk, &name, key, 0, segment.len);
-    while let Some(piece) = reader.next()? {
-        if matches!(piece, Piece::Frame { .. }) {
-            return Ok(true);
+    for generation in generations.rev().take(GENERATIONS_TRIED as usize + 1) {
+        let key = FrameKey::new(store_id, segment.seq, generation);
+        let mut reader = SegmentReader::new(disk, &name, key, 0, segment.len);
+        while let Some(piece) = reader.next()? {
+            if matches!(piece, Piece::Frame { .. }) {
+                return Ok(Some(key));
+            }
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// Whether its generation began after the disk had failed.
