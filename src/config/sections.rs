@@ -367,11 +367,11 @@ impl Default for Sys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// What it acknowledges is on disk: it outlasts a loss of power.
+    #[default]
     Sync,
     /// What it acknowledges will be on disk within `interval_ms`.
     Interval,
     /// Nothing: state is in memory only and ends with the process.
-    #[default]
     Memory,
 }
 
