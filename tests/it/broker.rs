@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -149,6 +149,8 @@ impl Broker {
     /// Starts `command` in its place without waiting for anything. `output` begins anew.
     pub fn relaunch_as(&mut self, command: &mut Command, shards: u16) {
         assert!(self.child.try_wait().unwrap().is_some(), "the broker still runs");
+        // The kernel closes the rings of a process that was killed a moment after its end, and what they listen on with them.
+        wait_until("nobody listens any more", || TcpStream::connect(self.address).is_err());
         (self.child, self.output) = launch(command);
         (self.shards, self.is_killed) = (shards, false);
     }

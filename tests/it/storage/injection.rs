@@ -23,7 +23,7 @@ impl Injection {
         let log = crate::broker::temporary_dir().join("strace");
         let mut strace = Command::new("strace");
         strace.arg("-y").arg("-o").arg(&log).arg("-p").arg(thread(pid).to_string());
-        strace.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={inject}")]);
+        strace.args(["-e", &format!("trace={calls},openat"), "-e", &format!("inject={inject}")]);
         strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let Ok(mut strace) = strace.spawn() else {
             println!("skipped: there is no strace");

@@ -95,8 +95,9 @@ fn mqtt5_4_4_0_1_pubrel_is_sent_again_and_not_its_publish() {
             client.expect_nothing();
         }
         let mut client = broker.resume(connect());
-        for _ in 0..3 {
-            match client.recv() {
+        let waiting: Vec<Packet> = (0..3).map(|_| client.recv()).collect();
+        for packet in waiting {
+            match packet {
                 Packet::Publish(publish) => client.acknowledge(&publish),
                 Packet::Ack(ack) => client.send(Ack::new(AckKind::Pubcomp, ack.id)),
                 other => panic!("{other:?}"),

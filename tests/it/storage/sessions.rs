@@ -132,26 +132,66 @@ fn mqtt5_4_8_2_shared_subscriptions_come_back() {
     }
 }
 
+/// Sessions `c-0` and so on, each with a subscription of its own and one of a common topic; many at once, so that they share syncs.
+fn make_sessions(broker: &Durable, count: u32) {
+    let ids: Vec<u32> = (0..count).collect();
+    for ids in ids.chunks(200) {
+        let mut clients: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                let mut client = broker.open(Version::V50);
+                client.send(Connect::v5(&format!("c-{id}")).persistent());
+                client.send(Subscribe::new(1, &format!("own/{id}"), 1).and("common", 1));
+                client
+            })
+            .collect();
+        for client in &mut clients {
+            assert_eq!(client.recv_connack().reason, 0);
+            assert_eq!(client.recv_ack(crate::wire::AckKind::Suback, 1).reasons, [1, 1]);
+        }
+    }
+}
+
 #[test]
 fn mqtt5_3_1_2_25_thousands_of_sessions_come_back() {
     let Some(mut broker) = Durable::start(&[]) else { return };
-    for number in 0..2_000 {
-        let mut client = broker.connect(Connect::v5(&format!("c-{number}")).persistent());
-        client.send(Subscribe::new(1, &format!("own/{number}"), 1));
-        // Its SUBACK is not waited for by each alone.
-        if number % 50 == 49 {
-            client.recv();
-        }
-    }
+    make_sessions(&broker, 3_000);
     broker.crash();
     let mut publisher = broker.connect(Connect::v5("p"));
-    for number in (49..2_000).step_by(50) {
+    for number in (0..3_000).step_by(50) {
         publisher.publish(Publish::new(&format!("own/{number}"), number.to_string()).qos(1));
     }
     broker.crash();
-    for number in (49..2_000).step_by(50) {
+    for number in (0..3_000).step_by(50) {
         let mut client = broker.resume(Connect::v5(&format!("c-{number}")).persistent());
         client.expect_message(&format!("own/{number}"), &number.to_string());
     }
-    (0..2_000).step_by(7).for_each(|n| drop(broker.resume(Connect::v5(&format!("c-{n}")).persistent())));
+    (0..3_000).step_by(77).for_each(|n| drop(broker.resume(Connect::v5(&format!("c-{n}")).persistent())));
+}
+
+#[test]
+fn the_first_client_after_a_start_finds_everything_there() {
+    let Some(mut broker) = Durable::start(&[]) else { return };
+    make_sessions(&broker, 1_000);
+    for round in 0..3 {
+        broker.broker.kill();
+        let options = broker.next();
+        broker.broker.relaunch(&options);
+        let deadline = std::time::Instant::now() + crate::client::TIMEOUT;
+        let mut client = loop {
+            if let Ok(stream) = std::net::TcpStream::connect(broker.address) {
+                break crate::client::Client::over(stream, Version::V50);
+            }
+            assert!(std::time::Instant::now() < deadline, "nobody listens:\n{}", broker.output());
+        };
+        client.send(Connect::v5("p"));
+        client.send(Publish::new("common", round.to_string()).qos(1).id(1));
+        assert_eq!(client.recv_connack().reason, 0);
+        client.expect_ack(crate::wire::AckKind::Puback, 1, 0);
+        crate::broker::wait_until("it is ready", || broker.output().contains("myriad ready"));
+    }
+    for number in (0..1_000).step_by(9) {
+        let mut client = broker.resume(Connect::v5(&format!("c-{number}")).persistent());
+        client.expect_payloads(["0", "1", "2"]);
+    }
 }
