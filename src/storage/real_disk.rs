@@ -130,6 +130,9 @@ impl Disk for RealDisk {
         File::open(&path)
             .and_then(|mut file| {
                 let left = file.metadata()?.len().saturating_sub(offset).min(len as u64);
+                if left == 0 {
+                    return Ok(0);
+                }
                 bytes.try_reserve_exact(left as usize).map_err(|_| io::ErrorKind::OutOfMemory)?;
                 file.seek(SeekFrom::Start(offset))?;
                 file.take(left).read_to_end(&mut bytes)
@@ -185,7 +188,7 @@ mod tests {
         assert_eq!(disk.len("one").unwrap(), whole.len() as u64);
         assert_eq!(disk.read("one", 0, usize::MAX).unwrap(), whole);
         assert_eq!(disk.read("one", 100, 50).unwrap(), whole[100..150]);
-        assert_eq!(disk.read("one", u64::MAX / 2, 50).unwrap(), Vec::<u8>::new());
+        assert!(disk.read("one", u64::MAX / 2, 50).unwrap().is_empty());
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

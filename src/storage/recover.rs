@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::disk::Disk;
 use super::entry::{Entry, EntryError, varint};
 use super::frame::{Damage, FrameKey};
-use super::marks::{CLOCK_FILE, Clocks, decode_clock_file, journal_now};
+use super::marks::{CLOCK_FILE, ClockFile, Clocks, decode_clock_file, journal_now};
 use super::replay::Replay;
 use super::report::{Finding, Report};
 use super::restored::{Restored, RestoredSession};
@@ -105,6 +105,7 @@ pub fn recover<D: Disk>(
     let mut reading = Reading {
         disk,
         accept_damage: options.accept_damage,
+        clock: read_clock(disk, newest.store_id),
         replay: Replay::default(),
         ticker: Ticker { call: progress, last: Instant::now(), before: 0, total },
         frames: 0,
@@ -120,12 +121,19 @@ pub fn recover<D: Disk>(
         findings: survey.findings.clone(),
         accepts_now: survey.accepts_now,
     };
+    let last = survey.segments.last().map_or(0, |last| last.seq);
     for segment in &survey.segments {
-        reading.segment(segment, survey.ends.get(&segment.seq).copied())?;
+        reading.segment(segment, survey.ends.get(&segment.seq).copied(), segment.seq == last)?;
     }
     reading.settle_last(None);
     let files = survey.segments.len() as u64;
     Ok(reading.finish(files, &newest, now))
+}
+
+/// What the clock file has, if it is whole: nothing depends on it.
+fn read_clock<D: Disk>(disk: &D, store_id: u64) -> Option<ClockFile> {
+    let bytes = disk.read(CLOCK_FILE, 0, CLOCK_FILE_BYTES_MAX).ok()?;
+    decode_clock_file(store_id, &bytes)
 }
 
 /// An empty state, of a folder without a journal.
@@ -159,6 +167,7 @@ impl Ticker<'_> {
 struct Reading<'d, 'p, D> {
     disk: &'d D,
     accept_damage: bool,
+    clock: Option<ClockFile>,
     replay: Replay,
     ticker: Ticker<'p>,
     frames: u64,
@@ -180,23 +189,35 @@ struct Last {
     is_end_known: bool,
     /// Number of the frame that should come next.
     next_frame: u64,
+    /// Frames from that one on that had been synced and are not there.
+    frames_lost: u64,
 }
 
 impl<'d, D: Disk> Reading<'d, '_, D> {
-    /// Reads one; `end`: how many of its bytes count, by the header of the one after it.
-    fn segment(&mut self, segment: &Segment, end: Option<u64>) -> Result<(), RecoverError> {
+    /// Reads one; `end`: how many of its bytes count, by the header of the one after it; `is_last`: it is the last that counts.
+    fn segment(&mut self, segment: &Segment, end: Option<u64>, is_last: bool) -> Result<(), RecoverError> {
         let name = segment_name(segment.seq);
-        let first_frame = segment.header.ok().map(|header| header.first_frame);
-        self.settle_last(first_frame.map(|first| (segment.seq, first)));
+        let after_last =
+            self.last.as_ref().filter(|last| last.seq + 1 == segment.seq).map(|last| last.next_frame);
+        self.settle_last(Some((segment.seq, segment.first_frame)));
         if let Err(error) = segment.header {
             self.findings.push(Finding::Header { file: name.clone(), error });
             self.note_damaged(segment.seq);
         }
-        let first_frame = first_frame.unwrap_or(self.end.next_frame);
+        let first_frame = match segment.header {
+            Ok(header) => header.first_frame,
+            // How many are lost before the first one that was found says where the last segment ended, if that is known.
+            Err(_) => after_last.unwrap_or(segment.first_frame),
+        };
         // Without a key nothing is found in it: all of it is damage.
         let key = segment.key.unwrap_or_else(|| FrameKey::new(0, 0, 0));
         let stop = end.unwrap_or(segment.len).min(segment.len);
-        let mut reader = SegmentReader::new(self.disk, &name, key, first_frame, stop);
+        let synced_before = self.clock.map_or(0, |clock| clock.synced_before);
+        let newest = (is_last && end.is_none())
+            .then(|| SegmentReader::newest(self.disk, &name, key, first_frame, stop, synced_before).ok());
+        // What can't be read twice can't be read once: that is told then.
+        let mut reader =
+            newest.flatten().unwrap_or_else(|| SegmentReader::new(self.disk, &name, key, first_frame, stop));
         let read = self.pieces(&mut reader, segment.seq, &name);
         self.end.last = segment.seq;
         self.end.last_len = reader.good_end();
@@ -204,14 +225,15 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
         self.end.next_frame = self.end.next_frame.max(reader.next_frame());
         self.ticker.before += segment.len;
         match read {
-            Ok(()) => {
+            Ok(frames_lost) => {
                 let good_end = reader.good_end();
                 self.last = Some(Last {
                     seq: segment.seq,
                     good_end,
                     tail_len: end.unwrap_or(stop).max(stop).saturating_sub(good_end),
                     is_end_known: end.is_some(),
-                    next_frame: reader.next_frame(),
+                    next_frame: reader.next_frame() - frames_lost,
+                    frames_lost,
                 });
             }
             Err(error) if self.accept_damage => {
@@ -226,10 +248,12 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
         Ok(())
     }
 
-    fn pieces(&mut self, reader: &mut SegmentReader<'d, D>, seq: u64, name: &str) -> io::Result<()> {
+    /// How many frames are known to be lost at the end.
+    fn pieces(&mut self, reader: &mut SegmentReader<'d, D>, seq: u64, name: &str) -> io::Result<u64> {
+        let mut lost_at_end = 0;
         while let Some(piece) = reader.next()? {
             match piece {
-                Piece::Frame { number, offset, body } => {
+                Piece::Frame { number, offset, body, .. } => {
                     self.frames += 1;
                     if let Err(error) = self.frame(body) {
                         let file = name.to_owned();
@@ -240,19 +264,20 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
                         self.ticker.tick(offset, self.replay.sessions());
                     }
                 }
-                // Whether it is a loss is known when the next header is.
-                Piece::Damage(Damage { is_tail: true, .. }) => {}
+                // Whether it is a loss may be known when the next header is.
+                Piece::Damage(Damage { is_tail: true, frames_lost, .. }) => lost_at_end = frames_lost,
                 Piece::Damage(damage) => {
                     self.findings.push(Finding::Damage { file: name.to_owned(), damage });
                     self.note_damaged(seq);
                 }
             }
         }
-        Ok(())
+        Ok(lost_at_end)
     }
 
     fn frame(&mut self, mut body: &[u8]) -> Result<(), EntryError> {
         let time = Timestamp(varint(&mut body)?);
+        self.replay.note_time(time);
         while !body.is_empty() {
             self.replay.apply(time, &Entry::decode(&mut body)?);
         }
@@ -263,12 +288,13 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
     fn settle_last(&mut self, next: Option<(u64, u64)>) {
         let Some(last) = self.last.take() else { return };
         let follows = next.filter(|(seq, _)| *seq == last.seq + 1);
-        let frames_lost = follows.map_or(0, |(_, first)| first.saturating_sub(last.next_frame));
+        let frames_lost =
+            follows.map_or(last.frames_lost, |(_, first)| first.saturating_sub(last.next_frame));
         if last.tail_len == 0 && frames_lost == 0 {
             return;
         }
         let (file, offset, len) = (segment_name(last.seq), last.good_end, last.tail_len);
-        if next.is_none() && !last.is_end_known {
+        if next.is_none() && !last.is_end_known && frames_lost == 0 {
             self.findings.push(Finding::TornTail { file, offset, len });
             return;
         }
@@ -285,8 +311,7 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
 
     fn finish(mut self, files: u64, newest: &SegmentHeader, now: Clocks) -> (Restored, JournalEnd, Report) {
         let carried = newest.mark.carried_to(self.replay.last_time());
-        let written = self.disk.read(CLOCK_FILE, 0, CLOCK_FILE_BYTES_MAX).ok();
-        let written = written.and_then(|bytes| decode_clock_file(newest.store_id, &bytes));
+        let written = self.clock.map(|clock| clock.mark);
         let last = written.filter(|mark| mark.journal >= carried.journal).unwrap_or(carried);
         let journal = journal_now(last, now);
         let entries = self.replay.entries();
@@ -321,3 +346,6 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
         (restored, self.end, report)
     }
 }
+
+#[cfg(test)]
+mod tests;

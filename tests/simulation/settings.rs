@@ -80,6 +80,13 @@ pub fn store(config: &mut Config, seed: u64) -> u64 {
     random.pick(&[0, 5, 50, 400])
 }
 
+/// Memory has a limit under some seeds, with chances of their own: it runs short now and then.
+pub fn limit_memory(config: &mut Config, seed: u64) {
+    if Random::new(seed ^ 0x3e3).percent(30) {
+        config.limits.memory_max = 1_000;
+    }
+}
+
 /// What a seed chose.
 pub fn first(random: &mut Random) -> Config {
     let mut config = Config::default();

@@ -135,6 +135,10 @@ impl Model {
         self.now
     }
 
+    pub(crate) const fn is_checkpointing(&self) -> bool {
+        self.imaging.is_some()
+    }
+
     /// One turn of a shard: a frame with the entries of one or more changes.
     pub(crate) fn turn(&mut self) {
         self.now = self.now.plus_ms(self.random.below(50) as u64);
