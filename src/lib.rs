@@ -42,6 +42,9 @@ pub mod retained;
 /// One Network Connection's protocol state.
 pub mod connection;
 
+/// The journal: what outlasts the process, written by shards, synced by one thread, read at the start.
+pub mod storage;
+
 /// One broker a shard: inputs in, effects out.
 pub mod broker;
 

@@ -29,6 +29,10 @@ struct World {
     drained_wanted: BTreeSet<ConnectionId>,
     /// Clients that do not read: their output stays.
     stuck: BTreeSet<ConnectionId>,
+    /// The last frame of the journal that is not on disk yet.
+    stored: Option<u64>,
+    /// The disk takes its time.
+    disk_is_stuck: bool,
 }
 
 impl Effects for World {
@@ -76,6 +80,9 @@ impl Effects for World {
     fn exchange(&mut self, _: &Credentials<'_>, _: ExchangeStep<'_>) -> Step {
         Step::Refused(Refusal::bad_method("not scripted"))
     }
+    fn store(&mut self, ticket: u64, _: Vec<u8>) {
+        self.stored = Some(ticket);
+    }
     fn stop_accepting(&mut self) {}
 }
 
@@ -85,6 +92,8 @@ struct Script {
     world: World,
     now: Timestamp,
     generation: u32,
+    /// The journal's last generation.
+    images: u32,
     open: BTreeMap<u8, (ConnectionId, ProtocolVersion)>,
 }
 
@@ -103,6 +112,7 @@ pub fn check(mut data: &[u8]) {
         world: World::default(),
         now: Timestamp(1),
         generation: 0,
+        images: 1,
         open: BTreeMap::new(),
     };
     script.broker.start(script.now, &mut script.world);
@@ -164,6 +174,15 @@ impl Script {
     }
 
     fn pass(&mut self, bytes: &[u8]) {
+        match bytes.first() {
+            Some(0xf5) => self.world.disk_is_stuck = !self.world.disk_is_stuck,
+            Some(0xf6) => {
+                self.images += 1;
+                self.handle(Input::Generation(self.images));
+            }
+            Some(0xf7) => self.handle(Input::StorageDown),
+            _ => {}
+        }
         let ms = bytes
             .iter()
             .fold(0_u64, |sum, byte| sum.saturating_mul(16).saturating_add(u64::from(*byte)))
@@ -215,7 +234,11 @@ impl Script {
             for connection in &left {
                 self.handle(Input::Drained { connection: *connection });
             }
-            if left.is_empty() && !self.broker.has_work() {
+            let stored = if self.world.disk_is_stuck { None } else { self.world.stored.take() };
+            if let Some(ticket) = stored {
+                self.handle(Input::Stored(ticket));
+            }
+            if left.is_empty() && stored.is_none() && !self.broker.has_work() {
                 return;
             }
         }
@@ -244,6 +267,7 @@ impl Script {
 
     /// All leave, time passes: nothing of them stays but what is persistent for ever.
     fn end(mut self) {
+        self.world.disk_is_stuck = false;
         for who in 0..CONNECTIONS {
             self.cut(who);
         }

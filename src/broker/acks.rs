@@ -4,10 +4,12 @@ use super::Broker;
 use super::clients::{Clients, SharedNews};
 use super::deliver::count_sent;
 use super::effects::Effects;
+use super::journal::Awaited;
 use crate::clock::Timestamp;
 use crate::config::SharedStrategy;
-use crate::packet::{self, Ack, QoS, ReasonCode};
+use crate::packet::{self, Ack, PacketId, QoS, ReasonCode};
 use crate::session::{Acked, ConnectionId, Delivery};
+use crate::storage::Entry;
 
 impl Broker {
     pub(super) fn puback<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, ack: &Ack<'_>, fx: &mut E) {
@@ -31,6 +33,13 @@ impl Broker {
         }
         let outbound = self.clients.session_of(id).and_then(|session| session.outbound.as_mut());
         let received = outbound.map_or(Acked::Unknown, |o| o.inflight.received(ack.packet_id));
+        let kept = self.kept_session(id).filter(|_| matches!(received, Acked::Delivery(_) | Acked::Released));
+        if let Some(session) = kept
+            && matches!(received, Acked::Delivery(_))
+        {
+            let packet_id = ack.packet_id.value();
+            self.clients.journal.write(&Entry::Received { serial: session.serial.0, packet_id });
+        }
         let reason = match received {
             Acked::Delivery(_) | Acked::Released => ReasonCode::Success,
             Acked::Unknown => {
@@ -38,32 +47,68 @@ impl Broker {
                 ReasonCode::PacketIdentifierNotFound
             }
         };
-        let Some(connection) = self.clients.connections.get(id) else { return };
-        let output = fx.output(id);
-        let before = output.len();
-        packet::encode_pubrel(connection.version, ack.packet_id, reason, output);
-        let metrics = self.metrics();
-        count_sent(metrics, &metrics.packets_pubrel_sent, output.len() - before);
+        if kept.is_some() && self.clients.journal.is_synced() {
+            // After PUBREL the client forgets the identifier: from then on it must not get the message again.
+            self.clients.journal.wait(Awaited::PubRel(id, ack.packet_id, reason));
+        } else {
+            self.send_pubrel(id, ack.packet_id, reason, fx);
+        }
         if let Acked::Delivery(delivery) = received {
             self.shared_acked(now, id, &delivery, fx);
         }
     }
 
+    pub(super) fn send_pubrel<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        packet_id: PacketId,
+        reason: ReasonCode,
+        fx: &mut E,
+    ) {
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        let output = fx.output(id);
+        let before = output.len();
+        packet::encode_pubrel(connection.version, packet_id, reason, output);
+        let metrics = self.metrics();
+        count_sent(metrics, &metrics.packets_pubrel_sent, output.len() - before);
+    }
+
     pub(super) fn pubrel<E: Effects>(&mut self, id: ConnectionId, ack: &Ack<'_>, fx: &mut E) {
         self.metrics().packets_pubrel_received.inc();
         let Some(session) = self.clients.session_of(id) else { return };
-        let is_known = session.inbound.as_mut().is_some_and(|inbound| inbound.release(ack.packet_id));
+        // Nobody has told the client yet that an uncommitted one has arrived.
+        let is_known = session
+            .inbound
+            .as_mut()
+            .is_some_and(|inbound| !inbound.is_uncommitted(ack.packet_id) && inbound.release(ack.packet_id));
         if session.inbound.as_ref().is_some_and(|inbound| inbound.is_empty()) {
             session.inbound = None;
         }
         let reason = if is_known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         if !is_known {
             self.metrics().packets_pubrel_missed.inc();
+        } else if let Some(session) = self.kept_session(id) {
+            let packet_id = ack.packet_id.value();
+            self.clients.journal.write(&Entry::InboundDone { serial: session.serial.0, packet_id });
+            if self.clients.journal.is_synced() {
+                // After PUBCOMP the client gives the identifier to another message, which must not pass for this one.
+                return self.clients.journal.wait(Awaited::PubComp(id, ack.packet_id));
+            }
         }
+        self.send_pubcomp(id, ack.packet_id, reason, fx);
+    }
+
+    pub(super) fn send_pubcomp<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        packet_id: PacketId,
+        reason: ReasonCode,
+        fx: &mut E,
+    ) {
         let Some(connection) = self.clients.connections.get(id) else { return };
         let output = fx.output(id);
         let before = output.len();
-        packet::encode_pubcomp(connection.version, ack.packet_id, reason, output);
+        packet::encode_pubcomp(connection.version, packet_id, reason, output);
         let metrics = self.metrics();
         count_sent(metrics, &metrics.packets_pubcomp_sent, output.len() - before);
     }
@@ -79,6 +124,9 @@ impl Broker {
         let outbound = self.clients.session_of(id).and_then(|session| session.outbound.as_mut());
         if outbound.is_some_and(|outbound| outbound.inflight.complete(ack.packet_id)) {
             self.metrics().inflight.dec();
+            if let Some(session) = self.kept_session(id) {
+                self.clients.journal.write_done(session.serial.0, ack);
+            }
             self.pump(now, id, fx);
         } else {
             self.metrics().packets_pubcomp_missed.inc();
@@ -132,7 +180,17 @@ impl Broker {
 
 impl Clients {
     fn finish(&mut self, id: ConnectionId, ack: &Ack<'_>, qos: QoS) -> Acked {
-        let outbound = self.session_of(id).and_then(|session| session.outbound.as_mut());
-        outbound.map_or(Acked::Unknown, |outbound| outbound.inflight.finish_publish(ack.packet_id, qos))
+        let Some(index) = self.connections.get(id).map(|connection| connection.session) else {
+            return Acked::Unknown;
+        };
+        let Self { sessions, journal, .. } = self;
+        let Some(session) = sessions.get_mut(index) else { return Acked::Unknown };
+        let kept = journal.keeps(session).then_some(session.serial.0);
+        let outbound = session.outbound.as_mut();
+        let acked = outbound.map_or(Acked::Unknown, |o| o.inflight.finish_publish(ack.packet_id, qos));
+        if let (Some(serial), Acked::Delivery(_)) = (kept, &acked) {
+            journal.write_done(serial, ack);
+        }
+        acked
     }
 }

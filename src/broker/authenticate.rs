@@ -126,7 +126,7 @@ impl Broker {
     ) -> Admission {
         let Some(connection) = self.clients.connections.get(id) else { return Admission::Waits };
         match connection.phase {
-            Phase::Admitted | Phase::Connected => return Admission::Granted,
+            Phase::Admitted | Phase::Committing | Phase::Connected => return Admission::Granted,
             Phase::Authenticating => {
                 return match self.take_verdict(id) {
                     Some(verdict) => self.decide(id, connect, verdict),

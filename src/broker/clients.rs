@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 
+use super::Shared;
 use super::effects::Effects;
 use super::effects::Timer;
+use super::journal::Journal;
+use super::message::SessionToken;
 use super::publication::Encoded;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::connection::{Connection, ConnectionTable, Grant, Grants};
+use crate::connection::{Connection, ConnectionTable, Grant, Grants, Phase};
 use crate::interest::ShardId;
 use crate::limits::Pressure;
 use crate::metrics::{Counter, Metrics};
-use crate::packet::ProtocolVersion;
+use crate::packet::{ProtocolVersion, QoS};
 use crate::session::{ConnectionId, Delivery, Message, Session, SessionSerial, ShareName};
 use crate::slab::{ChunkedSlab, KeyTable};
+use crate::storage::Entry;
+use sha1::{Digest, Sha1};
 
 /// What became of a delivery of a Shared Subscription, to be told to its home.
 #[derive(Debug)]
@@ -39,31 +44,34 @@ pub(super) struct Clients {
     pub(super) encoded: Encoded,
     /// Collected while sessions change, sent by the caller.
     pub(super) shared_news: Vec<SharedNews>,
+    pub(super) journal: Journal,
     by_client_id: KeyTable,
     hasher: RandomState,
+    /// Key of the hashes of User Names, which the journal keeps.
+    user_key: u64,
     next_serial: u64,
+    serial_step: u64,
 }
 
 impl Clients {
-    pub(super) fn new(
-        shard: ShardId,
-        config: Arc<Config>,
-        metrics: Arc<Metrics>,
-        pressure: Arc<Pressure>,
-        seed: u64,
-    ) -> Self {
+    pub(super) fn new(shard: ShardId, config: Arc<Config>, metrics: Arc<Metrics>, shared: &Shared) -> Self {
+        let seed = shared.seed;
+        let shards = u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX);
         Self {
             sessions: ChunkedSlab::new(),
             connections: ConnectionTable::default(),
             grants: Grants::new(&config),
+            journal: Journal::new(&config, shard.0, shards, shared.origins.first_number),
             config,
             metrics,
-            pressure,
+            pressure: Arc::clone(&shared.pressure),
             encoded: Encoded::default(),
             shared_news: Vec::new(),
             by_client_id: KeyTable::new(),
             hasher: RandomState::with_seeds(seed, 3, 5, 7),
-            next_serial: (u64::from(shard.0) << 48) | 1,
+            user_key: shared.origins.user_key,
+            next_serial: shared.origins.first_serial.max(1) + u64::from(shard.0),
+            serial_step: u64::from(shards.max(1)),
         }
     }
 
@@ -77,7 +85,7 @@ impl Clients {
     pub(super) fn user_hash(&self, id: ConnectionId) -> u32 {
         let identity = self.connections.get(id).and_then(|connection| connection.identity.as_ref());
         let username = identity.and_then(|identity| identity.username.as_deref());
-        username.map_or(0, |name| ((self.hasher.hash_one(name) >> 32) as u32).max(1))
+        username.map_or(0, |name| user_hash(self.user_key, name))
     }
 
     /// The session of a Client Identifier, if it is that of the connection's user.
@@ -100,11 +108,27 @@ impl Clients {
     /// A new session.
     pub(super) fn open_session(&mut self, client_id: &str, version: ProtocolVersion) -> u32 {
         let serial = SessionSerial(self.next_serial);
-        self.next_serial += 1;
-        let index = self.sessions.insert(Session::new(client_id, serial, version));
-        self.by_client_id.insert(self.hasher.hash_one(client_id), index);
+        self.next_serial += self.serial_step;
+        self.add_session(Session::new(client_id, serial, version))
+    }
+
+    /// Puts a session into the tables.
+    pub(super) fn add_session(&mut self, session: Session) -> u32 {
+        let hash = self.hasher.hash_one(&*session.client_id);
+        let index = self.sessions.insert(session);
+        self.by_client_id.insert(hash, index);
         self.metrics.sessions.inc();
         index
+    }
+
+    /// Names a session across shards and time.
+    pub(super) fn token(&self, index: u32) -> Option<SessionToken> {
+        self.sessions.get(index).map(|session| SessionToken { index, serial: session.serial })
+    }
+
+    /// The session that a token names, if it is still there.
+    pub(super) fn session_by(&mut self, token: SessionToken) -> Option<&mut Session> {
+        self.sessions.get_mut(token.index).filter(|session| session.serial == token.serial)
     }
 
     /// Takes a session out of the tables.
@@ -119,7 +143,9 @@ impl Clients {
     pub(super) fn connected(&mut self, index: u32) -> Option<(&mut Session, ConnectionId, &mut Connection)> {
         let session = self.sessions.get_mut(index)?;
         let id = session.connection?;
-        let connection = self.connections.get_mut(id)?;
+        // Before its CONNACK a client gets nothing.
+        let connection =
+            self.connections.get_mut(id).filter(|connection| connection.phase == Phase::Connected)?;
         Some((session, id, connection))
     }
 
@@ -143,8 +169,16 @@ impl Clients {
     /// Appends to an mqueue; the oldest goes if it is full.
     pub(super) fn enqueue(&mut self, index: u32, delivery: Delivery) {
         let len_max = self.config.session.queue_len_max;
-        let Some(session) = self.sessions.get_mut(index) else { return };
-        let dropped = session.outbound_mut().mqueue.push(delivery, len_max) as u64;
+        let Self { sessions, journal, .. } = self;
+        let Some(session) = sessions.get_mut(index) else { return };
+        let serial = journal.keeps(session).then_some(session.serial.0);
+        let dropped = session.outbound_mut().mqueue.push(delivery, len_max, |gone| {
+            if let Some(serial) = serial
+                && gone.qos > QoS::AtMostOnce
+            {
+                journal.write(&Entry::Gone { serial, number: gone.message.head().number });
+            }
+        }) as u64;
         if dropped > 0 {
             self.metrics.dropped_queue_full.add(dropped);
             self.metrics.messages_dropped.add(dropped);
@@ -168,4 +202,11 @@ impl Clients {
             fx.set_timer(Timer::Connection(index), at);
         }
     }
+}
+
+/// Keyed hash of a User Name that stays the same as long as the journal does; never 0.
+fn user_hash(key: u64, name: &str) -> u32 {
+    let digest: [u8; 20] = Sha1::new().chain_update(key.to_le_bytes()).chain_update(name).finalize().into();
+    let [a, b, c, d, ..] = digest;
+    u32::from_le_bytes([a, b, c, d]).max(1)
 }

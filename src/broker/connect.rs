@@ -7,6 +7,7 @@ use super::authenticate::Admission;
 use super::deliver::count_sent;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
+use super::journal::Awaited;
 use super::mount::{fits, session_name};
 use super::publish::is_brokers_own;
 use super::receive::{Flow, is_connect};
@@ -130,6 +131,11 @@ impl Broker {
             let refusal = (ReasonCode::NotAuthorized, "the ACL denies its Will");
             return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
         }
+        if self.clients.journal.is_down() && self.needs_disk(id, connect, &session_name(&mount, client_id)) {
+            self.metrics().storage_refused.inc();
+            let refusal = (ReasonCode::QuotaExceeded, "the disk takes nothing now");
+            return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
+        }
         if let Err(reason) = self.enter_quota(id, &session_name(&mount, client_id)) {
             let refusal = (reason, "its user has its quota");
             return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
@@ -142,6 +148,13 @@ impl Broker {
         }
         self.establish(now, id, connect, client_id, &mount, fx);
         Flow::Next
+    }
+
+    /// Whether a CONNECT asks for something that only the disk can keep: a session that outlasts the connection and is not
+    /// there yet, or the Will of one.
+    fn needs_disk(&self, id: ConnectionId, connect: &Connect<'_>, name: &str) -> bool {
+        let goes_on = !connect.clean_start && self.clients.find_own(id, name).is_some();
+        session_expiry_s(connect, self.config()) > 0 && !(goes_on && connect.will.is_none())
     }
 
     /// Refuses a CONNECT and closes.
@@ -185,13 +198,14 @@ impl Broker {
         let name = session_name(mount, client_id);
         let was_there = self.clients.find_own(id, &name).is_some();
         let goes_on = was_there && !connect.clean_start;
+        let former = self.clients.find(&name).and_then(|index| self.clients.sessions.get(index));
+        let was_kept = former.is_some_and(|session| self.clients.journal.keeps(session));
         let (index, is_present) = self.take_session(now, goes_on, connect.version, &name, fx);
         let user = self.clients.user_hash(id);
         let config = std::sync::Arc::clone(&self.clients.config);
         let expiry_s = session_expiry_s(connect, &config);
         let keep_alive = granted_keep_alive(connect, &config);
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
-        connection.phase = Phase::Connected;
         connection.grant = self.clients.grants.current();
         connection.heard_at = now;
         connection.session = index;
@@ -208,15 +222,19 @@ impl Broker {
         self.assign_quota(id, index, was_there);
         let owner = self.owner(id);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
-        let was_persistent = is_present && session.is_persistent();
         session.connection = Some(id);
         session.version = connect.version;
-        session.expiry_s = expiry_s;
         session.user = user;
         session.will =
             connect.will.as_ref().map(|will| Box::new(will_of(will, mount, session.serial, owner)));
-        let is_persistent = session.is_persistent();
-        self.count_persistent(was_persistent, is_persistent);
+        if is_present {
+            self.change_expiry(index, expiry_s);
+        } else {
+            session.expiry_s = expiry_s;
+            let is_persistent = session.is_persistent();
+            self.count_persistent(false, is_persistent);
+        }
+        self.write_session(index, !is_present);
         self.metrics().clients.inc();
         if silence_max_ms > 0 {
             self.clients.want_connection_timer(id.index, now.plus_ms(silence_max_ms), fx);
@@ -225,10 +243,16 @@ impl Broker {
             self.clients.want_connection_timer(id.index, at, fx);
         }
         self.want_retry_timer(now, id, fx);
-        self.send_connack(id, connect, client_id, is_present, fx);
+        let packet = self.connack(id, connect, client_id, is_present);
         self.audit_connected(now, id, connect, client_id, is_present);
-        if is_present {
-            self.resume_session(now, id, index, fx);
+        let waits = self.clients.journal.is_synced() && !self.clients.journal.is_down();
+        if waits && (was_kept || self.is_kept(id)) {
+            if let Some(connection) = self.clients.connections.get_mut(id) {
+                connection.phase = Phase::Committing;
+            }
+            self.clients.journal.wait(Awaited::ConnAck { connection: id, packet, is_present });
+        } else {
+            self.go_in(now, id, &packet, is_present, fx);
         }
     }
 
@@ -260,7 +284,13 @@ impl Broker {
         (self.clients.open_session(client_id, version), false)
     }
 
-    fn resume_session<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, index: u32, fx: &mut E) {
+    pub(super) fn resume_session<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        index: u32,
+        fx: &mut E,
+    ) {
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         if let Some(inbound) = &mut session.inbound {
             inbound.resume();
@@ -277,14 +307,13 @@ impl Broker {
         self.pump(now, id, fx);
     }
 
-    fn send_connack<E: Effects>(
+    fn connack(
         &mut self,
         id: ConnectionId,
         connect: &Connect<'_>,
         client_id: &str,
         is_present: bool,
-        fx: &mut E,
-    ) {
+    ) -> Vec<u8> {
         let authentication_data = self.take_authentication_data(id);
         let config = self.config();
         let keep_alive = granted_keep_alive(connect, config);
@@ -307,7 +336,9 @@ impl Broker {
             connack.authentication_data = authentication_data.as_deref();
             connack.server_keep_alive = (keep_alive != connect.keep_alive).then_some(keep_alive);
         }
-        self.write_connack(id, connect.version, &connack, fx);
+        let mut packet = Vec::new();
+        connack.encode(connect.version, &mut packet);
+        packet
     }
 
     /// CONNACK with an error. The caller closes.
@@ -349,11 +380,16 @@ impl Broker {
         connack: &ConnAck<'_>,
         fx: &mut E,
     ) {
-        let output = fx.output(id);
-        let before = output.len();
-        connack.encode(version, output);
+        let mut packet = Vec::new();
+        connack.encode(version, &mut packet);
+        self.put_connack(id, &packet, fx);
+    }
+
+    /// Sends an encoded CONNACK.
+    pub(super) fn put_connack<E: Effects>(&self, id: ConnectionId, packet: &[u8], fx: &mut E) {
+        fx.output(id).extend_from_slice(packet);
         let metrics = self.metrics();
-        count_sent(metrics, &metrics.packets_connack, output.len() - before);
+        count_sent(metrics, &metrics.packets_connack, packet.len());
     }
 
     /// DISCONNECT, which only 5.0 has from the server. `why` is for people: left out where the client wants none
@@ -456,7 +492,8 @@ fn granted_keep_alive(connect: &Connect<'_>, config: &Config) -> u16 {
 fn will_of(will: &packet::Will<'_>, mount: &str, publisher: SessionSerial, owner: u32) -> Will {
     let mut forwarded = Vec::new();
     will.forwarded.write(&mut forwarded);
-    let head = MessageHead { qos: will.qos, retain: will.retain, expires_at: None, publisher, owner };
+    let head =
+        MessageHead { qos: will.qos, retain: will.retain, expires_at: None, publisher, owner, number: 0 };
     Will {
         message: Message::new(head, &[mount, will.topic].concat(), &forwarded, will.payload),
         expiry_s: will.expiry_s,

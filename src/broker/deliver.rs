@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::clients::{Clients, SharedNews};
 use super::effects::Effects;
 use super::fan_out::terms_of;
-use super::message::delivery_qos;
+use super::message::{SessionToken, delivery_qos};
 use super::mount::unmounted;
 use super::publication::{Publication, SHARED_PAYLOAD_MIN};
 use crate::clock::Timestamp;
@@ -18,10 +18,22 @@ use crate::metrics::Metrics;
 use crate::packet::{self, PacketId, PublishHead, QoS, encode_publish_head, publish_len};
 use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
 use crate::session::message::expiry_left_s;
-use crate::session::{ConnectionId, Delivery, Message, Session, ShareName, Slot};
+use crate::session::{
+    ConnectionId, Delivery, HELD, Message, READY, Session, ShareName, Slot, UNCOMMITTED, UNSENT,
+};
+use crate::storage::Entry;
 
 /// Bytes that a Topic Alias adds to a PUBLISH, the growth of two lengths included.
 const ALIAS_LEN: usize = 3 + 2;
+
+/// Whence a message comes that goes into the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// It is new to the session.
+    Publication,
+    /// It has waited.
+    Mqueue,
+}
 
 /// What the matching subscriptions make of a message.
 #[derive(Debug)]
@@ -207,9 +219,25 @@ impl Clients {
         let waits =
             session.outbound.as_ref().is_some_and(|o| !o.mqueue.is_empty() || o.inflight.has_unsent());
         if !has_room || waits {
-            return self.enqueue(index, delivery);
+            return self.enqueue_tracked(index, delivery);
         }
-        self.send_tracked(now, index, delivery, fx);
+        self.send_tracked(now, index, delivery, From::Publication, fx);
+    }
+
+    /// Into the mqueue, and into the journal if the session is kept.
+    fn enqueue_tracked(&mut self, index: u32, mut delivery: Delivery) {
+        let number = delivery.message.head().number;
+        if let (Some(session), Some(token)) = (self.sessions.get(index), self.token(index))
+            && self.journal.keeps(session)
+            && number > 0
+        {
+            if delivery.qos == QoS::ExactlyOnce && self.journal.holds() {
+                delivery.sent_s = UNCOMMITTED;
+                self.journal.hold(number, token, None);
+            }
+            self.journal.write_delivery(token.serial.0, &delivery, None);
+        }
+        self.enqueue(index, delivery);
     }
 
     /// A retained message for a new subscription: past the mqueue. The caller has seen that there is room.
@@ -226,7 +254,7 @@ impl Clients {
             return self.deliver_qos0(now, index, publication, terms, terms.retained, fx);
         }
         let delivery = delivery_of(publication, terms, qos, terms.retained);
-        self.send_tracked(now, index, delivery, fx);
+        self.send_tracked(now, index, delivery, From::Publication, fx);
     }
 
     /// Whether the session's client may get one more QoS 1 or 2 message now [MQTT-3.3.4-9].
@@ -249,10 +277,21 @@ impl Clients {
         false
     }
 
-    /// Into the window and onto the wire. The caller has seen that there is room.
-    fn send_tracked<E: Effects>(&mut self, now: Timestamp, index: u32, mut delivery: Delivery, fx: &mut E) {
-        let Self { sessions, connections, metrics, .. } = self;
+    /// Into the window and onto the wire. The caller has seen that there is room. To a session that is kept a message of
+    /// QoS 2 goes when the journal has its identifier, and others not before it.
+    fn send_tracked<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        index: u32,
+        mut delivery: Delivery,
+        from: From,
+        fx: &mut E,
+    ) {
+        let Self { sessions, connections, metrics, journal, .. } = self;
         let Some(session) = sessions.get_mut(index) else { return };
+        let number = delivery.message.head().number;
+        let is_kept = journal.keeps(session) && number > 0;
+        let token = SessionToken { index, serial: session.serial };
         let Some((id, connection)) =
             session.connection.and_then(|id| connections.get_mut(id).map(|connection| (id, connection)))
         else {
@@ -262,17 +301,64 @@ impl Clients {
             && publish_len(&Outgoing::of(&delivery, Some(PacketId::FIRST), false, now).head(connection))
                 > connection.packet_bytes_max as usize
         {
+            if is_kept && from == From::Mqueue {
+                journal.write(&Entry::Gone { serial: token.serial.0, number });
+            }
             return self.dropped(&self.metrics.dropped_too_large);
         }
-        delivery.sent_s = sent_second(now);
         let outbound = session.outbound_mut();
-        match outbound.inflight.push(delivery.clone()) {
-            Ok(packet_id) => {
-                metrics.inflight.inc();
-                let outgoing = Outgoing::of(&delivery, Some(packet_id), false, now);
-                write(id, connection, &outgoing, metrics, fx);
+        delivery.sent_s = match (is_kept && journal.is_synced(), delivery.qos) {
+            (true, QoS::ExactlyOnce) => HELD,
+            (true, _) if outbound.inflight.has_held() => READY,
+            _ => sent_second(now),
+        };
+        let packet_id = match outbound.inflight.push(delivery.clone()) {
+            Ok(packet_id) => packet_id,
+            Err(delivery) => return self.enqueue_tracked(index, delivery),
+        };
+        metrics.inflight.inc();
+        if is_kept {
+            journal.write_inflight(token, &delivery, packet_id, from);
+        }
+        if ![HELD, READY].contains(&delivery.sent_s) {
+            write(id, connection, &Outgoing::of(&delivery, Some(packet_id), false, now), metrics, fx);
+        }
+    }
+
+    /// What a message of QoS 2 waited for is in the journal: it is sent, and what waited behind it.
+    pub(super) fn send_released<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        token: SessionToken,
+        packet_id: PacketId,
+        fx: &mut E,
+    ) {
+        let Some(outbound) = self.session_by(token).and_then(|session| session.outbound.as_mut()) else {
+            return;
+        };
+        outbound.inflight.release(packet_id);
+        let has_unsent = outbound.inflight.has_unsent();
+        let is_connected = self.connected(token.index).is_some();
+        let Self { sessions, connections, metrics, .. } = self;
+        let Some(session) = sessions.get_mut(token.index) else { return };
+        let connection = session.connection.and_then(|id| Some((id, connections.get_mut(id)?)));
+        let Some(outbound) = &mut session.outbound else { return };
+        match connection {
+            Some((id, connection)) if is_connected && !has_unsent => {
+                while let Some((packet_id, slot)) = outbound.inflight.next_ready(sent_second(now)) {
+                    if let Slot::Publish(delivery) = slot {
+                        write(
+                            id,
+                            connection,
+                            &Outgoing::of(delivery, Some(packet_id), false, now),
+                            metrics,
+                            fx,
+                        );
+                    }
+                }
             }
-            Err(delivery) => self.enqueue(index, delivery),
+            // Behind what has to be sent again.
+            _ => while outbound.inflight.next_ready(UNSENT).is_some() {},
         }
     }
 
@@ -288,6 +374,9 @@ impl Clients {
             if outbound.mqueue.is_empty() {
                 return session.shrink_outbound();
             }
+            if outbound.mqueue.is_uncommitted() {
+                return;
+            }
             if !self.has_room(index, fx) {
                 return;
             }
@@ -299,7 +388,7 @@ impl Clients {
                     self.write(id, &Outgoing::of(&delivery, None, false, now), fx);
                 }
             } else {
-                self.send_tracked(now, index, delivery, fx);
+                self.send_tracked(now, index, delivery, From::Mqueue, fx);
             }
         }
     }
@@ -314,13 +403,14 @@ impl Clients {
     pub(super) fn resend<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
         loop {
             let may_send = self.has_room(index, fx);
-            let Self { sessions, connections, metrics, .. } = self;
+            let Self { sessions, connections, metrics, journal, .. } = self;
             let Some(session) = sessions.get_mut(index) else { return };
             let Some((id, connection)) =
                 session.connection.and_then(|id| connections.get_mut(id).map(|connection| (id, connection)))
             else {
                 return;
             };
+            let kept = journal.keeps(session).then_some(session.serial.0);
             let Some(outbound) = &mut session.outbound else { return };
             if !outbound.inflight.has_unsent() || !may_send {
                 return;
@@ -338,6 +428,9 @@ impl Clients {
                         // This connection takes less than the one before.
                         outbound.inflight.finish_publish(packet_id, qos);
                         metrics.inflight.dec();
+                        if let Some(serial) = kept {
+                            journal.write(&Entry::Done { serial, packet_id: packet_id.value() });
+                        }
                     }
                 }
                 Some((packet_id, Slot::Release { .. })) => {

@@ -1,6 +1,8 @@
 //! How connections and sessions end: DISCONNECT, loss, takeover, expiry, drain; and what becomes of the Will.
 
 use super::effects::{Close, Effects};
+use super::journal::CommitKey;
+use super::message::SessionToken;
 use super::receive::Flow;
 use super::{Broker, DRAIN_BUDGET};
 use crate::clock::Timestamp;
@@ -9,6 +11,7 @@ use crate::connection::Phase;
 use crate::packet::{Disconnect, ReasonCode};
 use crate::router::{FilterId, SessionIndex};
 use crate::session::{ConnectionId, Message, MessageHead, Session, Will};
+use crate::storage::Entry;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,11 +52,8 @@ impl Broker {
                 return Flow::Gone;
             }
             let expiry_s = expiry_s.min(self.config().session.expiry_s_max);
-            if let Some(session) = self.clients.session_of(id) {
-                let was = session.is_persistent();
-                session.expiry_s = expiry_s;
-                let is = session.is_persistent();
-                self.count_persistent(was, is);
+            if let Some(index) = self.clients.connections.get(id).map(|connection| connection.session) {
+                self.change_expiry(index, expiry_s);
             }
         }
         let is_goodbye = disconnect.reason == ReasonCode::Success;
@@ -78,7 +78,7 @@ impl Broker {
         self.metrics().connections_closed.inc();
         self.leave_quota(&connection);
         self.end_handshake(id);
-        if connection.phase != Phase::Connected {
+        if !matches!(connection.phase, Phase::Committing | Phase::Connected) {
             return;
         }
         self.metrics().clients.dec();
@@ -89,11 +89,15 @@ impl Broker {
         session.connection = None;
         session.disconnected_at = now;
         let is_persistent = session.is_persistent();
+        let token = SessionToken { index, serial: session.serial };
+        if matches!(end, End::Goodbye | End::Drain) {
+            session.will = None;
+        }
+        // Before a Will that is due leaves the session: the journal has it until it is committed.
+        self.write_session(index, false);
+        let Some(session) = self.clients.sessions.get_mut(index) else { return };
         let will = match end {
-            End::Goodbye | End::Drain => {
-                session.will = None;
-                None
-            }
+            End::Goodbye | End::Drain => None,
             End::Lost => session.will.take_if(|will| will.delay_s == 0 || !is_persistent),
             // The new connection comes before any delay is over [MQTT-3.1.3-9]: either now or never.
             End::Takeover { goes_on } => {
@@ -107,7 +111,8 @@ impl Broker {
             self.end_session(now, index, fx);
         }
         if let Some(will) = will {
-            self.publish_will(now, *will, client, fx);
+            let publisher = (self.clients.journal.is_on() && is_persistent).then_some(token);
+            self.publish_will(now, *will, client, publisher, fx);
         }
     }
 
@@ -129,17 +134,25 @@ impl Broker {
         let Some(mut session) = self.clients.remove_session(index) else { return };
         self.count_persistent(session.is_persistent(), false);
         self.cursors.remove(&index);
+        let is_kept = self.clients.journal.keeps(&session);
+        let token = SessionToken { index, serial: session.serial };
+        if is_kept {
+            let keeps_will =
+                session.will.is_some() || self.clients.journal.wills_under_way.contains(&session.serial);
+            self.clients.journal.write(&Entry::End { serial: session.serial.0, keeps_will });
+        }
         self.release_session_quota(index, session.subscriptions.len());
         self.drop_subscriptions(index, &mut session, fx);
         self.clients.give_up(&mut session);
         self.send_shared_news(now, fx);
         if let Some(will) = session.will.take() {
-            self.publish_will(now, *will, client, fx);
+            self.publish_will(now, *will, client, is_kept.then_some(token), fx);
         }
     }
 
     fn drop_subscriptions<E: Effects>(&mut self, index: u32, session: &mut Session, fx: &mut E) {
         let subscriptions = session.subscriptions.take();
+        let is_kept = self.clients.journal.keeps(session);
         if !subscriptions.is_empty() {
             self.metrics().subscribers.dec();
         }
@@ -148,28 +161,34 @@ impl Broker {
             if subscription.shared {
                 self.leave_share(index, session.serial, subscription.filter, fx);
             } else {
-                self.unsubscribe_filter(FilterId(subscription.filter), SessionIndex(index));
+                self.unsubscribe_filter(FilterId(subscription.filter), SessionIndex(index), is_kept);
             }
         }
     }
 
-    /// Publishes a Will now: its Message Expiry Interval counts from here (3.1.3.2.4).
+    /// Publishes a Will now: its Message Expiry Interval counts from here (3.1.3.2.4). `publisher`: the journal has it as
+    /// this session's.
     pub(super) fn publish_will<E: Effects>(
         &mut self,
         now: Timestamp,
         will: Will,
         client: Option<u64>,
+        publisher: Option<SessionToken>,
         fx: &mut E,
     ) {
-        let message = match will.expiry_s {
-            None => will.message,
-            Some(seconds) => {
-                let head =
-                    MessageHead { expires_at: Some(now.plus_s(u64::from(seconds))), ..*will.message.head() };
-                Message::new(head, will.message.topic(), will.message.forwarded(), will.message.payload())
-            }
+        let expires_at = will.expiry_s.map(|seconds| now.plus_s(u64::from(seconds)));
+        let number = self.clients.journal.number();
+        let message = if expires_at.is_none() && number == 0 {
+            will.message
+        } else {
+            let head = MessageHead { expires_at, number, ..*will.message.head() };
+            Message::new(head, will.message.topic(), will.message.forwarded(), will.message.payload())
         };
-        self.publish_own(now, message, client, fx);
+        if let Some(publisher) = publisher {
+            self.clients.journal.wills_under_way.insert(publisher.serial);
+        }
+        let key = (number > 0).then_some(CommitKey { message: number, publisher, packet_id: None });
+        self.publish_own(now, message, client, key, fx);
     }
 
     /// Sends everyone away, within a budget a turn.

@@ -119,6 +119,12 @@ pub enum Input<'a> {
         /// Yes or no; `None`: there was no answer.
         answer: Option<bool>,
     },
+    /// All frames up to this ticket are on disk.
+    Stored(u64),
+    /// The journal begins a generation: this shard's state is to be written whole.
+    Generation(u32),
+    /// The disk takes nothing any more, until the next `Generation`.
+    StorageDown,
     /// The rules of the ACL were read, at the start or by SIGHUP.
     Policy(Arc<Policy>),
     /// SIGTERM: send everyone away. `Broker::is_drained` says when all are gone.
@@ -143,6 +149,8 @@ pub enum Timer {
     Resume(u32),
     /// Next look at the memory.
     Memory,
+    /// Wills of sessions that had ended before a crash go out.
+    Wills,
 }
 
 impl Timer {
@@ -155,6 +163,7 @@ impl Timer {
             Self::RetainedSweep => 3 << 32,
             Self::Resume(index) => 4 << 32 | index as u64,
             Self::Memory => 5 << 32,
+            Self::Wills => 6 << 32,
         }
     }
 
@@ -167,6 +176,7 @@ impl Timer {
             3 => Some(Self::RetainedSweep),
             4 => Some(Self::Resume(bits as u32)),
             5 => Some(Self::Memory),
+            6 => Some(Self::Wills),
             _ => None,
         }
     }
@@ -229,6 +239,15 @@ pub trait Effects {
     fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer;
     /// A step of enhanced authentication by SCRAM-SHA-256.
     fn exchange(&mut self, client: &Credentials<'_>, step: ExchangeStep<'_>) -> Step;
+    /// A frame of the journal, under a ticket that rises: to be written before any message sent in this turn arrives.
+    /// `Input::Stored` brings the ticket back. Only if the configuration asks for storage.
+    fn store(&mut self, ticket: u64, frame: Vec<u8>) {
+        let _ = (ticket, frame);
+    }
+    /// This shard's images of a generation of the journal are all handed over.
+    fn imaged(&mut self, generation: u32) {
+        let _ = generation;
+    }
     /// Accept no one any more.
     fn stop_accepting(&mut self);
 }

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::deliver::Terms;
 use super::effects::Effects;
+use super::journal::{CommitKey, Reach};
 use super::message::{OperationId, ShardMessage};
 use super::operations::{Pending, Waiter};
 use super::publication::Publication;
@@ -34,34 +35,35 @@ pub(super) enum Waiting {
     /// A message of another shard.
     FromShard(ShardId, ShardMessage),
     /// A message of the broker itself: a Will, `$SYS`.
-    Own(Arc<Message>, Option<u64>),
+    Own(Arc<Message>, Option<u64>, Option<CommitKey>),
 }
 
 impl Broker {
-    /// Delivers to every matching session of this shard, or as many as the budget allows; true: some
-    /// subscription matched.
+    /// Delivers to every matching session of this shard, or as many as the budget allows; what it came to so far.
     pub(super) fn fan_out<E: Effects>(
         &mut self,
         now: Timestamp,
         publication: &mut Publication<'_>,
         pending: &mut Pending,
         fx: &mut E,
-    ) -> bool {
+    ) -> Reach {
         let mut filters = std::mem::take(&mut self.matched);
         filters.clear();
         self.router.matching(publication.topic, &mut filters);
         self.clients.encoded.reset();
+        let is_conditional = pending.is_bounded() && publication.head.qos > QoS::AtMostOnce;
+        self.clients.journal.begin(is_conditional);
         if !self.groups.is_empty() {
             self.fan_out_shared(now, &filters, publication, pending, fx);
         }
         let reached = self.deliver_after(now, &filters, None, publication, fx);
-        let is_matched = !filters.is_empty();
+        let reach = self.clients.journal.take_reach(!filters.is_empty());
         self.matched = filters;
         if let Some(after) = reached {
             let operation = pending.is_bounded().then(|| self.expect_answer(pending));
             self.fan_out = Some(FanOut { message: Arc::clone(publication.message()), after, operation });
         }
-        is_matched
+        reach
     }
 
     /// Goes on with what waits, within the budget of a turn.
@@ -72,14 +74,20 @@ impl Broker {
             self.router.matching(message.topic(), &mut filters);
             self.clients.encoded.reset();
             let mut publication = Publication::of(&message);
+            let is_conditional = operation.is_some() && publication.head.qos > QoS::AtMostOnce;
+            self.clients.journal.begin(is_conditional);
             let reached = self.deliver_after(now, &filters, Some(after), &mut publication, fx);
+            let reach = self.clients.journal.take_reach(true);
             self.matched = filters;
             if let Some(after) = reached {
+                if let Some(operation) = operation {
+                    self.add_reach(operation, reach);
+                }
                 self.fan_out = Some(FanOut { message, after, operation });
                 return;
             }
             if let Some(operation) = operation {
-                self.answered(now, operation, true, fx);
+                self.answered(now, operation, reach, fx);
             }
         }
         for _ in 0..WAITING_BUDGET {
@@ -88,7 +96,9 @@ impl Broker {
             }
             match self.waiting.pop_front() {
                 Some(Waiting::FromShard(from, message)) => self.shard_message_now(now, from, message, fx),
-                Some(Waiting::Own(message, client)) => self.publish_own_now(now, &message, client, fx),
+                Some(Waiting::Own(message, client, key)) => {
+                    self.publish_own_now(now, &message, client, key, fx);
+                }
                 None => break,
             }
         }
@@ -165,18 +175,20 @@ impl Broker {
         None
     }
 
-    /// Publishes a message of the broker itself: `$SYS`, or the Will of the client with this hash. Never refused.
+    /// Publishes a message of the broker itself: `$SYS`, or the Will of the client with this hash. Never refused. `key`: the
+    /// journal has to know when everyone has it.
     pub(super) fn publish_own<E: Effects>(
         &mut self,
         now: Timestamp,
         message: Arc<Message>,
         client: Option<u64>,
+        key: Option<CommitKey>,
         fx: &mut E,
     ) {
         if self.is_busy() {
-            self.waiting.push_back(Waiting::Own(message, client));
+            self.waiting.push_back(Waiting::Own(message, client, key));
         } else {
-            self.publish_own_now(now, &message, client, fx);
+            self.publish_own_now(now, &message, client, key, fx);
         }
     }
 
@@ -185,9 +197,11 @@ impl Broker {
         now: Timestamp,
         message: &Arc<Message>,
         client: Option<u64>,
+        key: Option<CommitKey>,
         fx: &mut E,
     ) {
-        self.route(now, &mut Publication::of(message), Waiter::Nobody, client, fx);
+        let waiter = key.map_or(Waiter::Nobody, Waiter::Will);
+        self.route(now, &mut Publication::of(message), waiter, client, fx);
     }
 }
 

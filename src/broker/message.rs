@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::effects::Origin;
+use super::journal::Reach;
 use crate::auth::Identity;
 use crate::connection::Allowance;
 use crate::packet::QoS;
@@ -81,8 +82,13 @@ pub enum ShardMessage {
     Accepted {
         /// The receiver's operation.
         operation: OperationId,
-        /// Whether any subscription matched.
-        matched: bool,
+        /// What it reached there.
+        reach: Reach,
+    },
+    /// Publisher's shard → every other one, if deliveries of QoS 2 wait for it: the message's `Commit` is on disk.
+    Committed {
+        /// The message.
+        number: u64,
     },
     /// A session's shard → the Shared Subscription's home. The session joins (or changes its options).
     /// Answered by `Accepted` once the interest bit is visible.

@@ -15,8 +15,11 @@ mod connect;
 mod cursors;
 mod deliver;
 mod disconnect;
+mod durable;
 mod effects;
 mod fan_out;
+mod images;
+mod journal;
 mod memory;
 mod message;
 mod mount;
@@ -26,6 +29,7 @@ mod publish;
 mod quota;
 mod rates;
 mod receive;
+mod restore;
 mod retained;
 mod route;
 mod shared;
@@ -40,7 +44,9 @@ use std::sync::atomic::AtomicU32;
 
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
+pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
+pub use restore::{RestoredShard, distribute};
 
 use arrival::FLAPPING_MAX;
 use audit::Sampling;
@@ -64,7 +70,7 @@ use crate::metrics::{Metrics, Totals};
 use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
-use crate::session::{ConnectionId, Message};
+use crate::session::{ConnectionId, Message, Will};
 use crate::slab::ChunkedSlab;
 
 /// What all shards of a node see.
@@ -94,12 +100,38 @@ pub struct Shared {
     pub pressure: Arc<Pressure>,
     /// Milliseconds of Unix time at `Timestamp(0)`, for what people read.
     pub started_unix_ms: u64,
+    /// Where numbers that the journal has go on.
+    pub origins: Origins,
     seed: u64,
+}
+
+/// Where the numbers that a journal names things by go on, and the key of its hashes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origins {
+    /// No session has this serial or a higher one.
+    pub first_serial: u64,
+    /// No message has this number or a higher one.
+    pub first_number: u64,
+    /// Key of the hashes of User Names.
+    pub user_key: u64,
+    /// What the clock of the broker begins with.
+    pub now: Timestamp,
 }
 
 impl Shared {
     /// For a node of `shards` shards. `seed` keys every hash: random in a process, chosen in a simulation.
     pub fn new(config: &Config, shards: u16, seed: u64, started_unix_ms: u64) -> Arc<Self> {
+        Self::after(config, shards, seed, started_unix_ms, Origins { user_key: seed, ..Origins::default() })
+    }
+
+    /// `new`, where a journal was restored.
+    pub fn after(
+        config: &Config,
+        shards: u16,
+        seed: u64,
+        started_unix_ms: u64,
+        origins: Origins,
+    ) -> Arc<Self> {
         Arc::new(Self {
             interest: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, seed)),
             retained_marks: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, !seed)),
@@ -113,6 +145,7 @@ impl Shared {
             users: Users::default(),
             pressure: Arc::default(),
             started_unix_ms,
+            origins,
             seed,
         })
     }
@@ -170,6 +203,8 @@ pub struct Broker {
     /// Whose quota a session counts towards.
     usages: HashMap<u32, Arc<Usage>, ahash::RandomState>,
     sampling: Sampling,
+    /// Of sessions that had ended before a crash, to be published.
+    restored_wills: VecDeque<Will>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
@@ -202,7 +237,7 @@ impl Broker {
         Self {
             shard,
             shards: u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX),
-            clients: Clients::new(shard, config, metrics, Arc::clone(&shared.pressure), seed),
+            clients: Clients::new(shard, config, metrics, &shared),
             router: Router::new(seed.rotate_left(17)),
             interest: LocalInterest::new(shard, Arc::clone(&shared.interest)),
             retained: RetainedStore::new(),
@@ -230,6 +265,7 @@ impl Broker {
             memory: MemoryWatch::default(),
             usages: HashMap::default(),
             sampling: Sampling::default(),
+            restored_wills: VecDeque::new(),
             failure: None,
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
@@ -275,6 +311,9 @@ impl Broker {
             Input::Authorized { connection, key, answer } => {
                 self.authorized(now, connection, key, answer, fx);
             }
+            Input::Stored(ticket) => self.stored(now, ticket, fx),
+            Input::Generation(generation) => self.begin_images(generation),
+            Input::StorageDown => self.storage_failed(now, fx),
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),
         }
@@ -286,6 +325,7 @@ impl Broker {
             || !self.waiting.is_empty()
             || !self.ready_cursors.is_empty()
             || self.stalled_to_try > 0
+            || self.has_images_to_write()
             || self.draining.is_some_and(|_| !self.clients.connections.is_empty())
     }
 
@@ -335,6 +375,10 @@ impl Broker {
         }
         if self.draining.is_some() {
             self.continue_drain(now, fx);
+        }
+        if self.clients.journal.is_on() {
+            self.continue_images(now, fx);
+            self.clients.journal.end_turn(now, fx);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Broker;
 use super::effects::Effects;
+use super::journal::{CommitKey, Reach};
 use super::message::{OperationId, ShardMessage};
 use super::route::RelayKey;
 use crate::clock::Timestamp;
@@ -22,8 +23,10 @@ pub(super) struct PendingSubAck {
 pub(super) enum Waiter {
     /// Nobody: the broker's own messages.
     Nobody,
-    /// A publisher on this shard; its place among the owed acknowledgements.
-    Publisher(ConnectionId, u32),
+    /// A publisher on this shard; its place among the owed acknowledgements; what its `Commit` says.
+    Publisher(ConnectionId, u32, CommitKey),
+    /// The journal: the message is a client's Will.
+    Will(CommitKey),
     /// Another shard: its operation gets `Accepted`, its credit is released.
     Shard { from: ShardId, operation: Option<OperationId>, credit: bool },
     /// A subscriber on this shard.
@@ -37,7 +40,7 @@ pub(super) struct Operation {
     /// The way over the retained slice that it keeps open.
     relayed: Option<RelayKey>,
     answers_awaited: u32,
-    matched: bool,
+    reach: Reach,
 }
 
 /// An operation that is made only if someone has to be waited for.
@@ -86,7 +89,7 @@ impl Broker {
             waiter,
             relayed: None,
             answers_awaited: 1,
-            matched: false,
+            reach: Reach::default(),
         }));
         pending.operation = Some(id);
         id
@@ -97,19 +100,19 @@ impl Broker {
         &mut self,
         now: Timestamp,
         pending: Pending,
-        matched: bool,
+        reach: Reach,
         fx: &mut E,
     ) -> Option<OperationId> {
         match pending.operation {
             Some(id) => {
                 if let Some(operation) = self.operations.get_mut(id.0) {
-                    operation.matched |= matched;
+                    operation.reach = operation.reach.and(reach);
                 }
                 Some(id)
             }
             None => {
                 if let Some(waiter) = pending.waiter {
-                    self.tell(now, waiter, matched, fx);
+                    self.tell(now, waiter, reach, fx);
                 }
                 None
             }
@@ -117,9 +120,22 @@ impl Broker {
     }
 
     /// The publisher's acknowledgement that an operation is for, known only after it was begun.
-    pub(super) fn set_publisher(&mut self, id: OperationId, connection: ConnectionId, number: u32) {
+    pub(super) fn set_publisher(
+        &mut self,
+        id: OperationId,
+        connection: ConnectionId,
+        number: u32,
+        key: CommitKey,
+    ) {
         if let Some(operation) = self.operations.get_mut(id.0) {
-            operation.waiter = Waiter::Publisher(connection, number);
+            operation.waiter = Waiter::Publisher(connection, number, key);
+        }
+    }
+
+    /// A part of an unfinished fan-out came to this.
+    pub(super) fn add_reach(&mut self, id: OperationId, reach: Reach) {
+        if let Some(operation) = self.operations.get_mut(id.0) {
+            operation.reach = operation.reach.and(reach);
         }
     }
 
@@ -131,15 +147,9 @@ impl Broker {
     }
 
     /// An answer came.
-    pub(super) fn answered<E: Effects>(
-        &mut self,
-        now: Timestamp,
-        id: OperationId,
-        matched: bool,
-        fx: &mut E,
-    ) {
+    pub(super) fn answered<E: Effects>(&mut self, now: Timestamp, id: OperationId, reach: Reach, fx: &mut E) {
         let Some(operation) = self.operations.get_mut(id.0) else { return };
-        operation.matched |= matched;
+        operation.reach = operation.reach.and(reach);
         operation.answers_awaited -= 1;
         if operation.answers_awaited == 0
             && let Some(operation) = self.operations.remove(id.0)
@@ -147,7 +157,7 @@ impl Broker {
             if let Some(key) = operation.relayed {
                 self.relay_ended(key);
             }
-            self.tell(now, operation.waiter, operation.matched, fx);
+            self.tell(now, operation.waiter, operation.reach, fx);
         }
     }
 
@@ -168,22 +178,23 @@ impl Broker {
         }
     }
 
-    fn tell<E: Effects>(&mut self, now: Timestamp, waiter: Waiter, matched: bool, fx: &mut E) {
+    fn tell<E: Effects>(&mut self, now: Timestamp, waiter: Waiter, reach: Reach, fx: &mut E) {
         match waiter {
             Waiter::Nobody => {}
-            Waiter::Publisher(connection, number) => {
-                self.acknowledge_owed(now, connection, number, matched, fx);
+            Waiter::Publisher(connection, number, key) => {
+                self.commit_publish(now, connection, number, key, reach, fx);
             }
+            Waiter::Will(key) => self.commit_will(now, key, reach, fx),
             Waiter::Shard { from, operation, credit } => {
                 if credit {
                     fx.release(from, 1);
                 }
                 if let Some(operation) = operation {
-                    fx.send_control(from, ShardMessage::Accepted { operation, matched });
+                    fx.send_control(from, ShardMessage::Accepted { operation, reach });
                     self.metrics().shard_messages_sent.inc();
                 }
             }
-            Waiter::Subscriber(pending) => self.send_suback(&pending, fx),
+            Waiter::Subscriber(pending) => self.finish_suback(pending, fx),
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use super::Broker;
 use super::deliver::count_sent;
+use super::durable::needs_commit;
 use super::effects::Effects;
+use super::journal::CommitKey;
 use super::operations::Waiter;
 use super::publication::Publication;
 use super::receive::Flow;
@@ -131,6 +133,11 @@ impl Broker {
         if let Some(packet_id) = publish.packet_id {
             match self.check_quota(id, publish, packet_id) {
                 Ok(Quota::New) => {}
+                Ok(Quota::Uncommitted) => {
+                    self.count_received(publish);
+                    self.ask_commit_again(id, packet_id);
+                    return Flow::Next;
+                }
                 Ok(Quota::Repeated) => {
                     self.count_received(publish);
                     self.acknowledge(id, OwedKind::PubRec(packet_id), ReasonCode::Success, fx);
@@ -157,6 +164,11 @@ impl Broker {
             self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
             return Flow::Next;
         }
+        if self.clients.journal.is_on()
+            && let Some(flow) = self.judge_storage(now, id, publish, full, fx)
+        {
+            return flow;
+        }
         self.publish_routed(now, id, publish, full, fx)
     }
 
@@ -170,6 +182,8 @@ impl Broker {
     ) -> Flow {
         let retain_available = self.config().mqtt.retain_available;
         let owner = self.owner(id);
+        let is_tracked = publish.qos > QoS::AtMostOnce || publish.retain || self.config().mqtt.upgrade_qos;
+        let number = if is_tracked { self.clients.journal.number() } else { 0 };
         let Some(session) = self.clients.session_of(id) else { return Flow::Gone };
         let head = MessageHead {
             qos: publish.qos,
@@ -177,34 +191,70 @@ impl Broker {
             expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
             publisher: session.serial,
             owner,
+            number,
         };
         let client = self.client_hash(id, head.retain);
         let mut encoded = std::mem::take(&mut self.forwarded);
         encoded.clear();
         publish.forwarded.write(&mut encoded);
         let mut publication = Publication::new(head, topic, &encoded, publish.payload);
-        let routed = self.route(now, &mut publication, Waiter::Publisher(id, u32::MAX), client, fx);
+        let routed = self.route(
+            now,
+            &mut publication,
+            Waiter::Publisher(id, u32::MAX, CommitKey::default()),
+            client,
+            fx,
+        );
         self.forwarded = encoded;
         if let Routed::Stalled = routed {
             return Flow::Stall;
         }
         self.count_received(publish);
-        if publish.qos == QoS::ExactlyOnce
-            && let (Some(packet_id), Some(session)) = (publish.packet_id, self.clients.session_of(id))
-        {
-            session.inbound.get_or_insert_default().insert(packet_id);
-        }
+        let key = self.record_inbound(id, publish, number);
         match routed {
-            Routed::Done { matched } => self.acknowledge_publish(id, publish, routed_reason(matched), fx),
+            Routed::Done { reach } if needs_commit(&key, reach) && publish.qos > QoS::AtMostOnce => {
+                if let Some(number) = self.owe(id, publish, true) {
+                    self.commit_publish(now, id, number, key, reach, fx);
+                }
+            }
+            Routed::Done { reach } => self.acknowledge_publish(id, publish, routed_reason(reach.matched), fx),
             Routed::Pending { operation, relayed } => {
-                let Some(connection) = self.clients.connections.get_mut(id) else { return Flow::Gone };
-                let ack = OwedAck { kind: owed_kind(publish), relayed, reason: None };
-                let number = connection.owed.get_or_insert_default().push(ack);
-                self.set_publisher(operation, id, number);
+                if let Some(number) = self.owe(id, publish, relayed) {
+                    self.set_publisher(operation, id, number, key);
+                }
             }
             Routed::Stalled => {}
         }
         Flow::Next
+    }
+
+    /// Records the identifier of a QoS 2 message, and gives what the journal will say of a message with this number.
+    fn record_inbound(&mut self, id: ConnectionId, publish: &Publish<'_>, number: u64) -> CommitKey {
+        let mut key = CommitKey { message: number, ..CommitKey::default() };
+        if publish.qos != QoS::ExactlyOnce {
+            return key;
+        }
+        let publisher = self.kept_session(id);
+        let is_synced = self.clients.journal.is_synced();
+        let (Some(packet_id), Some(session)) = (publish.packet_id, self.clients.session_of(id)) else {
+            return key;
+        };
+        let inbound = session.inbound.get_or_insert_default();
+        inbound.insert(packet_id);
+        if publisher.is_some() {
+            (key.publisher, key.packet_id) = (publisher, Some(packet_id));
+            if is_synced {
+                inbound.begin_commit(packet_id);
+            }
+        }
+        key
+    }
+
+    /// A place among the acknowledgements that the connection is owed.
+    fn owe(&mut self, id: ConnectionId, publish: &Publish<'_>, relayed: bool) -> Option<u32> {
+        let connection = self.clients.connections.get_mut(id)?;
+        let ack = OwedAck { kind: owed_kind(publish), relayed, reason: None };
+        Some(connection.owed.get_or_insert_default().push(ack))
     }
 
     /// Hash of the connection's Client Identifier, where the order of its messages between shards asks for it.
@@ -237,7 +287,8 @@ impl Broker {
             && inbound.contains(packet_id)
         {
             inbound.insert(packet_id);
-            return Ok(Quota::Repeated);
+            let is_uncommitted = inbound.is_uncommitted(packet_id);
+            return Ok(if is_uncommitted { Quota::Uncommitted } else { Quota::Repeated });
         }
         let inbound = session.inbound.as_deref();
         let counted = inbound.map_or(0, |inbound| inbound.counted());
@@ -251,7 +302,7 @@ impl Broker {
         Ok(Quota::New)
     }
 
-    fn count_received(&self, publish: &Publish<'_>) {
+    pub(super) fn count_received(&self, publish: &Publish<'_>) {
         let metrics = self.metrics();
         metrics.packets_publish_received.inc();
         metrics.messages_received.inc();
@@ -265,7 +316,7 @@ impl Broker {
         }
     }
 
-    fn acknowledge_publish<E: Effects>(
+    pub(super) fn acknowledge_publish<E: Effects>(
         &mut self,
         id: ConnectionId,
         publish: &Publish<'_>,
@@ -342,7 +393,10 @@ impl Broker {
 
 enum Quota {
     New,
+    /// It is here already.
     Repeated,
+    /// It is here already, and will be acknowledged when the disk has it.
+    Uncommitted,
 }
 
 /// Why this one message goes no further; the connection does (section 3.3.2.3.2).

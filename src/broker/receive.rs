@@ -217,6 +217,8 @@ impl Broker {
                 }
             }
             Phase::Opening | Phase::Authenticating | Phase::Admitted => self.opening(now, id, bytes, fx),
+            // Before its CONNACK nothing else is answered.
+            Phase::Committing => Flow::Wait,
             Phase::Connected if is_connect(bytes) => {
                 // Not decoded: what is wrong inside has Reason Codes of CONNACK, not of DISCONNECT.
                 self.violation(now, id, "a second CONNECT [MQTT-3.1.0-2]", fx);
@@ -250,7 +252,7 @@ impl Broker {
             Packet::PubRel(ack) => self.pubrel(id, &ack, fx),
             Packet::PubComp(ack) => self.pubcomp(now, id, &ack, fx),
             Packet::Subscribe(subscribe) => return self.subscribe(now, id, &subscribe, fx),
-            Packet::Unsubscribe(unsubscribe) => self.unsubscribe(id, &unsubscribe, fx),
+            Packet::Unsubscribe(unsubscribe) => return self.unsubscribe(now, id, &unsubscribe, fx),
             Packet::PingReq => self.pingreq(id, fx),
             Packet::Disconnect(disconnect) => return self.disconnect(now, id, &disconnect, fx),
             Packet::Auth(auth) => return self.reauthenticate(now, id, &auth, fx),

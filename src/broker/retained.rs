@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::interest::ShardId;
 use crate::retained::Stored;
 use crate::session::{Message, MessageHead};
+use crate::storage::Entry;
 use crate::topic;
 
 /// Keys looked at for one pull of a cursor.
@@ -37,8 +38,13 @@ impl Stored for Message {
 impl Broker {
     /// A message with RETAIN: replaces the one of its topic, or deletes it if its payload is empty
     /// [MQTT-3.3.1-5 to 3.3.1-7]. One that is too large deletes it too: an older one must not pass for the last.
-    /// `is_marked`: by [`Broker::mark_retained`].
-    pub(super) fn retain(&mut self, now: Timestamp, publication: &mut Publication<'_>, is_marked: bool) {
+    /// `is_marked`: by [`Broker::mark_retained`]. Says whether the journal has something of it.
+    pub(super) fn retain(
+        &mut self,
+        now: Timestamp,
+        publication: &mut Publication<'_>,
+        is_marked: bool,
+    ) -> bool {
         let config = Arc::clone(&self.clients.config);
         let is_too_large = publication.payload.len() > config.retained.payload_bytes_max as usize;
         if (publication.payload.is_empty() || is_too_large)
@@ -47,9 +53,10 @@ impl Broker {
             self.leave_retained(former.head().owner);
             self.unmark_retained(publication.topic);
             self.count_retained_gone(1);
+            self.clients.journal.write(&Entry::Unretain { topic: publication.topic });
         }
         if publication.payload.is_empty() {
-            return;
+            return publication.head.number > 0;
         }
         let former = self.retained.get(publication.topic).map(|former| former.head().owner);
         let is_new = former.is_none();
@@ -63,12 +70,13 @@ impl Broker {
             if is_marked {
                 self.unmark_retained(publication.topic);
             }
-            return;
+            return false;
         }
         let message = match (publication.head.expires_at, config.retained.expiry_s) {
             (None, expiry_s) if expiry_s > 0 => {
                 let expires_at = Some(now.plus_s(u64::from(expiry_s)));
-                let head = MessageHead { expires_at, ..publication.head };
+                let number = self.clients.journal.number();
+                let head = MessageHead { expires_at, number, ..publication.head };
                 Message::new(head, publication.topic, publication.forwarded, publication.payload)
             }
             _ => Arc::clone(publication.message()),
@@ -77,11 +85,27 @@ impl Broker {
             self.leave_retained(former);
             self.take_over_retained(owner);
         }
+        self.clients.journal.write_retained(&message);
+        let is_written = message.head().number > 0;
         self.retained.insert(message);
         if is_new {
-            self.shared.retained_count.fetch_add(1, Relaxed);
-            self.metrics().retained.inc();
+            self.count_retained_new();
         }
+        is_written
+    }
+
+    fn count_retained_new(&self) {
+        self.shared.retained_count.fetch_add(1, Relaxed);
+        self.metrics().retained.inc();
+    }
+
+    /// A Retained Message that the journal has.
+    pub(super) fn restore_retained(&mut self, message: Arc<Message>) {
+        if self.shards > 1 {
+            self.retained_marks.add(message.topic(), false);
+        }
+        self.retained.insert(message);
+        self.count_retained_new();
     }
 
     /// Marks the topic of a message that may become a new retained one, so that every shard sees it; `true` if that is

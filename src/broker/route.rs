@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Broker;
 use super::effects::Effects;
 use super::fan_out::Waiting;
+use super::journal::Reach;
 use super::message::{OperationId, ShardMessage};
 use super::operations::{Pending, Waiter};
 use super::publication::Publication;
@@ -19,7 +20,7 @@ pub(super) enum Routed {
     /// Nothing was done: some shard gave no credit. Again later.
     Stalled,
     /// It is where it belongs.
-    Done { matched: bool },
+    Done { reach: Reach },
     /// Other shards (or an unfinished fan-out) have to answer first. `relayed`: it takes the way over its retained
     /// slice.
     Pending { operation: OperationId, relayed: bool },
@@ -78,9 +79,7 @@ impl Broker {
                 return Routed::Stalled;
             }
         }
-        if publication.head.retain {
-            self.retain(now, publication, is_marked);
-        }
+        let is_retained = publication.head.retain && self.retain(now, publication, is_marked);
         let credit = pending.is_publisher();
         let must_answer = publication.head.qos > QoS::AtMostOnce || !credit;
         for target in targets.iter() {
@@ -90,10 +89,11 @@ impl Broker {
             let message = ShardMessage::Publish { message, operation, credit };
             if credit { fx.send(target, message) } else { fx.send_control(target, message) }
         }
-        let matched = self.fan_out(now, publication, &mut pending, fx);
-        match self.settle_or_pend(now, pending, matched, fx) {
+        let mut reach = self.fan_out(now, publication, &mut pending, fx);
+        reach.written |= is_retained;
+        match self.settle_or_pend(now, pending, reach, fx) {
             Some(operation) => Routed::Pending { operation, relayed: false },
-            None => Routed::Done { matched },
+            None => Routed::Done { reach },
         }
     }
 
@@ -166,7 +166,8 @@ impl Broker {
     ) {
         self.metrics().shard_messages_received.inc();
         match message {
-            ShardMessage::Accepted { operation, matched } => self.answered(now, operation, matched, fx),
+            ShardMessage::Accepted { operation, reach } => self.answered(now, operation, reach, fx),
+            ShardMessage::Committed { number } => self.release_held(now, number, fx),
             message if self.is_busy() => self.waiting.push_back(Waiting::FromShard(from, message)),
             message => self.shard_message_now(now, from, message, fx),
         }
@@ -183,17 +184,18 @@ impl Broker {
             ShardMessage::Publish { message, operation, credit } => {
                 let mut pending = Pending::new(Waiter::Shard { from, operation, credit });
                 let mut publication = Publication::of(&message);
-                let matched = self.fan_out(now, &mut publication, &mut pending, fx);
-                if !matched {
+                let reach = self.fan_out(now, &mut publication, &mut pending, fx);
+                if !reach.matched {
                     self.metrics().needless_hops.inc();
                 }
-                self.settle(now, pending, matched, fx);
+                self.settle(now, pending, reach, fx);
             }
             ShardMessage::Relay { message, operation, credit } => {
                 let waiter = Waiter::Shard { from, operation: Some(operation), credit };
                 self.route_here(now, &mut Publication::of(&message), waiter, fx);
             }
-            ShardMessage::Accepted { operation, matched } => self.answered(now, operation, matched, fx),
+            ShardMessage::Accepted { operation, reach } => self.answered(now, operation, reach, fx),
+            ShardMessage::Committed { number } => self.release_held(now, number, fx),
             ShardMessage::RetainedPull { cursor, filter, after } => {
                 self.retained_pull(now, from, cursor, &filter, after.as_deref(), fx);
             }
@@ -210,12 +212,12 @@ impl Broker {
         &mut self,
         now: Timestamp,
         pending: Pending,
-        matched: bool,
+        reach: Reach,
         fx: &mut E,
     ) -> Option<OperationId> {
         if pending.is_publisher() && !pending.is_begun() {
             return None;
         }
-        self.settle(now, pending, matched, fx)
+        self.settle(now, pending, reach, fx)
     }
 }

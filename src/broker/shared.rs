@@ -9,6 +9,7 @@ use super::Broker;
 use super::clients::SharedNews;
 use super::deliver::Terms;
 use super::effects::Effects;
+use super::journal::Reach;
 use super::message::{OperationId, SessionToken, ShardMessage, SharedDelivery};
 use super::operations::{Pending, PendingSubAck};
 use super::publication::Publication;
@@ -145,6 +146,7 @@ impl Groups {
 struct Membership {
     session: u32,
     share: Arc<ShareName>,
+    options: SubscriptionOptions,
 }
 
 /// All memberships of this shard's sessions.
@@ -168,14 +170,24 @@ impl Memberships {
         self.by_name.contains_key(&(session, Arc::clone(share)))
     }
 
-    fn insert(&mut self, session: u32, share: &Arc<ShareName>) -> u32 {
-        let number = self.slab.insert(Membership { session, share: Arc::clone(share) });
+    pub(super) fn insert(
+        &mut self,
+        session: u32,
+        share: &Arc<ShareName>,
+        options: SubscriptionOptions,
+    ) -> u32 {
+        let number = self.slab.insert(Membership { session, share: Arc::clone(share), options });
         self.by_name.insert((session, Arc::clone(share)), number);
         number
     }
 
+    /// Which Shared Subscription, and with which options.
+    pub(super) fn share(&self, number: u32) -> Option<(&ShareName, SubscriptionOptions)> {
+        self.slab.get(number).map(|membership| (&*membership.share, membership.options))
+    }
+
     fn remove(&mut self, number: u32) -> Option<Arc<ShareName>> {
-        let Membership { session, share } = self.slab.remove(number)?;
+        let Membership { session, share, .. } = self.slab.remove(number)?;
         self.by_name.remove(&(session, Arc::clone(&share)));
         Some(share)
     }
@@ -195,10 +207,15 @@ impl Broker {
         let Some(serial) = self.clients.sessions.get(index).map(|session| session.serial) else { return };
         let name = Arc::new(ShareName { name: share.name.into(), filter: share.filter.into() });
         let number = match self.memberships.find(index, share.name, share.filter) {
-            Some(number) => number,
+            Some(number) => {
+                if let Some(membership) = self.memberships.slab.get_mut(number) {
+                    membership.options = options;
+                }
+                number
+            }
             None => {
                 self.metrics().subscriptions_shared.inc();
-                self.memberships.insert(index, &name)
+                self.memberships.insert(index, &name, options)
             }
         };
         self.add_subscription(index, Subscription { filter: number, id: subscription_id, shared: true });
@@ -341,7 +358,11 @@ impl Broker {
         match message {
             ShardMessage::SharedJoin { share, member, options, subscription_id, operation } => {
                 self.join_group(from, share, member, options, subscription_id);
-                self.send_control(from, ShardMessage::Accepted { operation, matched: true }, fx);
+                self.send_control(
+                    from,
+                    ShardMessage::Accepted { operation, reach: Reach::matched(true) },
+                    fx,
+                );
             }
             ShardMessage::SharedLeave { share, member } => self.leave_group(&share, member),
             ShardMessage::SharedPresence { share, member, connected } => {
@@ -379,9 +400,11 @@ impl Broker {
         }
         let member = Member { shard: self.shard, token, options, subscription_id, inflight: 0 };
         self.clients.encoded.reset();
+        self.clients.journal.begin(operation.is_some());
         self.deliver_to_member(now, &share, &member, &mut Publication::of(&message), fx);
+        let reach = self.clients.journal.take_reach(true);
         if let Some(operation) = operation {
-            self.send_control(from, ShardMessage::Accepted { operation, matched: true }, fx);
+            self.send_control(from, ShardMessage::Accepted { operation, reach }, fx);
         }
     }
 
@@ -399,7 +422,7 @@ impl Broker {
         let Some((share, member)) = group.and_then(|group| self.pick(group, &publication)) else {
             self.clients.dropped(&self.metrics().dropped_session_end);
             if let Some(operation) = operation {
-                self.answered(now, operation, false, fx);
+                self.answered(now, operation, Reach::default(), fx);
             }
             return;
         };
@@ -407,9 +430,11 @@ impl Broker {
             return self.send_to_member(share, &member, Arc::clone(message), operation, false, fx);
         }
         self.clients.encoded.reset();
+        self.clients.journal.begin(operation.is_some());
         self.deliver_to_member(now, &share, &member, &mut publication, fx);
+        let reach = self.clients.journal.take_reach(true);
         if let Some(operation) = operation {
-            self.answered(now, operation, true, fx);
+            self.answered(now, operation, reach, fx);
         }
     }
 
@@ -454,12 +479,29 @@ impl Broker {
                 if attached.is_new_filter {
                     self.announce(attached.filter);
                 }
+                if self.clients.journal.is_on() {
+                    // Whether its members outlast the process is their shards' knowledge.
+                    self.interest.make_durable(&share.filter);
+                }
                 number
             }
         };
         let Some(group) = self.groups.groups.get_mut(number) else { return };
         let inflight = group.remove(token.serial).map_or(0, |member| member.inflight);
         group.insert(Member { shard, token, options, subscription_id, inflight }, true);
+    }
+
+    /// A member that the journal has; its client is not connected.
+    pub(super) fn restore_member(
+        &mut self,
+        shard: ShardId,
+        share: Arc<ShareName>,
+        token: SessionToken,
+        options: SubscriptionOptions,
+        subscription_id: u32,
+    ) {
+        self.join_group(shard, Arc::clone(&share), token, options, subscription_id);
+        self.set_presence(&share, token, false);
     }
 
     fn leave_group(&mut self, share: &Arc<ShareName>, member: SessionToken) {
@@ -471,6 +513,9 @@ impl Broker {
         }
         self.groups.groups.remove(number);
         self.groups.by_name.remove(share);
+        if self.clients.journal.is_on() {
+            self.interest.make_volatile(&share.filter);
+        }
         if self.router.detach_group(&share.filter, number).is_some_and(|detached| detached.filter_gone) {
             self.withdraw(&share.filter);
         }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::Broker;
 use super::deliver::count_sent;
 use super::effects::Effects;
+use super::journal::Awaited;
 use super::mount::mounted_filter;
 use super::operations::{Pending, PendingSubAck, Waiter};
 use super::receive::Flow;
@@ -17,6 +18,7 @@ use crate::packet::{
 };
 use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
 use crate::session::{ConnectionId, Subscription};
+use crate::storage::Entry;
 use crate::topic;
 
 /// A retained delivery that a new subscription causes.
@@ -75,7 +77,7 @@ impl Broker {
         if pending.is_begun() {
             self.set_subscriber(&pending, suback);
         } else {
-            self.send_suback(&suback, fx);
+            self.finish_suback(Box::new(suback), fx);
         }
         for Wanted { filter, options, id } in wanted {
             self.open_cursor(index, &filter, options, id);
@@ -115,16 +117,28 @@ impl Broker {
         {
             return ReasonCode::QuotaExceeded;
         }
+        let kept = self.clients.journal.keeps(session).then_some(session.serial.0);
+        if kept.is_some() && self.clients.journal.is_down() {
+            self.metrics().storage_refused.inc();
+            return ReasonCode::QuotaExceeded;
+        }
         if !is_known && !self.usages.is_empty() && !self.enter_subscription(index) {
             return ReasonCode::QuotaExceeded;
         }
         let qos = (asked.qos as u8).min(self.config().mqtt.qos_max);
         let options =
             SubscriptionOptions::new(qos, asked.no_local, asked.retain_as_published, subscription_id > 0);
+        if let Some(serial) = kept {
+            let (options, id) = (options.bits(), subscription_id);
+            self.clients.journal.write(&Entry::Subscribe { serial, filter: text, options, id });
+        }
         if let Some(share) = share {
             self.join_share(index, &share, options, subscription_id, pending, fx);
         } else {
             self.subscribe_filter(index, text, options, subscription_id);
+            if kept.is_some() && !is_known {
+                self.interest.make_durable(text);
+            }
             let wants_retained = match asked.retain_handling {
                 RetainHandling::Send => true,
                 RetainHandling::SendIfNew => !is_known,
@@ -197,7 +211,16 @@ impl Broker {
         }
     }
 
-    /// SUBACK, when all its Shared Subscriptions have their homes' answer.
+    /// All Shared Subscriptions of a SUBSCRIBE have their homes' answer: SUBACK, when the disk has it.
+    pub(super) fn finish_suback<E: Effects>(&mut self, suback: Box<PendingSubAck>, fx: &mut E) {
+        if self.waits_for_disk(suback.connection) {
+            self.clients.journal.wait(Awaited::SubAck(suback));
+        } else {
+            self.send_suback(&suback, fx);
+        }
+    }
+
+    /// SUBACK.
     pub(super) fn send_suback<E: Effects>(&mut self, suback: &PendingSubAck, fx: &mut E) {
         let Some(connection) = self.clients.connections.get(suback.connection) else { return };
         let (version, index) = (connection.version, connection.session);
@@ -211,26 +234,48 @@ impl Broker {
 
     pub(super) fn unsubscribe<E: Effects>(
         &mut self,
+        now: Timestamp,
         id: ConnectionId,
         unsubscribe: &Unsubscribe<'_>,
         fx: &mut E,
-    ) {
+    ) -> Flow {
         self.metrics().packets_unsubscribe.inc();
-        let Some(connection) = self.clients.connections.get(id) else { return };
-        let (version, index) = (connection.version, connection.session);
+        let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
+        let (is_v5, index) = (connection.is_v5(), connection.session);
+        if self.clients.journal.is_down() && self.is_kept(id) {
+            self.metrics().storage_refused.inc();
+            if !is_v5 {
+                // Its UNSUBACK can't say no.
+                self.fail(now, id, &Error::StorageDown, fx);
+                return Flow::Gone;
+            }
+            let refused: Vec<_> =
+                unsubscribe.filters.clone().map(|_| ReasonCode::ImplementationSpecificError).collect();
+            self.send_unsuback(id, unsubscribe.packet_id, &refused, fx);
+            return Flow::Next;
+        }
         let reasons: Vec<ReasonCode> =
             unsubscribe.filters.clone().map(|filter| self.unsubscribe_one(id, index, filter, fx)).collect();
-        self.send_unsuback(id, version, unsubscribe.packet_id, &reasons, fx);
+        let packet_id = unsubscribe.packet_id;
+        if self.waits_for_disk(id) {
+            let unsuback = PendingSubAck { connection: id, packet_id, reasons };
+            self.clients.journal.wait(Awaited::UnsubAck(Box::new(unsuback)));
+        } else {
+            self.send_unsuback(id, packet_id, &reasons, fx);
+        }
+        Flow::Next
     }
 
-    fn send_unsuback<E: Effects>(
+    pub(super) fn send_unsuback<E: Effects>(
         &mut self,
         id: ConnectionId,
-        version: packet::ProtocolVersion,
         packet_id: PacketId,
         reasons: &[ReasonCode],
         fx: &mut E,
     ) {
+        let Some(version) = self.clients.connections.get(id).map(|connection| connection.version) else {
+            return;
+        };
         let output = fx.output(id);
         let before = output.len();
         packet::encode_unsuback(version, packet_id, reasons.iter().copied(), output);
@@ -268,6 +313,10 @@ impl Broker {
             return ReasonCode::NoSubscriptionExisted;
         };
         let (is_last, serial) = (session.subscriptions.is_empty(), session.serial);
+        let is_kept = self.clients.journal.keeps(session);
+        if is_kept {
+            self.clients.journal.write(&Entry::Unsubscribe { serial: serial.0, filter: text });
+        }
         let metrics = self.metrics();
         metrics.subscriptions.dec();
         if !self.usages.is_empty() {
@@ -279,15 +328,19 @@ impl Broker {
         if is_shared {
             self.leave_share(index, serial, number, fx);
         } else {
-            self.unsubscribe_filter(FilterId(number), SessionIndex(index));
+            self.unsubscribe_filter(FilterId(number), SessionIndex(index), is_kept);
             self.drop_cursors(index, text);
         }
         ReasonCode::Success
     }
 
-    /// Takes a subscription out of the index, and the filter out of the interest table with its last one.
-    pub(super) fn unsubscribe_filter(&mut self, filter: FilterId, session: SessionIndex) {
+    /// Takes a subscription out of the index, and the filter out of the interest table with its last one. `is_kept`: its
+    /// session outlasts the process.
+    pub(super) fn unsubscribe_filter(&mut self, filter: FilterId, session: SessionIndex, is_kept: bool) {
         let text = self.router.filter(filter).to_owned();
+        if is_kept {
+            self.interest.make_volatile(&text);
+        }
         if self.router.unsubscribe_id(filter, session).is_some_and(|unsubscribed| unsubscribed.filter_gone) {
             self.withdraw(&text);
         }

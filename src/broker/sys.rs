@@ -19,7 +19,7 @@ impl Broker {
             prefix: &config.sys.prefix,
             node: &config.node.name,
             version: env!("CARGO_PKG_VERSION"),
-            uptime_s: now.0 / 1000,
+            uptime_s: now.ms_since(shared.origins.now) / 1000,
             unix_s: (shared.started_unix_ms + now.0) / 1000,
             totals: &self.totals,
             shards: &shared.metrics,
@@ -32,8 +32,9 @@ impl Broker {
                 expires_at: None,
                 publisher: SessionSerial::default(),
                 owner: 0,
+                number: 0,
             };
-            self.publish_own(now, Message::new(head, &topic, &[], payload.as_bytes()), None, fx);
+            self.publish_own(now, Message::new(head, &topic, &[], payload.as_bytes()), None, None, fx);
         }
         self.want_sys(now, config.sys.interval_s, fx);
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::effects::{Effects, Timer};
+use super::message::SessionToken;
 use super::{Broker, rates};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -52,6 +53,7 @@ impl Broker {
             }
             Timer::Resume(index) => self.resume_timer(now, index, fx),
             Timer::Memory => self.memory_look(now, fx),
+            Timer::Wills => self.publish_restored_wills(now, fx),
         }
     }
 
@@ -132,7 +134,9 @@ impl Broker {
         if session.will_at().is_some_and(|at| at <= now)
             && let Some(will) = session.will.take()
         {
-            self.publish_will(now, *will, client, fx);
+            let token = SessionToken { index, serial: session.serial };
+            let publisher = self.clients.journal.is_on().then_some(token);
+            self.publish_will(now, *will, client, publisher, fx);
         }
         self.want_session_end(index, fx);
     }

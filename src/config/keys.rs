@@ -4,7 +4,8 @@
 
 use super::value::{Field, Form, Value};
 use super::{
-    CertificateField, Config, HttpMethod, Listener, NoMatch, OnError, SharedStrategy, TlsVersion, TokenFrom,
+    CertificateField, Config, Durability, HttpMethod, Listener, NoMatch, OnError, SharedStrategy, TlsVersion,
+    TokenFrom,
 };
 
 /// When a changed value has effect.
@@ -92,7 +93,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 99] = [
+pub(super) static KEYS: [Key<Config>; 105] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -178,7 +179,13 @@ pub(super) static KEYS: [Key<Config>; 99] = [
     key!(auth.http.ca, Form::Text, Live),
     key!(auth.scram.path, Form::Text, Live),
     key!(auth.scram.rules, Form::Text, Live),
-    key!(storage.durability, Form::Durability, Restart),
+    key!(storage.durability, Form::Choice(&Durability::NAMES), Restart),
+    key!(storage.interval_ms, Form::Count(1, 60_000), Restart),
+    key!(storage.segment_bytes, Form::Bytes(65_536, 1 << 30), Restart),
+    key!(storage.backlog_bytes, Form::Bytes(65_536, 1 << 30), Restart),
+    key!(storage.will_grace_s, Form::Seconds(0, 86_400), Restart),
+    key!(storage.will_rate, Form::Count(1, 1_000_000), Restart),
+    key!(storage.accept_damage, Form::Flag, Restart),
     key!(sys.interval_s, Form::Seconds(0, 86_400), Live),
     key!(sys.prefix, Form::Text, Live),
     key!(quota.connections_max, Form::Count(0, u32::MAX), Live),
@@ -220,13 +227,12 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 6] = [
+const LATER: [&str; 5] = [
     "admin",
     "cluster",
     "session.queue_priorities",
     "session.queue_low_watermark",
     "session.queue_high_watermark",
-    "storage.interval_ms",
 ];
 
 /// The key `section.name`, other than a listener's.
@@ -296,7 +302,7 @@ mod tests {
             Form::Access => vec![Value::Texts(vec!["deny all".into()]), Value::Texts(Vec::new())],
             Form::Networks => vec![Value::Texts(vec!["10.0.0.0/8".into()]), Value::Texts(Vec::new())],
             Form::Mode => vec![Value::Text("0600".into())],
-            Form::Text | Form::Url | Form::Durability | Form::LogLevel => Vec::new(),
+            Form::Text | Form::Url | Form::LogLevel => Vec::new(),
         }
     }
 

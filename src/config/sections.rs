@@ -374,16 +374,46 @@ impl Default for Sys {
 /// What an acknowledgement promises about the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// Nothing: state is in memory only and ends with the process.
+    /// What it acknowledges is on disk: it outlasts a loss of power.
     #[default]
+    Sync,
+    /// What it acknowledges will be on disk within `interval_ms`.
+    Interval,
+    /// Nothing: state is in memory only and ends with the process.
     Memory,
 }
 
 /// `[storage]`
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Storage {
     /// What an acknowledgement promises.
     pub durability: Durability,
+    /// Longest time between two syncs for `Durability::Interval`.
+    pub interval_ms: u32,
+    /// Bytes of a file of the journal, after which the next one begins.
+    pub segment_bytes: u32,
+    /// Bytes that may wait for the disk, a shard, before publishers of durable messages are paused.
+    pub backlog_bytes: u32,
+    /// Seconds that clients have to come back after a crash before their Wills are published, if the Will Delay is shorter.
+    pub will_grace_s: u32,
+    /// Wills a second, a shard, that are published after a crash.
+    pub will_rate: u32,
+    /// Start although parts of the journal are missing that may still be brought back.
+    pub accept_damage: bool,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            interval_ms: 1000,
+            segment_bytes: 64 * 1024 * 1024,
+            backlog_bytes: 16 * 1024 * 1024,
+            will_grace_s: 30,
+            will_rate: 1000,
+            accept_damage: false,
+        }
+    }
 }
 
 /// `[quota]`: what one user may have, over all its clients; 0: any number.

@@ -213,8 +213,6 @@ fn a_listener_has_no_more_connections_than_the_node() {
 
 #[test]
 fn later_features_say_that_they_are_later() {
-    assert!(problem("[storage]\ndurability = 'sync'").contains("keeps its state in memory only"));
-    assert!(problem("[storage]\ninterval_ms = 5").contains("not in this version"));
     assert!(problem("[admin]\nlisten = ''").contains("not in this version"));
     assert!(
         problem("[[listener]]\nurl = 'mqtts://127.0.0.1'").contains("it needs a certificate and its key")

@@ -106,8 +106,6 @@ pub(super) enum Form {
     Networks,
     /// A `FileMode`.
     Mode,
-    /// "memory".
-    Durability,
     /// Levels of the log.
     LogLevel,
 }
@@ -148,16 +146,6 @@ impl Form {
                 return self.resolve(Value::Texts(vec![text.clone()]));
             }
             (Self::Mode, Value::Text(text)) => FileMode::parse(text).map(|mode| mode.to_value()),
-            (Self::Durability, Value::Text(text)) => match text.as_str() {
-                "memory" => Some(value.clone()),
-                "sync" | "interval" => {
-                    return Err(format!(
-                        "durability {text:?} is not in this version of Myriad: it keeps its state in memory only; \
-                         expected \"memory\""
-                    ));
-                }
-                _ => None,
-            },
             (Self::LogLevel, Value::Text(text)) => log_level_is_valid(text).then(|| value.clone()),
             _ => None,
         };
@@ -182,7 +170,6 @@ impl fmt::Display for Form {
             Self::Access => f.write_str("rules in brackets, as [\"allow 192.168.1.0/24\", \"deny all\"]"),
             Self::Networks => f.write_str("networks in brackets, as [\"10.0.0.0/8\", \"192.0.2.7\"]"),
             Self::Mode => f.write_str("permissions in octal digits, as \"0660\""),
-            Self::Durability => f.write_str("\"memory\""),
             Self::LogLevel => {
                 write!(
                     f,
@@ -400,14 +387,25 @@ impl Field for ShardCount {
     }
 }
 
+impl Durability {
+    /// The names in the file.
+    pub(super) const NAMES: [&str; 3] = ["sync", "interval", "memory"];
+}
+
 impl Field for Durability {
     fn to_value(&self) -> Value {
-        match self {
-            Self::Memory => Value::Text("memory".into()),
-        }
+        let [sync, interval, memory] = Self::NAMES;
+        let name = match self {
+            Self::Sync => sync,
+            Self::Interval => interval,
+            Self::Memory => memory,
+        };
+        Value::Text(name.into())
     }
     fn from_value(value: Value) -> Option<Self> {
-        (value == Self::Memory.to_value()).then_some(Self::Memory)
+        [Self::Sync, Self::Interval, Self::Memory]
+            .into_iter()
+            .find(|durability| durability.to_value() == value)
     }
 }
 

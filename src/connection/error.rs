@@ -53,6 +53,9 @@ pub enum Error {
     /// The credentials of a connected client have ended.
     #[error("the credentials have expired")]
     CredentialsExpired,
+    /// The disk takes nothing, and something was promised that needs it.
+    #[error("the disk takes nothing now: what was published or asked for is not kept; it may be repeated")]
+    StorageDown,
     /// A connected client failed to authenticate again.
     #[error("re-authentication failed [MQTT-4.12.1-2]")]
     Reauthentication,
@@ -71,6 +74,7 @@ impl Error {
             Self::KeepAlive { .. } => ReasonCode::KeepAliveTimeout,
             Self::ConnectTimeout(_) | Self::CredentialsExpired => ReasonCode::MaximumConnectTime,
             Self::Reauthentication => ReasonCode::NotAuthorized,
+            Self::StorageDown => ReasonCode::QuotaExceeded,
         }
     }
 
@@ -86,7 +90,8 @@ impl Error {
             | Self::KeepAlive { .. }
             | Self::ConnectTimeout(_)
             | Self::CredentialsExpired
-            | Self::Reauthentication => ErrorKind::Limit,
+            | Self::Reauthentication
+            | Self::StorageDown => ErrorKind::Limit,
         }
     }
 }

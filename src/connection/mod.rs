@@ -31,6 +31,8 @@ pub enum Phase {
     Authenticating,
     /// It may come in, with or without an identity: its CONNECT is to be handled.
     Admitted,
+    /// CONNECT accepted, it has a session; CONNACK waits for the disk.
+    Committing,
     /// CONNECT accepted: it has a session.
     Connected,
 }

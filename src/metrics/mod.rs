@@ -238,6 +238,10 @@ metrics! {
     keep_alive_timeouts => Counter "metrics/connections/keep_alive_timeouts",
     /// Connections closed before CONNECT came.
     connect_timeouts => Counter "metrics/connections/connect_timeouts",
+    /// PUBLISHes that waited because too much waits for the disk.
+    storage_waits => Counter "metrics/storage/waits",
+    /// What was refused because the disk takes nothing.
+    storage_refused => Counter "metrics/storage/refused",
     /// Clients that were authenticated.
     auth_success => Counter "metrics/auth/success",
     /// Clients that were refused for their credentials.

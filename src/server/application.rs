@@ -14,6 +14,7 @@ use super::auth_pool::Pool;
 use super::certificates::Acceptors;
 use super::hand_over::{self, HandOver};
 use super::handshakes::Handshakes;
+use super::storage::Parts;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::interest::ShardId;
 use crate::metrics::Metrics;
 use crate::session::ConnectionId;
+use crate::storage::thread::StorageHandle;
 use crate::transport::tls::{Established, TlsError};
 use crate::transport::{self, Buffers, End, Facts, Layers};
 
@@ -62,6 +64,12 @@ pub(super) enum ServerMessage {
         /// Hashes, signatures and requests that it took.
         computed: u32,
     },
+    /// All that the shard stored up to this ticket is on disk.
+    Stored(u64),
+    /// The journal begins a generation.
+    Generation(u32),
+    /// The disk takes nothing any more.
+    StorageDown,
     /// SIGTERM.
     Drain,
 }
@@ -77,6 +85,9 @@ pub(super) struct Setup {
     pub(super) access: Arc<Access>,
     pub(super) door: Door,
     pub(super) policy: Arc<Policy>,
+    /// `None`: nothing outlasts the process.
+    pub(super) journal: Option<StorageHandle>,
+    pub(super) parts: Parts,
 }
 
 /// A shard's broker.
@@ -89,6 +100,9 @@ pub(super) struct Application {
     access: Arc<Access>,
     door: Door,
     metrics: Arc<Metrics>,
+    journal: Option<StorageHandle>,
+    /// What the clock of the shards has to be advanced by to be that of the broker, ms.
+    epoch_ms: u64,
     /// Connections that the rules of access refused after their PROXY header.
     refused: u64,
     is_exiting: bool,
@@ -108,15 +122,24 @@ pub(super) struct Door {
 impl Application {
     /// Made on the shard's own thread.
     pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
-        let Setup { config, shared, layers, acceptors, access, door, policy } = setup;
+        let Setup { config, shared, layers, acceptors, access, door, policy, journal, parts } = setup;
+        let epoch_ms = shared.origins.now.0;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
         let mut wrapped = WrappedConnections::new(layers);
         wrapped.set_acceptors(&acceptors);
-        let now = Timestamp(io.now_ms());
-        let mut machine = Machine { io, wrapped: &mut wrapped, door: &door, metrics: &metrics };
+        let now = Timestamp(epoch_ms + io.now_ms());
+        let mut machine = Machine {
+            io,
+            wrapped: &mut wrapped,
+            door: &door,
+            metrics: &metrics,
+            journal: journal.as_ref(),
+            epoch_ms,
+        };
         broker.handle(now, Input::Policy(policy), &mut machine);
         broker.start(now, &mut machine);
+        broker.restore(now, parts.take(shard.0), &mut machine);
         let buffers = Buffers::default();
         Self {
             broker,
@@ -126,6 +149,8 @@ impl Application {
             access,
             door,
             metrics,
+            journal,
+            epoch_ms,
             refused: 0,
             is_exiting: false,
         }
@@ -133,9 +158,15 @@ impl Application {
 
     #[inline]
     fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
-        let now = Timestamp(io.now_ms());
-        let machine =
-            &mut Machine { io, wrapped: &mut self.wrapped, door: &self.door, metrics: &self.metrics };
+        let now = Timestamp(self.epoch_ms + io.now_ms());
+        let machine = &mut Machine {
+            io,
+            wrapped: &mut self.wrapped,
+            door: &self.door,
+            metrics: &self.metrics,
+            journal: self.journal.as_ref(),
+            epoch_ms: self.epoch_ms,
+        };
         self.broker.handle(now, input, machine);
     }
 
@@ -412,6 +443,9 @@ impl shards::Application for Application {
                 let verdict = (generation >= self.door.gate.generation()).then_some(verdict);
                 self.input(io, Input::Authenticated { connection, verdict });
             }
+            (ServerMessage::Stored(ticket), _) => self.input(io, Input::Stored(ticket)),
+            (ServerMessage::Generation(generation), _) => self.input(io, Input::Generation(generation)),
+            (ServerMessage::StorageDown, _) => self.input(io, Input::StorageDown),
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }
     }
@@ -453,12 +487,17 @@ struct Machine<'a, 'b> {
     wrapped: &'a mut WrappedConnections,
     door: &'a Door,
     metrics: &'a Metrics,
+    journal: Option<&'a StorageHandle>,
+    epoch_ms: u64,
 }
 
 impl Machine<'_, '_> {
     fn moment(&self) -> Moment {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Moment { at: Timestamp(self.io.now_ms()), unix_s: since.map_or(0, |since| since.as_secs()) }
+        Moment {
+            at: Timestamp(self.epoch_ms + self.io.now_ms()),
+            unix_s: since.map_or(0, |since| since.as_secs()),
+        }
     }
 }
 
@@ -550,7 +589,19 @@ impl Effects for Machine<'_, '_> {
     }
 
     fn set_timer(&mut self, timer: Timer, at: Timestamp) {
-        self.io.set_timer(timer.to_bits(), at.0);
+        self.io.set_timer(timer.to_bits(), at.0.saturating_sub(self.epoch_ms));
+    }
+
+    fn store(&mut self, ticket: u64, frame: Vec<u8>) {
+        if let Some(journal) = self.journal {
+            journal.store(self.io.shard().0, ticket, frame);
+        }
+    }
+
+    fn imaged(&mut self, generation: u32) {
+        if let Some(journal) = self.journal {
+            journal.imaged(self.io.shard().0, u64::from(generation));
+        }
     }
 
     fn authorize(&mut self, connection: ConnectionId, question: AclQuestion) -> bool {

@@ -17,11 +17,12 @@ mod listeners;
 mod log;
 mod memory;
 mod notify;
+mod storage;
 mod wrapped;
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use shards::{Handle, ShardId, Shards};
@@ -29,7 +30,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::admin::ControlSocket;
-use crate::broker::Shared;
+use crate::broker::{Origins, Shared};
 use crate::clock::Timestamp;
 use crate::config::{Config, ShardCount};
 use access::Access;
@@ -40,9 +41,11 @@ use auth_pool::Pool;
 use certificates::Certificates;
 use memory::MemoryMeter;
 use notify::ServiceManager;
+use storage::{Opened, Parts};
 
 pub use acl_file::{AclFileError, load_policy};
 pub use log::{LogHandle, start_log};
+pub use storage::StorageError;
 
 /// How long clients have to take what is queued for them when they are sent away.
 const FLUSH_TIMEOUT_MS: u64 = 5_000;
@@ -69,6 +72,9 @@ pub enum Error {
     /// The ACL can't be used.
     #[error("{0}")]
     Acl(#[from] AclFileError),
+    /// The journal can't be read or written.
+    #[error("{0}")]
+    Storage(#[from] StorageError),
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
@@ -106,7 +112,11 @@ pub fn run(
     let access = Access::new(&config);
     let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
-    let shared = Shared::new(&config, setup.shards, random_seed(), unix_ms());
+    let opened = Opened::read(&config, random_seed)?;
+    let origins = opened.as_ref().map_or_else(fresh_origins, Opened::origins);
+    let started = Instant::now();
+    let shared =
+        Shared::after(&config, setup.shards, random_seed(), unix_ms().saturating_sub(origins.now.0), origins);
     let memory =
         MemoryMeter::start(Arc::clone(&shared.pressure), config.limits.memory_max).map_err(Error::Thread)?;
     let secrets = Secrets::new().ok_or(Error::Random)?;
@@ -115,7 +125,15 @@ pub fn run(
     let gate = Gate::load(&config, &secrets)?;
     let pool = Pool::new(&config.auth, &gate);
     let door = Door { gate, pool: Arc::clone(&pool), asker: Arc::clone(&asker) };
-    let started = Instant::now();
+    let handle_later = Arc::<OnceLock<Handle<Application>>>::default();
+    let (journal, parts) = match opened {
+        None => (None, Parts::default()),
+        Some(opened) => {
+            let later = Arc::clone(&handle_later);
+            let (journal, parts) = opened.start(&config, &shared, setup.shards, started, later)?;
+            (Some(journal), parts)
+        }
+    };
     let shards = {
         let of_each = Setup {
             config: Arc::clone(&config),
@@ -125,13 +143,20 @@ pub fn run(
             access: Arc::clone(&access),
             door,
             policy,
+            journal: journal.clone(),
+            parts,
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
+    // Nobody sets it before.
+    let _ = handle_later.set(shards.handle());
     pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
     asker.start(&shards.handle()).map_err(Error::Thread)?;
     let control = config.node.control_socket.then(|| {
-        let now = move || Timestamp(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let now = move || {
+            let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            Timestamp(origins.now.0.saturating_add(elapsed_ms))
+        };
         ControlSocket::start(&config.node.data_dir, Arc::clone(&shared), now)
     });
     if let Some(Err(error)) = &control {
@@ -170,6 +195,9 @@ pub fn run(
     }
     shards.join()?;
     drop(control);
+    if let Some(journal) = journal {
+        journal.stop();
+    }
     tracing::info!("all shards have ended");
     Ok(())
 }
@@ -299,6 +327,11 @@ fn send_all(handle: &Handle<Application>, message: impl Fn() -> ServerMessage) {
 /// Keys every hash of the process: std's hasher takes its keys from the system's random source.
 fn random_seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// Those of a node that keeps nothing.
+fn fresh_origins() -> Origins {
+    Origins { user_key: random_seed(), ..Origins::default() }
 }
 
 fn unix_ms() -> u64 {

@@ -30,8 +30,18 @@ pub enum Slot {
 
 /// `Delivery::sent_s` of what has to be sent again on this connection.
 pub const UNSENT: u32 = u32::MAX;
+/// `Delivery::sent_s` of what has its identifier and may be sent only when the journal has that.
+pub const HELD: u32 = u32::MAX - 1;
+/// `Delivery::sent_s` of what may be sent, behind an older one that may not.
+pub const READY: u32 = u32::MAX - 2;
+/// `Delivery::sent_s` of what waits in the mqueue and may be sent only when its message is committed.
+pub const UNCOMMITTED: u32 = u32::MAX - 3;
 
 impl Slot {
+    const fn is_held(&self) -> bool {
+        matches!(self, Self::Publish(delivery) if delivery.sent_s == HELD || delivery.sent_s == READY)
+    }
+
     fn has_qos(&self, qos: QoS) -> bool {
         matches!(self, Self::Publish(delivery) if delivery.qos == qos)
     }
@@ -69,12 +79,24 @@ pub struct Inflight {
     unsent: u16,
     /// No unsent slot is before this offset.
     unsent_from: u16,
+    /// Those that wait for the journal, and what waits behind them, oldest first.
+    #[expect(
+        clippy::box_collection,
+        reason = "seldom there, and every session with a queue would pay for it"
+    )]
+    held: Option<Box<VecDeque<PacketId>>>,
 }
 
 impl Inflight {
     /// Starts with the identifier after `last` (0: with 1), so that identifiers go round over a whole session.
     pub fn starting_after(last: u16) -> Self {
         Self { first: (u32::from(last) % CIRCLE) as u16, ..Self::default() }
+    }
+
+    /// As a journal has it: identifiers in the order of their sending, and the one given last. All have to be sent again.
+    pub fn restored(slots: impl IntoIterator<Item = (PacketId, Slot)>, last: u16) -> Self {
+        let overdue: Vec<_> = slots.into_iter().collect();
+        Self { live: overdue.len() as u16, overdue, ..Self::starting_after(last) }
     }
 
     /// Messages not yet acknowledged.
@@ -102,7 +124,7 @@ impl Inflight {
     pub fn mark_unsent_where(&mut self, choose: impl Fn(&Delivery) -> bool) {
         for slot in self.overdue.iter_mut().map(|(_, slot)| slot).chain(&mut self.window) {
             if let Slot::Publish(delivery) = slot
-                && delivery.sent_s != UNSENT
+                && ![UNSENT, HELD, READY].contains(&delivery.sent_s)
                 && choose(delivery)
             {
                 delivery.sent_s = UNSENT;
@@ -135,6 +157,49 @@ impl Inflight {
         Some((id, slot))
     }
 
+    /// Whether something waits for the journal: what comes after it waits behind it.
+    pub fn has_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// The journal has what `id` waited for.
+    pub fn release(&mut self, id: PacketId) {
+        if let Some(Slot::Publish(delivery)) = self.slot(id)
+            && delivery.sent_s == HELD
+        {
+            delivery.sent_s = READY;
+        }
+    }
+
+    /// The oldest that waited for the journal and may be sent now; it counts as sent at `sent_s`, which may be `UNSENT`.
+    pub fn next_ready(&mut self, sent_s: u32) -> Option<(PacketId, &Slot)> {
+        loop {
+            let id = *self.held.as_ref()?.front()?;
+            let is_waiting = match self.slot(id) {
+                Some(Slot::Publish(delivery)) if delivery.sent_s == HELD => return None,
+                Some(Slot::Publish(delivery)) if delivery.sent_s == READY => {
+                    delivery.sent_s = sent_s;
+                    true
+                }
+                // It is over already.
+                _ => false,
+            };
+            if let Some(held) = &mut self.held {
+                held.pop_front();
+                if held.is_empty() {
+                    self.held = None;
+                }
+            }
+            if is_waiting {
+                if sent_s == UNSENT {
+                    self.unsent += 1;
+                    self.unsent_from = 0;
+                }
+                return self.slot(id).map(|slot| (id, &*slot));
+            }
+        }
+    }
+
     /// Whether something has to be sent again.
     pub fn has_unsent(&self) -> bool {
         self.unsent > 0
@@ -163,7 +228,11 @@ impl Inflight {
         loop {
             let Some(id) = self.id_at(self.window.len()) else { return Err(delivery) };
             if self.overdue.iter().all(|(overdue, _)| *overdue != id) {
-                self.window.push_back(Slot::Publish(delivery));
+                let slot = Slot::Publish(delivery);
+                if slot.is_held() {
+                    self.held.get_or_insert_default().push_back(id);
+                }
+                self.window.push_back(slot);
                 self.live += 1;
                 return Ok(id);
             }
@@ -232,6 +301,7 @@ impl Inflight {
     pub fn drain(&mut self) -> impl Iterator<Item = Delivery> + '_ {
         self.live = 0;
         self.unsent = 0;
+        self.held = None;
         let overdue = self.overdue.drain(..).map(|(_, slot)| slot);
         overdue.chain(self.window.drain(..)).filter_map(|slot| match slot {
             Slot::Publish(delivery) => Some(delivery),
@@ -280,8 +350,14 @@ mod tests {
     use super::*;
 
     fn delivery(qos: QoS) -> Delivery {
-        let head =
-            MessageHead { qos, retain: false, expires_at: None, publisher: SessionSerial(1), owner: 0 };
+        let head = MessageHead {
+            qos,
+            retain: false,
+            expires_at: None,
+            publisher: SessionSerial(1),
+            owner: 0,
+            number: 0,
+        };
         Delivery {
             message: Message::new(head, "t", &[], b"x"),
             subscription_ids: None,

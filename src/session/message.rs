@@ -2,6 +2,8 @@
 //! Topic, forwarded properties and payload lie in one block: one copy out of the ring's buffer.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
@@ -25,6 +27,8 @@ pub struct MessageHead {
     pub publisher: SessionSerial,
     /// Number of the user whose quota it counts towards while it is retained; 0: nobody's.
     pub owner: u32,
+    /// Its name in the journal; 0: nothing there needs to name it.
+    pub number: u64,
 }
 
 /// An Application Message.
@@ -33,6 +37,8 @@ pub struct Message {
     block: Bytes,
     topic_len: u16,
     forwarded_len: u32,
+    /// The journal's generation in which it was written last; 0: in none.
+    written: AtomicU32,
     head: MessageHead,
 }
 
@@ -47,6 +53,7 @@ impl Message {
             block: block.into(),
             topic_len: u16::try_from(topic.len()).unwrap_or(u16::MAX),
             forwarded_len: u32::try_from(forwarded.len()).unwrap_or(u32::MAX),
+            written: AtomicU32::new(0),
             head,
         })
     }
@@ -98,6 +105,11 @@ impl Message {
     /// What is left of the Message Expiry Interval, in whole seconds, at least 1 [MQTT-3.3.2-6].
     pub fn expiry_left_s(&self, now: Timestamp) -> Option<u32> {
         expiry_left_s(self.head.expires_at, now)
+    }
+
+    /// Notes that the journal has it from `generation` on; true if it had not.
+    pub fn write_in(&self, generation: u32) -> bool {
+        self.written.fetch_max(generation, Relaxed) < generation
     }
 
     fn payload_start(&self) -> usize {

@@ -10,7 +10,7 @@ mod subscriptions;
 use std::sync::Arc;
 
 pub use inbound::Inbound;
-pub use inflight::{Acked, Inflight, Slot, UNSENT};
+pub use inflight::{Acked, HELD, Inflight, READY, Slot, UNCOMMITTED, UNSENT};
 pub use message::{Delivery, Message, MessageHead, SessionSerial, ShareName};
 pub use mqueue::Mqueue;
 pub use subscriptions::{Subscription, Subscriptions};

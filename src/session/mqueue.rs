@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::inflight::UNCOMMITTED;
 use super::message::Delivery;
 use crate::clock::Timestamp;
 use crate::packet::QoS;
@@ -20,16 +21,38 @@ pub struct Mqueue {
 const DROPPED_MAX: usize = 64;
 
 impl Mqueue {
-    /// Appends; the oldest go if there are `len_max` already. Says how many went.
-    pub fn push(&mut self, delivery: Delivery, len_max: u32) -> usize {
+    /// Appends; the oldest go if there are `len_max` already: `dropped` is told of each. Says how many went.
+    pub fn push(&mut self, delivery: Delivery, len_max: u32, mut dropped: impl FnMut(&Delivery)) -> usize {
         let too_many = (self.queue.len() + 1).saturating_sub(len_max.max(1) as usize);
-        let dropped = too_many.min(DROPPED_MAX);
-        for _ in 0..dropped {
-            self.pop();
+        let going = too_many.min(DROPPED_MAX);
+        for _ in 0..going {
+            if let Some(gone) = self.pop() {
+                dropped(&gone);
+            }
         }
         self.qos0 += u32::from(delivery.qos == QoS::AtMostOnce);
         self.queue.push_back(delivery);
-        dropped
+        going
+    }
+
+    /// What waits, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Delivery> {
+        self.queue.iter()
+    }
+
+    /// Whether the oldest may not be sent before its message is committed.
+    pub fn is_uncommitted(&self) -> bool {
+        self.queue.front().is_some_and(|delivery| delivery.sent_s == UNCOMMITTED)
+    }
+
+    /// The message with this number is committed: it came lately.
+    pub fn commit(&mut self, number: u64) {
+        for delivery in self.queue.iter_mut().rev() {
+            if delivery.message.head().number == number && delivery.sent_s == UNCOMMITTED {
+                delivery.sent_s = 0;
+                return;
+            }
+        }
     }
 
     /// The oldest.
@@ -87,6 +110,7 @@ mod tests {
             expires_at,
             publisher: SessionSerial(1),
             owner: 0,
+            number: 0,
         };
         Delivery {
             message: Message::new(head, topic, &[], b"x"),
@@ -104,7 +128,7 @@ mod tests {
         let mut dropped = 0;
         for n in 0..150 {
             let topic = if n < 70 { "one" } else { "two" };
-            dropped += mqueue.push(delivery(topic, None), 100);
+            dropped += mqueue.push(delivery(topic, None), 100, |_| {});
         }
         assert_eq!(dropped, 50);
         let left: Vec<_> = mqueue.drain().map(|d| d.message.topic().to_owned()).collect();
@@ -117,9 +141,9 @@ mod tests {
     fn a_lower_limit_after_a_reload_is_kept_soon() {
         let mut mqueue = Mqueue::default();
         for n in 0..1000 {
-            mqueue.push(delivery(&n.to_string(), None), 1000);
+            mqueue.push(delivery(&n.to_string(), None), 1000, |_| {});
         }
-        let dropped: usize = (0..20).map(|_| mqueue.push(delivery("new", None), 100)).sum();
+        let dropped: usize = (0..20).map(|_| mqueue.push(delivery("new", None), 100, |_| {})).sum();
         assert_eq!((dropped, mqueue.len()), (920, 100));
         assert_eq!(mqueue.pop().unwrap().message.topic(), "920");
     }
@@ -127,8 +151,8 @@ mod tests {
     #[test]
     fn mqtt_3_3_2_5_expired_messages_leave_the_queue() {
         let mut mqueue = Mqueue::default();
-        mqueue.push(delivery("a", Some(Timestamp(10))), 9);
-        mqueue.push(delivery("b", None), 9);
+        mqueue.push(delivery("a", Some(Timestamp(10))), 9, |_| {});
+        mqueue.push(delivery("b", None), 9, |_| {});
         assert_eq!(mqueue.drop_expired(Timestamp(10)), 1);
         assert_eq!(mqueue.pop().unwrap().message.topic(), "b");
     }

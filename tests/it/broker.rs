@@ -28,7 +28,8 @@ pub struct Options {
 impl Options {
     /// With so many shards, and nothing written to disk.
     pub fn shards(shards: u16) -> Self {
-        Self { shards, settings: vec!["storage.durability=memory".into()] }
+        let durability = std::env::var("MYRIAD_IT_DURABILITY").unwrap_or_else(|_| "memory".into());
+        Self { shards, settings: vec![format!("storage.durability={durability}")] }
     }
 
     /// `KEY=VALUE`, as for `--set`.

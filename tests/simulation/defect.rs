@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use myriad::broker::{ShardMessage, Timer};
+use myriad::broker::{Reach, ShardMessage, Timer};
 use myriad::clock::Timestamp;
 use myriad::session::{Message, MessageHead};
 
@@ -153,7 +153,10 @@ impl Saboteur {
             ShardMessage::Publish { operation, credit, .. }
                 if self.strikes(Defect::LoseAccepted, 20) || self.strikes(Defect::LoseAndDrain, 50) =>
             {
-                let answer = operation.map(|operation| ShardMessage::Accepted { operation, matched: true });
+                let answer = operation.map(|operation| ShardMessage::Accepted {
+                    operation,
+                    reach: Reach { matched: true, ..Reach::default() },
+                });
                 Fate::Answered(answer, credit)
             }
             ShardMessage::Publish { message, operation, credit } if self.strikes(Defect::Double, 20) => {

@@ -14,7 +14,7 @@ use crate::wire::{self, AckKind, Connect, Filter, FromServer, Publish, Version, 
 use crate::world::{Weather, World};
 
 const CALM: Weather = Weather {
-    delays: Delays { mail_max: 0, credit_max: 0, timer_max: 0, wire_max: 0 },
+    delays: Delays { mail_max: 0, credit_max: 0, timer_max: 0, wire_max: 0, disk_max: 0 },
     hand_over_fails: 0,
     inputs_max: 8,
 };

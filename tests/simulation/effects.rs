@@ -38,6 +38,10 @@ pub struct ShardState {
     pub verdicts: Vec<(u64, ConnectionId, Verdict)>,
     /// Number of the configuration in effect.
     pub config: usize,
+    /// Tickets of the journal on their way back: when, which.
+    pub stored: VecDeque<(u64, u64)>,
+    /// The generation whose images are being written.
+    pub imaging: bool,
     /// What the main thread has to say to this shard, and when it arrives.
     pub orders: VecDeque<(u64, Order)>,
 }
@@ -47,6 +51,8 @@ pub struct ShardState {
 pub enum Order {
     /// SIGHUP: the configuration of this number.
     Reload(usize, Arc<Config>),
+    /// The journal begins a generation.
+    Generation(u32),
     /// SIGTERM.
     Drain,
 }
@@ -77,6 +83,7 @@ pub struct Delays {
     pub credit_max: u64,
     pub timer_max: u64,
     pub wire_max: u64,
+    pub disk_max: u64,
 }
 
 impl Delays {
@@ -260,6 +267,16 @@ impl Effects for Port<'_> {
 
     fn exchange(&mut self, _: &Credentials<'_>, _: ExchangeStep<'_>) -> Step {
         Step::Refused(Refusal::bad_method("not in the simulation"))
+    }
+
+    fn store(&mut self, ticket: u64, _frame: Vec<u8>) {
+        let at = self.now + Delays::some(self.random, self.delays.disk_max);
+        let at = self.state.stored.back().map_or(at, |last| last.0.max(at));
+        self.state.stored.push_back((at, ticket));
+    }
+
+    fn imaged(&mut self, _generation: u32) {
+        self.state.imaging = false;
     }
 
     fn stop_accepting(&mut self) {

@@ -73,6 +73,10 @@ impl World {
                 }
                 self.input(at, Input::Reload(config))
             }
+            Order::Generation(generation) => {
+                self.states[at].imaging = true;
+                self.input(at, Input::Generation(generation))
+            }
             Order::Drain if self.saboteur.is_deaf_to_drain() => Ok(()),
             Order::Drain => self.input(at, Input::Drain),
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use myriad::acl::{Acl, Policy};
 use myriad::broker::{Broker, BrokerSetup, Shared};
-use myriad::config::Config;
+use myriad::config::{Config, Durability};
 use myriad::interest::ShardId;
 use myriad::limits::Level;
 
 use crate::client::{Client, Mood, Phase, Profile};
-use crate::effects::{Delays, Order};
+use crate::effects::{Delays, Order, ShardState};
 use crate::model::message::RULES;
 use crate::model::sys::{SYS_FILTER, Sys};
 use crate::model::{Checked, Model, Wish};
@@ -38,6 +38,8 @@ pub struct Scenario {
     reload_at: u64,
     /// When memory runs short, or is there again; never where it has no limit.
     press_at: u64,
+    /// When the journal's next generation begins, and its number.
+    generation_at: (u64, u32),
     /// The node shuts down in the middle of it all.
     pub(super) is_cut_short: bool,
 }
@@ -49,6 +51,7 @@ fn weather(random: &mut Random) -> Weather {
             credit_max: random.pick(&[0, 5, 200]),
             timer_max: random.pick(&[0, 100, 800]),
             wire_max: random.pick(&[0, 5, 100]),
+            disk_max: 0,
         },
         hand_over_fails: random.pick(&[0, 0, 10, 40]),
         inputs_max: random.pick(&[1, 3, 8]),
@@ -108,7 +111,8 @@ impl Scenario {
         let shards = random.pick(&[1, 2, 2, 3, 5]);
         let shared = Shared::new(&config, shards, random.word(), 0);
         let (queue_len_max, queue_qos0) = (config.session.queue_len_max, config.session.queue_qos0);
-        let weather = weather(&mut random);
+        let mut weather = weather(&mut random);
+        weather.delays.disk_max = settings::store(&mut config, seed);
         let mut profiles: Vec<Profile> =
             (0..random.within(2, 6)).map(|_| profile(&mut random, &config)).collect();
         profiles.push(watcher());
@@ -158,7 +162,20 @@ impl Scenario {
         shared.pressure.set_max(config.limits.memory_max);
         let press_at = if config.limits.memory_max > 0 { 0 } else { u64::MAX };
         let mood = Mood::Wild;
-        Self { world, model, clients, shared, wild_until, mood, reload_at, press_at, is_cut_short }
+        let is_stored = config.storage.durability != Durability::Memory;
+        let generation_at = (if is_stored { 100 } else { u64::MAX }, 2);
+        Self {
+            world,
+            model,
+            clients,
+            shared,
+            wild_until,
+            mood,
+            reload_at,
+            press_at,
+            generation_at,
+            is_cut_short,
+        }
     }
 
     /// From the first CONNECT to the last gauge.
@@ -168,6 +185,7 @@ impl Scenario {
         while self.world.now < self.wild_until {
             self.reload();
             self.press();
+            self.begin_generation();
             self.step()?;
         }
         self.shared.pressure.measured(0);
@@ -296,6 +314,20 @@ impl Scenario {
             };
         if level > Level::None {
             self.model.pressed(level);
+        }
+    }
+
+    /// The journal begins anew now and then: every shard writes its images.
+    fn begin_generation(&mut self) {
+        let (at, generation) = self.generation_at;
+        let is_busy = |state: &ShardState| state.imaging || !state.orders.is_empty();
+        if self.world.now < at || self.world.states.iter().any(is_busy) {
+            return;
+        }
+        self.generation_at = (self.world.now + self.world.random.within(50, 5_000), generation + 1);
+        for state in &mut self.world.states {
+            let at = self.world.now + Delays::some(&mut self.world.random, 200);
+            state.orders.push_back((at, Order::Generation(generation)));
         }
     }
 

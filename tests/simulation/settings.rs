@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use myriad::config::{Config, SharedStrategy};
+use myriad::config::{Config, Durability, SharedStrategy};
 
 use crate::random::Random;
 
@@ -76,6 +76,15 @@ pub fn limit_memory(config: &mut Config, seed: u64) {
     if Random::new(seed ^ 0x3e3).percent(30) {
         config.limits.memory_max = 1_000;
     }
+}
+
+/// Some brokers keep their state on a disk; gives how late that is, in ms at most.
+pub fn store(config: &mut Config, seed: u64) -> u64 {
+    let mut random = Random::new(seed ^ 0xd15c);
+    config.storage.durability =
+        random.pick(&[Durability::Memory, Durability::Sync, Durability::Sync, Durability::Interval]);
+    config.storage.backlog_bytes = random.pick(&[300, 2_000, 1_000_000]);
+    random.pick(&[0, 5, 50, 400])
 }
 
 /// What a seed chose.

@@ -11,7 +11,7 @@ use myriad::limits::{Level, Pressure};
 use myriad::session::ConnectionId;
 
 use crate::defect::Saboteur;
-use crate::effects::{Delays, Port, ShardState};
+use crate::effects::{Delays, Order, Port, ShardState};
 use crate::link::Link;
 use crate::random::Random;
 use crate::socket::{ClientEnd, Ended, Place, Socket, SocketId};
@@ -79,6 +79,7 @@ enum Candidate {
     Timer(u64, Timer),
     HandOverFailed(usize),
     Verdict(usize),
+    Stored,
     Order,
 }
 
@@ -193,8 +194,13 @@ impl World {
         }
         let due = state.timers.iter().take_while(|t| t.0 <= self.now);
         found.extend(due.map(|&(when, timer)| Candidate::Timer(when, timer)));
-        if state.orders.front().is_some_and(|order| order.0 <= self.now) {
+        // A CONNACK that waits for the disk tells of the configuration of its CONNECT, which the model knows by its sending.
+        let may_reload = |order: &Order| !matches!(order, Order::Reload(..)) || state.stored.is_empty();
+        if state.orders.front().is_some_and(|order| order.0 <= self.now && may_reload(&order.1)) {
             found.push(Candidate::Order);
+        }
+        if state.stored.front().is_some_and(|stored| stored.0 <= self.now) {
+            found.push(Candidate::Stored);
         }
         let failed = state.failed.iter().enumerate().filter(|(_, f)| f.0 <= self.now);
         found.extend(failed.map(|(index, _)| Candidate::HandOverFailed(index)));
@@ -246,7 +252,8 @@ impl World {
             Place::Flushing(..) => Some(s.flush_until),
             _ => None,
         });
-        let orders = orders.chain(verdicts);
+        let stored = self.states.iter().filter_map(|s| s.stored.front().map(|t| t.0));
+        let orders = orders.chain(verdicts).chain(stored);
         links.chain(timers).chain(failed).chain(orders).chain(sockets).filter(|&at| at > self.now).min()
     }
 
@@ -386,6 +393,13 @@ impl World {
                 self.input(at, Input::CreditsAvailable)
             }
             Candidate::Order => self.order(at),
+            Candidate::Stored => {
+                let mut last = 0;
+                while let Some((_, ticket)) = self.states[at].stored.pop_front_if(|s| s.0 <= self.now) {
+                    last = ticket;
+                }
+                self.input(at, Input::Stored(last))
+            }
             Candidate::Timer(when, timer) => {
                 self.states[at].timers.remove(&(when, timer));
                 if self.saboteur.stops(timer) {
@@ -515,8 +529,9 @@ impl World {
             matches!(s.place, Place::Backlog(_) | Place::Moving { .. } | Place::Flushing(..))
                 || matches!(s.place, Place::At(..)) && !s.up.is_empty()
         };
-        let failed =
-            self.states.iter().all(|s| s.failed.is_empty() && s.orders.is_empty() && s.verdicts.is_empty());
+        let failed = self.states.iter().all(|s| {
+            s.failed.is_empty() && s.orders.is_empty() && s.verdicts.is_empty() && s.stored.is_empty()
+        });
         let idle = |link: &Link| link.queue.is_empty() && link.returning.is_empty() && !link.starved;
         failed && self.links.iter().flatten().all(idle) && !self.sockets.iter().any(moving)
     }

@@ -1,0 +1,166 @@
+//! Images: at the start of a generation of the journal a shard writes every session and Retained Message anew, a few a turn, so
+//! that older files can go. Ordinary entries go on in between.
+
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use super::Broker;
+use super::effects::Effects;
+use super::journal::{stored_delivery, stored_session};
+use crate::clock::Timestamp;
+use crate::packet::QoS;
+use crate::router::{FilterId, SessionIndex};
+use crate::session::{Delivery, HELD, Session, Slot};
+use crate::storage::Entry;
+
+/// Sessions and Retained Messages written in one turn, and bytes: what a turn may cost.
+const IMAGES_BUDGET: usize = 128;
+const BYTES_BUDGET: usize = 64 * 1024;
+
+/// How far the images of a generation are.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// The next session; `None`: all are written.
+    session: Option<u32>,
+    /// Sessions that come last: their Wills are under way.
+    deferred: Vec<u32>,
+    /// The Retained Message written last; `None`: none yet.
+    retained: Option<Box<str>>,
+    is_retained_done: bool,
+    /// Messages whose deliveries were waiting for a `Commit` when the generation began: it may lie before the generation.
+    pub(super) held_before: HashSet<u64, ahash::RandomState>,
+}
+
+impl Walk {
+    pub(super) fn new(held_before: HashSet<u64, ahash::RandomState>) -> Self {
+        Self { session: Some(0), deferred: Vec::new(), retained: None, is_retained_done: false, held_before }
+    }
+}
+
+impl Broker {
+    /// A generation begins.
+    pub(super) fn begin_images(&mut self, generation: u32) {
+        self.clients.journal.begin_generation(generation);
+    }
+
+    /// Whether images can be written now.
+    pub(super) fn has_images_to_write(&self) -> bool {
+        self.clients.journal.walk.is_some() && !self.clients.journal.is_busy()
+    }
+
+    /// Goes on with the images, within the budget of a turn.
+    pub(super) fn continue_images<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        if !self.has_images_to_write() {
+            return;
+        }
+        let Some(mut walk) = self.clients.journal.walk.take() else { return };
+        let mut budget = IMAGES_BUDGET;
+        while budget > 0 && self.clients.journal.buffered() < BYTES_BUDGET && self.write_next(&mut walk) {
+            budget -= 1;
+        }
+        let is_done = walk.session.is_none()
+            && walk.deferred.is_empty()
+            && walk.is_retained_done
+            && walk.held_before.is_empty()
+            && self.clients.journal.wills_under_way.is_empty();
+        if !is_done {
+            self.clients.journal.walk = Some(walk);
+            return;
+        }
+        self.clients.journal.hand_over(now, fx);
+        fx.imaged(self.clients.journal.generation);
+    }
+
+    /// Writes one session or Retained Message; false: there is none to be written now.
+    fn write_next(&mut self, walk: &mut Walk) -> bool {
+        if let Some(from) = walk.session {
+            let next =
+                self.clients.sessions.iter_from(from).next().map(|(index, session)| (index, session.serial));
+            walk.session = next.map(|(index, _)| index + 1);
+            if let Some((index, serial)) = next {
+                if self.clients.journal.wills_under_way.contains(&serial) {
+                    walk.deferred.push(index);
+                } else {
+                    self.write_image(index);
+                }
+            }
+            return true;
+        }
+        if !walk.is_retained_done {
+            let next = self.retained.iter_after(walk.retained.as_deref()).next().map(Arc::clone);
+            walk.is_retained_done = next.is_none();
+            if let Some(message) = next {
+                walk.retained = Some(message.topic().into());
+                self.clients.journal.write_retained(&message);
+            }
+            return true;
+        }
+        if !self.clients.journal.wills_under_way.is_empty() {
+            return false;
+        }
+        let Some(index) = walk.deferred.pop() else { return false };
+        self.write_image(index);
+        true
+    }
+
+    /// Writes all of a session.
+    pub(super) fn write_image(&mut self, index: u32) {
+        let Self { clients, router, memberships, .. } = self;
+        let Some(session) = clients.sessions.get(index) else { return };
+        let journal = &mut clients.journal;
+        if !journal.keeps(session) {
+            return;
+        }
+        let serial = session.serial.0;
+        journal.write(&Entry::Reset { serial });
+        journal.write(&Entry::Session(stored_session(session, true)));
+        for subscription in session.subscriptions.iter() {
+            let id = subscription.id;
+            if subscription.shared {
+                if let Some((share, options)) = memberships.share(subscription.filter) {
+                    let filter = format!("$share/{}/{}", share.name, share.filter);
+                    journal.write(&Entry::Subscribe { serial, filter: &filter, options: options.bits(), id });
+                }
+            } else if let Some(options) = router.options(FilterId(subscription.filter), SessionIndex(index)) {
+                let filter = router.filter(FilterId(subscription.filter));
+                journal.write(&Entry::Subscribe { serial, filter, options: options.bits(), id });
+            }
+        }
+        if let Some(inbound) = &session.inbound {
+            for packet_id in inbound.iter_written() {
+                journal.write(&Entry::Inbound { serial, packet_id });
+            }
+        }
+        write_queues(journal, session);
+    }
+}
+
+fn write_queues(journal: &mut super::journal::Journal, session: &Session) {
+    let Some(outbound) = &session.outbound else { return };
+    let serial = session.serial.0;
+    for (packet_id, slot) in outbound.inflight.iter() {
+        match slot {
+            Slot::Publish(delivery) if is_known(delivery) => {
+                let number = delivery.message.head().number;
+                let is_conditional = delivery.sent_s == HELD && journal.is_held(number);
+                journal.write_message(&delivery.message);
+                let stored = stored_delivery(serial, delivery, Some(packet_id), is_conditional);
+                journal.write(&Entry::Deliver(stored));
+            }
+            Slot::Release { .. } => {
+                journal.write(&Entry::Received { serial, packet_id: packet_id.value() });
+            }
+            Slot::Publish(_) | Slot::Done => {}
+        }
+    }
+    for delivery in outbound.mqueue.iter().filter(|delivery| is_known(delivery)) {
+        journal.write_message(&delivery.message);
+        journal.write(&Entry::Deliver(stored_delivery(serial, delivery, None, false)));
+    }
+}
+
+/// Whether the journal knows of a delivery: QoS 0 and the broker's own messages do not outlast the process.
+fn is_known(delivery: &Delivery) -> bool {
+    delivery.qos > QoS::AtMostOnce && delivery.message.head().number > 0
+}

@@ -1,0 +1,443 @@
+//! What a shard writes down of its sessions, and what waits until that is on disk. Entries of a turn collect in one buffer; at
+//! the turn's end they leave as one frame under a ticket, and what was promised with them is kept until the ticket comes back.
+//! Without storage (`durability = "memory"`) every call here is one comparison.
+
+use std::collections::VecDeque;
+
+use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
+
+use super::deliver::From;
+use super::effects::Effects;
+use super::images::Walk;
+use super::message::SessionToken;
+use super::operations::PendingSubAck;
+use crate::clock::Timestamp;
+use crate::config::{Config, Durability};
+use crate::packet::{Ack, PacketId, ReasonCode};
+use crate::session::{ConnectionId, Delivery, HELD, Message, Session, SessionSerial, UNCOMMITTED, Will};
+use crate::storage::entry::put_varint;
+use crate::storage::{Entry, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds};
+
+/// What one message reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Some subscription matched.
+    pub matched: bool,
+    /// Something of it is in the journal, which counts with the message's `Commit` only.
+    pub written: bool,
+    /// Deliveries of QoS 2 wait for that `Commit`.
+    pub held: bool,
+}
+
+impl Reach {
+    /// Only this much is known: whether some subscription matched.
+    pub(super) const fn matched(matched: bool) -> Self {
+        Self { matched, written: false, held: false }
+    }
+
+    /// Both together.
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self {
+            matched: self.matched | other.matched,
+            written: self.written | other.written,
+            held: self.held | other.held,
+        }
+    }
+}
+
+/// What a `Commit` says, once the message has reached everyone.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CommitKey {
+    /// The message; 0: it has no place in the journal.
+    pub(super) message: u64,
+    /// The publishing session, if something of it changes.
+    pub(super) publisher: Option<SessionToken>,
+    /// QoS 2: its identifier.
+    pub(super) packet_id: Option<PacketId>,
+}
+
+impl CommitKey {
+    /// The `Commit`.
+    pub(super) fn entry(&self, is_will: bool) -> Entry<'static> {
+        Entry::Commit {
+            number: self.message,
+            publisher: self.publisher.map_or(0, |publisher| publisher.serial.0),
+            packet_id: self.packet_id.map_or(0, PacketId::value),
+            is_will,
+        }
+    }
+}
+
+/// What is kept until a ticket is back.
+#[derive(Debug)]
+pub(super) enum Awaited {
+    /// A publisher's acknowledgement: its place among the owed; and what else the `Commit` lets go.
+    Publisher { connection: ConnectionId, number: u32, reach: Reach, key: CommitKey },
+    /// A Will's `Commit`, for which deliveries of QoS 2 wait.
+    Will(CommitKey),
+    /// Deliveries of QoS 2 whose identifier is in the journal.
+    Send(SessionToken, PacketId),
+    /// PUBREL.
+    PubRel(ConnectionId, PacketId, ReasonCode),
+    /// PUBCOMP.
+    PubComp(ConnectionId, PacketId),
+    /// SUBACK.
+    SubAck(Box<PendingSubAck>),
+    /// UNSUBACK.
+    UnsubAck(Box<PendingSubAck>),
+    /// CONNACK, and the session goes on.
+    ConnAck { connection: ConnectionId, packet: Vec<u8>, is_present: bool },
+}
+
+impl Awaited {
+    /// Whose connection is told something by it that it can't be told while the disk fails.
+    pub(super) const fn promised_to(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Publisher { connection, .. } | Self::ConnAck { connection, .. } => Some(*connection),
+            Self::SubAck(pending) | Self::UnsubAck(pending) => Some(pending.connection),
+            Self::Will(_) | Self::Send(..) | Self::PubRel(..) | Self::PubComp(..) => None,
+        }
+    }
+}
+
+/// A shard's side of the journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    is_on: bool,
+    is_synced: bool,
+    is_down: bool,
+    backlog_max: usize,
+    buffer: Vec<u8>,
+    ticket: u64,
+    durable: u64,
+    /// Frames on their way: ticket and bytes.
+    under_way: VecDeque<(u64, usize)>,
+    under_way_bytes: usize,
+    awaited: VecDeque<(u64, Awaited)>,
+    /// Sessions with deliveries of QoS 2 that wait for a message's `Commit`.
+    held: HashMap<u64, SmallVec<[(SessionToken, Option<PacketId>); 1]>, ahash::RandomState>,
+    /// Of the publication under way: it counts with its `Commit` only; what it came to.
+    is_conditional: bool,
+    reach: Reach,
+    next_number: u64,
+    step: u64,
+    /// Sessions whose Wills are published and not committed yet.
+    pub(super) wills_under_way: HashSet<SessionSerial, ahash::RandomState>,
+    pub(super) generation: u32,
+    pub(super) walk: Option<Box<Walk>>,
+}
+
+impl Journal {
+    /// For shard number `shard` of `shards`; message numbers begin at `first_number`.
+    pub(super) fn new(config: &Config, shard: u16, shards: u16, first_number: u64) -> Self {
+        let durability = config.storage.durability;
+        Self {
+            is_on: durability != Durability::Memory,
+            is_synced: durability == Durability::Sync,
+            is_down: false,
+            backlog_max: config.storage.backlog_bytes as usize,
+            buffer: Vec::new(),
+            ticket: 1,
+            durable: 0,
+            under_way: VecDeque::new(),
+            under_way_bytes: 0,
+            awaited: VecDeque::new(),
+            held: HashMap::default(),
+            is_conditional: false,
+            reach: Reach::default(),
+            next_number: first_number.max(1) + u64::from(shard),
+            step: u64::from(shards.max(1)),
+            wills_under_way: HashSet::default(),
+            generation: 1,
+            walk: None,
+        }
+    }
+
+    /// Whether anything outlasts the process at all.
+    #[inline]
+    pub(super) const fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// Whether acknowledgements wait for the disk.
+    #[inline]
+    pub(super) const fn is_synced(&self) -> bool {
+        self.is_synced
+    }
+
+    /// Whether the disk takes nothing now.
+    pub(super) const fn is_down(&self) -> bool {
+        self.is_down
+    }
+
+    /// The disk takes nothing any more: what it has not confirmed is in doubt, and written anew with the next images.
+    pub(super) fn fail(&mut self) {
+        self.is_down = true;
+        self.buffer.clear();
+        self.under_way.clear();
+        self.under_way_bytes = 0;
+        self.walk = None;
+    }
+
+    /// Images of a new generation begin: from here on everything is written. What waits for the disk is said again, since
+    /// that the disk has it may be learned only after all older files are gone.
+    pub(super) fn begin_generation(&mut self, generation: u32) {
+        let waits_for = if self.is_down { HashSet::default() } else { self.held.keys().copied().collect() };
+        self.is_down = false;
+        self.generation = generation;
+        self.walk = Some(Box::new(Walk::new(waits_for)));
+        for (_, awaited) in &self.awaited {
+            match awaited {
+                Awaited::Publisher { key, .. } => key.entry(false).encode(&mut self.buffer),
+                Awaited::Will(key) => key.entry(true).encode(&mut self.buffer),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a session outlasts the process.
+    #[inline]
+    pub(super) fn keeps(&self, session: &Session) -> bool {
+        self.is_on && session.is_persistent()
+    }
+
+    /// The number of a new message; 0 without a journal.
+    pub(super) fn number(&mut self) -> u64 {
+        if !self.is_on {
+            return 0;
+        }
+        let number = self.next_number;
+        self.next_number += self.step;
+        number
+    }
+
+    /// Writes an entry.
+    pub(super) fn write(&mut self, entry: &Entry<'_>) {
+        if self.is_on && !self.is_down {
+            entry.encode(&mut self.buffer);
+        }
+    }
+
+    /// Writes a message, unless it is in this generation of the journal already.
+    pub(super) fn write_message(&mut self, message: &Message) {
+        if self.is_on && !self.is_down && message.write_in(self.generation) {
+            Entry::Message(stored_message(message)).encode(&mut self.buffer);
+        }
+    }
+
+    /// A publication begins: what is written of it counts with its `Commit` only, if it gets one.
+    pub(super) fn begin(&mut self, is_conditional: bool) {
+        self.is_conditional = is_conditional;
+        self.reach = Reach::default();
+    }
+
+    /// What the publication came to so far.
+    pub(super) fn take_reach(&mut self, matched: bool) -> Reach {
+        self.is_conditional = false;
+        Reach { matched, ..std::mem::take(&mut self.reach) }
+    }
+
+    /// Whether a delivery of the publication has to wait for its `Commit`.
+    pub(super) const fn holds(&self) -> bool {
+        self.is_conditional && self.is_synced
+    }
+
+    /// Writes that a message is the Retained Message of its topic. The broker's own are not kept.
+    pub(super) fn write_retained(&mut self, message: &Message) {
+        let number = message.head().number;
+        if number > 0 {
+            self.write_message(message);
+            self.write(&Entry::Retain { number });
+        }
+    }
+
+    /// Writes a delivery to a session that is kept. `packet_id`: it is inflight.
+    pub(super) fn write_delivery(&mut self, serial: u64, delivery: &Delivery, packet_id: Option<PacketId>) {
+        if delivery.message.head().number == 0 {
+            return;
+        }
+        self.write_message(&delivery.message);
+        self.write(&Entry::Deliver(stored_delivery(serial, delivery, packet_id, self.is_conditional)));
+        self.reach.written = true;
+    }
+
+    /// Writes that a delivery is inflight, and notes what one of QoS 2 waits for before it is sent.
+    pub(super) fn write_inflight(
+        &mut self,
+        token: SessionToken,
+        delivery: &Delivery,
+        packet_id: PacketId,
+        from: From,
+    ) {
+        let number = delivery.message.head().number;
+        let is_held = delivery.sent_s == HELD;
+        match from {
+            From::Publication => {
+                self.write_delivery(token.serial.0, delivery, Some(packet_id));
+                if is_held && self.is_conditional {
+                    return self.hold(number, token, Some(packet_id));
+                }
+            }
+            From::Mqueue => {
+                let packet_id = packet_id.value();
+                self.write(&Entry::Sent { serial: token.serial.0, number, packet_id });
+            }
+        }
+        if is_held {
+            self.wait(Awaited::Send(token, packet_id));
+        }
+    }
+
+    /// A delivery of QoS 2 that waits for the `Commit` of its message.
+    pub(super) fn hold(&mut self, number: u64, token: SessionToken, packet_id: Option<PacketId>) {
+        self.held.entry(number).or_default().push((token, packet_id));
+        self.reach.held = true;
+    }
+
+    /// Whether deliveries of the message still wait for its `Commit`.
+    pub(super) fn is_held(&self, number: u64) -> bool {
+        self.held.contains_key(&number)
+    }
+
+    /// The message is committed: who waits for it.
+    pub(super) fn release(&mut self, number: u64) -> SmallVec<[(SessionToken, Option<PacketId>); 1]> {
+        let waiting = self.held.remove(&number).unwrap_or_default();
+        if self.walk.as_mut().is_some_and(|walk| walk.held_before.remove(&number)) {
+            // Its `Commit` may lie before this generation.
+            self.write(&Entry::Confirm { number });
+        }
+        waiting
+    }
+
+    /// Keeps something until all that was written so far is on disk.
+    pub(super) fn wait(&mut self, awaited: Awaited) {
+        self.awaited.push_back((self.ticket, awaited));
+    }
+
+    /// All frames up to `ticket` are on disk.
+    pub(super) fn confirmed(&mut self, ticket: u64) {
+        self.durable = self.durable.max(ticket);
+        while self.under_way.front().is_some_and(|(of, _)| *of <= ticket) {
+            if let Some((_, bytes)) = self.under_way.pop_front() {
+                self.under_way_bytes -= bytes;
+            }
+        }
+    }
+
+    /// The next thing that waits no longer.
+    pub(super) fn next_due(&mut self) -> Option<Awaited> {
+        let (ticket, _) = self.awaited.front()?;
+        if *ticket > self.durable { None } else { self.awaited.pop_front().map(|(_, awaited)| awaited) }
+    }
+
+    /// Everything that waits.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &Awaited> {
+        self.awaited.iter().map(|(_, awaited)| awaited)
+    }
+
+    /// Bytes of this turn.
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether so much waits for the disk that publishers of durable messages have to wait too.
+    pub(super) const fn is_backlogged(&self) -> bool {
+        self.under_way_bytes > self.backlog_max
+    }
+
+    /// Whether so much waits for the disk that images have to wait.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.under_way_bytes > self.backlog_max / 4
+    }
+
+    /// The turn is over: its entries leave, before any message to another shard does.
+    pub(super) fn end_turn<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        let has_news =
+            !self.buffer.is_empty() || self.awaited.back().is_some_and(|(ticket, _)| *ticket == self.ticket);
+        if has_news && !self.is_down {
+            self.hand_over(now, fx);
+        }
+    }
+
+    /// Sends the frame of this turn, also an empty one.
+    pub(super) fn hand_over<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        let mut frame = Vec::with_capacity(self.buffer.len() + 10);
+        put_varint(&mut frame, now.0);
+        frame.append(&mut self.buffer);
+        self.under_way.push_back((self.ticket, frame.len()));
+        self.under_way_bytes += frame.len();
+        fx.store(self.ticket, frame);
+        self.ticket += 1;
+    }
+
+    /// PUBACK, PUBCOMP, a PUBREC that refuses: the identifier is free.
+    pub(super) fn write_done(&mut self, serial: u64, ack: &Ack<'_>) {
+        self.write(&Entry::Done { serial, packet_id: ack.packet_id.value() });
+    }
+}
+
+/// A message as the journal has it.
+fn stored_message(message: &Message) -> StoredMessage<'_> {
+    let head = message.head();
+    StoredMessage {
+        number: head.number,
+        qos: head.qos,
+        retain: head.retain,
+        publisher: head.publisher.0,
+        expires_at: head.expires_at,
+        topic: message.topic(),
+        forwarded: message.forwarded(),
+        payload: message.payload(),
+    }
+}
+
+/// A delivery as the journal has it.
+pub(super) fn stored_delivery(
+    serial: u64,
+    delivery: &Delivery,
+    packet_id: Option<PacketId>,
+    is_conditional: bool,
+) -> StoredDelivery<'_> {
+    StoredDelivery {
+        serial,
+        number: delivery.message.head().number,
+        qos: delivery.qos,
+        retain: delivery.retain,
+        is_conditional: is_conditional || delivery.sent_s == UNCOMMITTED,
+        packet_id: packet_id.map(PacketId::value),
+        subscription_ids: SubscriptionIds::Numbers(
+            delivery.subscription_ids.as_deref().map_or(&[], Vec::as_slice),
+        ),
+        share: delivery.share.as_deref().map(|share| (&*share.name, &*share.filter)),
+    }
+}
+
+/// A session as the journal has it. `is_new`: the journal does not know it yet.
+pub(super) fn stored_session(session: &Session, is_new: bool) -> StoredSession<'_> {
+    let last = session.outbound.as_ref().map_or(session.last_packet_id, |o| o.inflight.last_given());
+    StoredSession {
+        serial: session.serial.0,
+        is_new,
+        client_id: &session.client_id,
+        version: session.version,
+        expiry_s: session.expiry_s,
+        user: session.user,
+        last_packet_id: last,
+        disconnected_at: session.connection.is_none().then_some(session.disconnected_at),
+        will: session.will.as_deref().map(stored_will),
+    }
+}
+
+fn stored_will(will: &Will) -> StoredWill<'_> {
+    let head = will.message.head();
+    StoredWill {
+        qos: head.qos,
+        retain: head.retain,
+        delay_s: will.delay_s,
+        expiry_s: will.expiry_s,
+        topic: will.message.topic(),
+        forwarded: will.message.forwarded(),
+        payload: will.message.payload(),
+    }
+}

@@ -1,0 +1,354 @@
+//! Frames: what one shard wrote in one turn, with its number and checksums, as it lies in a segment; and the scanner that
+//! finds them again behind whatever damage lies between. Pure.
+
+use std::ops::Range;
+
+use crc32fast::Hasher;
+
+/// Bytes before a frame's body: magic, length of the body (u32), number (u64), checksum of these two, checksum of the body.
+/// All numbers are little-endian.
+pub const FRAME_HEADER_LEN: usize = 24;
+/// Longest body: more than the largest packet, and what all of a shard's turn may come to.
+pub const FRAME_BODY_MAX: usize = 1 << 30;
+
+const MAGIC: [u8; 4] = *b"MYFR";
+
+/// What the checksums of a segment's frames begin with: something that only this segment of this store has.
+///
+/// So no bytes that another file left on the disk's blocks pass for a frame, and no payload of a client who builds frames
+/// in it, wherever damage makes the scanner search for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameKey(u32);
+
+impl FrameKey {
+    /// That of segment `seq` of `generation`: the first segment after a failure may have the number of one that was
+    /// removed, but never its generation.
+    pub fn new(store_id: u64, seq: u64, generation: u64) -> Self {
+        Self(checksum(0, &[&store_id.to_le_bytes(), &seq.to_le_bytes(), &generation.to_le_bytes()]))
+    }
+}
+
+/// What goes before `body`, of at most [`FRAME_BODY_MAX`] bytes.
+pub fn frame_header(key: FrameKey, number: u64, body: &[u8]) -> [u8; FRAME_HEADER_LEN] {
+    let len = (body.len() as u32).to_le_bytes();
+    let number = number.to_le_bytes();
+    let header_sum = checksum(key.0, &[&len, &number]);
+    let body_sum = checksum(header_sum, &[body]);
+    let mut header = [0; FRAME_HEADER_LEN];
+    header[0..4].copy_from_slice(&MAGIC);
+    header[4..8].copy_from_slice(&len);
+    header[8..16].copy_from_slice(&number);
+    header[16..20].copy_from_slice(&header_sum.to_le_bytes());
+    header[20..24].copy_from_slice(&body_sum.to_le_bytes());
+    header
+}
+
+/// CRC-32 of `parts`, going on from `start`.
+fn checksum(start: u32, parts: &[&[u8]]) -> u32 {
+    let mut hasher = Hasher::new_with_initial(start);
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
+}
+
+/// Bytes of a segment that are no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// Where they begin in the file.
+    pub offset: u64,
+    /// How many they are.
+    pub len: u64,
+    /// Number of the first frame that is lost by them.
+    pub first_lost: u64,
+    /// How many frames are lost, by the number of the next one; 0 where none follows (`is_tail`).
+    pub frames_lost: u64,
+    /// Nothing valid lies behind them: in the newest segment that is a write which a crash interrupted.
+    pub is_tail: bool,
+}
+
+/// What [`Scanner::step`] comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A frame; its body is this range of the bytes that were handed in.
+    Frame {
+        /// Its number.
+        number: u64,
+        /// Where it begins in the file.
+        offset: u64,
+        /// Its body.
+        body: Range<usize>,
+    },
+    /// Something else; the frame behind it, if there is one, comes next.
+    Damage(Damage),
+    /// Call again with at least this many bytes from `offset()` on: the file has them.
+    More(usize),
+    /// The segment ends here.
+    End,
+}
+
+/// Finds the frames of one segment.
+#[derive(Debug, Clone)]
+pub struct Scanner {
+    key: FrameKey,
+    offset: u64,
+    end: u64,
+    /// No number lower than this is taken for a frame of this segment.
+    expected: u64,
+    damaged_from: Option<u64>,
+    good_end: u64,
+}
+
+/// What lies at the scanner's offset.
+enum Found {
+    Frame { number: u64, len: usize },
+    More(usize),
+    Nothing,
+}
+
+impl Scanner {
+    /// Scans a segment from `offset`, behind its header, to `end`, its length; its first frame should be `first_frame`.
+    pub const fn new(key: FrameKey, offset: u64, end: u64, first_frame: u64) -> Self {
+        Self { key, offset, end, expected: first_frame, damaged_from: None, good_end: offset }
+    }
+
+    /// Where in the file the bytes of the next call begin.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where the last good frame ended.
+    pub const fn good_end(&self) -> u64 {
+        self.good_end
+    }
+
+    /// The number that the next frame should have.
+    pub const fn next_frame(&self) -> u64 {
+        self.expected
+    }
+
+    /// Goes on to the next frame or damage. `bytes` are what the file has from `offset()` on, or as many of them as are read.
+    pub fn step(&mut self, bytes: &[u8]) -> Step {
+        let begin = self.offset;
+        loop {
+            let at = (self.offset - begin) as usize;
+            let rest = bytes.get(at..).unwrap_or_default();
+            match self.find(rest) {
+                Found::Frame { number, len } => return self.found(number, at, len),
+                Found::More(len) => return Step::More(len),
+                Found::Nothing if self.offset == self.end => return self.at_end(),
+                Found::Nothing => {
+                    self.damaged_from.get_or_insert(self.offset);
+                    self.skip(rest);
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, number: u64, at: usize, len: usize) -> Step {
+        let offset = self.offset;
+        if self.damaged_from.is_some() || number != self.expected {
+            let from = self.damaged_from.take().unwrap_or(offset);
+            let (first_lost, frames_lost) = (self.expected, number - self.expected);
+            self.expected = number;
+            return Step::Damage(Damage {
+                offset: from,
+                len: offset - from,
+                first_lost,
+                frames_lost,
+                is_tail: false,
+            });
+        }
+        let body = at + FRAME_HEADER_LEN..at + FRAME_HEADER_LEN + len;
+        self.offset += (FRAME_HEADER_LEN + len) as u64;
+        self.good_end = self.offset;
+        self.expected = number.saturating_add(1);
+        Step::Frame { number, offset, body }
+    }
+
+    fn at_end(&mut self) -> Step {
+        let Some(offset) = self.damaged_from.take() else { return Step::End };
+        let len = self.end - offset;
+        Step::Damage(Damage { offset, len, first_lost: self.expected, frames_lost: 0, is_tail: true })
+    }
+
+    /// Whether `rest` begins with a frame.
+    fn find(&self, rest: &[u8]) -> Found {
+        let left = self.end.saturating_sub(self.offset);
+        if left < FRAME_HEADER_LEN as u64 {
+            return Found::Nothing;
+        }
+        let Some((header, rest)) = rest.split_first_chunk::<FRAME_HEADER_LEN>() else {
+            return Found::More(FRAME_HEADER_LEN);
+        };
+        let u32_at =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let header_sum = u32_at(16);
+        if header[..4] != MAGIC || header_sum != checksum(self.key.0, &[&header[4..16]]) {
+            return Found::Nothing;
+        }
+        let len = u32_at(4) as usize;
+        let number = u64::from(u32_at(8)) | u64::from(u32_at(12)) << 32;
+        let whole = FRAME_HEADER_LEN + len;
+        if len > FRAME_BODY_MAX || whole as u64 > left || number < self.expected {
+            return Found::Nothing;
+        }
+        match rest.get(..len) {
+            None => Found::More(whole),
+            Some(body) if checksum(header_sum, &[body]) == u32_at(20) => Found::Frame { number, len },
+            Some(_) => Found::Nothing,
+        }
+    }
+
+    /// Goes to the next place in `rest` where a frame may begin: a byte further at least.
+    fn skip(&mut self, rest: &[u8]) {
+        let left = self.end - self.offset;
+        let known = rest.len() as u64;
+        let next = rest.get(1..).and_then(|rest| rest.windows(MAGIC.len()).position(|four| four == MAGIC));
+        self.offset += match next {
+            Some(at) => (at as u64 + 1).min(left),
+            None if known >= left => left,
+            // The magic may begin in the last three bytes.
+            None => known.saturating_sub(MAGIC.len() as u64 - 1).max(1),
+        };
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const KEY: FrameKey = FrameKey(0x1234_5678);
+
+    fn frames(bodies: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (number, body) in bodies.iter().enumerate() {
+            bytes.extend_from_slice(&frame_header(KEY, number as u64 + 1, body));
+            bytes.extend_from_slice(body);
+        }
+        bytes
+    }
+
+    /// Numbers and bodies, and damage, in order; `portion`: bytes that are read at a time.
+    fn scan(bytes: &[u8], portion: usize) -> (Vec<(u64, Vec<u8>)>, Vec<Damage>) {
+        let mut scanner = Scanner::new(KEY, 0, bytes.len() as u64, 1);
+        let (mut found, mut damage) = (Vec::new(), Vec::new());
+        let mut window = portion;
+        for _ in 0..10 * bytes.len() + 10 {
+            let rest = &bytes[scanner.offset() as usize..];
+            let rest = &rest[..rest.len().min(window)];
+            match scanner.step(rest) {
+                Step::Frame { number, body, .. } => found.push((number, rest[body].to_vec())),
+                Step::Damage(what) => damage.push(what),
+                Step::More(len) => {
+                    assert!(len > rest.len(), "{len} of {}", rest.len());
+                    window = len.max(portion);
+                    continue;
+                }
+                Step::End => return (found, damage),
+            }
+            window = portion;
+        }
+        panic!("the scanner does not end");
+    }
+
+    const BODIES: [&[u8]; 4] = [b"one", b"", b"MYFR of a payload MYFR", b"four"];
+
+    #[test]
+    fn frames_come_back_whatever_the_portions() {
+        let bytes = frames(&BODIES);
+        for portion in [1, 7, 24, 30, 1000] {
+            let (found, damage) = scan(&bytes, portion);
+            assert_eq!(damage, []);
+            let bodies: Vec<_> = found.iter().map(|(_, body)| body.as_slice()).collect();
+            assert_eq!(bodies, BODIES);
+            assert_eq!(found.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn a_segment_cut_anywhere_keeps_what_is_whole_and_names_the_tail() {
+        let bytes = frames(&BODIES);
+        let ends: Vec<usize> = BODIES
+            .iter()
+            .scan(0, |end, body| {
+                *end += FRAME_HEADER_LEN + body.len();
+                Some(*end)
+            })
+            .collect();
+        for len in 0..=bytes.len() {
+            let (found, damage) = scan(&bytes[..len], 11);
+            let whole = ends.iter().filter(|end| **end <= len).count();
+            assert_eq!(found.len(), whole, "cut to {len}");
+            let end = if whole == 0 { 0 } else { ends[whole - 1] };
+            if end == len {
+                assert_eq!(damage, []);
+            } else {
+                let tail = Damage {
+                    offset: end as u64,
+                    len: (len - end) as u64,
+                    first_lost: whole as u64 + 1,
+                    frames_lost: 0,
+                    is_tail: true,
+                };
+                assert_eq!(damage, [tail], "cut to {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_flipped_bit_costs_one_frame_wherever_it_is() {
+        let bytes = frames(&BODIES);
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            for portion in [5, 1000] {
+                let (found, damage) = scan(&bytes, portion);
+                assert_eq!(found.len(), BODIES.len() - 1, "bit {bit}");
+                assert_eq!(damage.len(), 1, "bit {bit}: {damage:?}");
+                let lost = (1..=4).find(|number| found.iter().all(|(found, _)| found != number)).unwrap();
+                assert_eq!(damage[0].first_lost, lost);
+                let is_last = lost == 4;
+                assert_eq!((damage[0].frames_lost, damage[0].is_tail), (u64::from(!is_last), is_last));
+                let len = FRAME_HEADER_LEN + BODIES[lost as usize - 1].len();
+                assert_eq!(damage[0].len, len as u64, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn frames_that_a_client_or_another_segment_wrote_are_none() {
+        let other = FrameKey::new(7, 1, 1);
+        let forged = [frame_header(other, 2, b"forged").as_slice(), b"forged"].concat();
+        let mut bytes = frames(&[&forged, b"true"]);
+        assert_eq!(scan(&bytes, 100).0.len(), 2);
+        bytes[0] ^= 1;
+        let (found, damage) = scan(&bytes, 100);
+        assert_eq!(found, [(2, b"true".to_vec())]);
+        assert_eq!(damage.len(), 1);
+        assert_ne!(FrameKey::new(7, 1, 1), FrameKey::new(7, 2, 1));
+        assert_ne!(FrameKey::new(7, 1, 1), FrameKey::new(8, 1, 1));
+        assert_ne!(FrameKey::new(7, 1, 1), FrameKey::new(7, 1, 2));
+    }
+
+    #[test]
+    fn frames_whose_place_nobody_marks_are_counted_by_their_numbers() {
+        let bytes = frames(&BODIES);
+        let second = FRAME_HEADER_LEN + BODIES[0].len();
+        let third = second + FRAME_HEADER_LEN;
+        let without_second = [&bytes[..second], &bytes[third..]].concat();
+        let (found, damage) = scan(&without_second, 100);
+        assert_eq!(found.len(), 3);
+        let gap = Damage { offset: second as u64, len: 0, first_lost: 2, frames_lost: 1, is_tail: false };
+        assert_eq!(damage, [gap]);
+    }
+
+    #[test]
+    fn a_tail_of_zeros_is_a_tail() {
+        let mut bytes = frames(&BODIES);
+        let len = bytes.len();
+        bytes.resize(len + 5000, 0);
+        let (found, damage) = scan(&bytes, 512);
+        assert_eq!(found.len(), 4);
+        assert_eq!((damage[0].offset, damage[0].len, damage[0].is_tail), (len as u64, 5000, true));
+    }
+}

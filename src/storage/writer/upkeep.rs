@@ -1,0 +1,222 @@
+//! What the writer does between batches: the next segment, checkpoints, old segments, mending after a failure, the clock
+//! file, and what a backup reads. One thing a call, so that no batch waits for more than one of them.
+
+use std::io;
+
+use super::{Health, JournalWriter, Outcome, Running, StateChange, Statistics};
+use crate::storage::disk::Disk;
+use crate::storage::marks::{CLOCK_FILE, Mark, encode_clock_file};
+use crate::storage::segment::segment_name;
+
+/// Time between two attempts to mend; doubled while checkpoints of attempts fail, because each is much work.
+pub(super) const RETRY_MS_MIN: u64 = 1000;
+const RETRY_MS_MAX: u64 = 16_000;
+
+/// After this time without an append a checkpoint may halve what is on disk.
+const IDLE_MS: u64 = 5000;
+/// Less than this is not worth it.
+const IDLE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// What the clock file is called until it is whole.
+const NEW_CLOCK_FILE: &str = "clock.new";
+
+impl<D: Disk> JournalWriter<D> {
+    /// Does the most urgent thing that is due, if there is one.
+    pub fn maintain(&mut self, mark: Mark) -> Outcome {
+        let mut outcome = Outcome::default();
+        let done = match self.health {
+            Health::Down if mark.clocks.boot_ms >= self.retry_at_ms => self.mend(mark, &mut outcome),
+            Health::Down => Ok(()),
+            Health::Up | Health::Mending { .. } => self.maintain_open(mark, &mut outcome),
+        };
+        if let Err(error) = done {
+            self.fail(&error, mark, &mut outcome);
+        }
+        outcome
+    }
+
+    fn maintain_open(&mut self, mark: Mark, outcome: &mut Outcome) -> io::Result<()> {
+        let now_ms = mark.clocks.boot_ms;
+        if self.is_complete() {
+            return self.complete_checkpoint(mark, outcome);
+        }
+        if self.sync_due_ms.is_some_and(|due| now_ms >= due) {
+            return self.sync();
+        }
+        if self.wants_checkpoint(now_ms) {
+            outcome.checkpoint = Some(self.begin_checkpoint(mark)?);
+            return Ok(());
+        }
+        if self.open.as_ref().is_some_and(|open| open.len >= self.options.segment_bytes) {
+            self.sync()?;
+            return self.begin_segment(self.base, mark);
+        }
+        if let Some(seq) = self.obsolete() {
+            self.sealed.remove(&seq);
+            // It is of no use, but does no harm; the next start tries again.
+            if let Err(error) = self.put_away(seq) {
+                self.statistics.left_files += 1;
+                outcome.warning = Some(format!("an old file of the journal can't be put away: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// When `maintain` or `commit` is to be called at the latest, by the mark's CLOCK_BOOTTIME, ms; the past means now.
+    pub fn wake_at(&self) -> Option<u64> {
+        if self.health == Health::Down {
+            return Some(self.retry_at_ms);
+        }
+        let is_full = self.open.as_ref().is_some_and(|open| open.len >= self.options.segment_bytes);
+        if is_full || self.is_complete() || self.obsolete().is_some() || self.wants_checkpoint(0) {
+            return Some(0);
+        }
+        let idle_at = self.is_worth_an_idle_checkpoint().then(|| self.last_append_ms + IDLE_MS);
+        self.sync_due_ms.into_iter().chain(idle_at).min()
+    }
+
+    /// All images are written; what came before them in a batch is too.
+    fn is_complete(&self) -> bool {
+        self.batch.is_empty() && self.running.as_ref().is_some_and(Running::is_complete)
+    }
+
+    /// Old segments never take more than half of what the last images took, or of what makes a checkpoint worth its work. While
+    /// the next images are written that comes to at most 2.5 times the live state.
+    fn wants_checkpoint(&self, now_ms: u64) -> bool {
+        if self.running.is_some() || self.health != Health::Up {
+            return false;
+        }
+        let is_idle = now_ms >= self.last_append_ms.saturating_add(IDLE_MS);
+        self.since_bytes > self.options.checkpoint_bytes_min.max(self.image_bytes / 2)
+            || is_idle && self.is_worth_an_idle_checkpoint()
+    }
+
+    fn is_worth_an_idle_checkpoint(&self) -> bool {
+        self.running.is_none()
+            && self.health == Health::Up
+            && self.since_bytes > self.image_bytes.max(IDLE_BYTES_MIN)
+    }
+
+    /// Begins a segment and a checkpoint, whose number it returns. The base stays until it is complete.
+    pub(super) fn begin_checkpoint(&mut self, mark: Mark) -> io::Result<u64> {
+        self.sync()?;
+        self.generation += 1;
+        self.begin_segment(self.base, mark)?;
+        let first = self.newest();
+        let imaged = vec![false; usize::from(self.options.shards)];
+        self.running = Some(Running { generation: self.generation, first, imaged });
+        Ok(self.generation)
+    }
+
+    /// Makes the segments before the images useless: the next header says that recovery begins with the images.
+    fn complete_checkpoint(&mut self, mark: Mark, outcome: &mut Outcome) -> io::Result<()> {
+        let Some(first) = self.running.as_ref().map(|running| running.first) else { return Ok(()) };
+        self.sync()?;
+        self.begin_segment(first, mark)?;
+        self.running = None;
+        self.image_bytes = self.sealed.range(first..).map(|(_, sealed)| sealed.len).sum();
+        self.since_bytes = 0;
+        self.statistics.checkpoints += 1;
+        if self.health != Health::Up {
+            self.health = Health::Up;
+            self.retry_ms = RETRY_MS_MIN;
+            outcome.state = Some(StateChange::Up);
+            self.report(outcome);
+        }
+        Ok(())
+    }
+
+    /// Tries to write again: the shards' memory, from the beginning.
+    fn mend(&mut self, mark: Mark, outcome: &mut Outcome) -> io::Result<()> {
+        outcome.checkpoint = Some(self.begin_checkpoint(mark)?);
+        self.health = Health::Mending { first: self.newest() };
+        Ok(())
+    }
+
+    /// Removes what an attempt to mend has written, because nobody was told of it and the next one needs the space. The newest
+    /// goes first, and for good, so that no gap can be left; what can't be removed counts as far as it was synced.
+    pub(super) fn forget_attempt(&mut self, first: u64) {
+        self.retry_ms = (self.retry_ms * 2).min(RETRY_MS_MAX);
+        while let Some((&seq, &sealed)) = self.sealed.last_key_value().filter(|(seq, _)| **seq >= first) {
+            if self.disk.remove(&segment_name(seq)).is_err() {
+                return;
+            }
+            self.sealed.remove(&seq);
+            (self.next_frame, self.synced_frame) = (sealed.first_frame, sealed.first_frame);
+            if self.disk.sync_names().is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The oldest segment that is to be removed.
+    fn obsolete(&self) -> Option<u64> {
+        let oldest = self.sealed.first_key_value().map(|(seq, _)| *seq);
+        oldest.filter(|seq| *seq < self.base && self.pins == 0)
+    }
+
+    /// Number of the last segment that counts.
+    fn newest(&self) -> u64 {
+        let sealed = || self.sealed.last_key_value().map_or(0, |(seq, _)| *seq);
+        self.open.as_ref().map_or_else(sealed, |open| open.seq)
+    }
+
+    /// Syncs everything and leaves a mark: the last call.
+    pub fn close(&mut self, mark: Mark) -> Outcome {
+        let mut outcome = self.commit(mark);
+        if let Err(error) = self.sync() {
+            self.fail(&error, mark, &mut outcome);
+        }
+        if let Err(error) = self.write_clock(mark) {
+            outcome.warning = Some(format!("the clock file can't be written: {error}"));
+        }
+        outcome
+    }
+
+    /// Leaves a sign of life, which need not outlast a loss of power.
+    ///
+    /// # Errors
+    /// It can't be written. The one before may be there still; nothing depends on it.
+    pub fn write_clock(&mut self, mark: Mark) -> io::Result<()> {
+        let mut created = self.disk.create(NEW_CLOCK_FILE);
+        if matches!(&created, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+            self.disk.remove(NEW_CLOCK_FILE)?;
+            created = self.disk.create(NEW_CLOCK_FILE);
+        }
+        self.disk.append(&mut created?, &[&encode_clock_file(self.store_id, mark)])?;
+        self.disk.rename(NEW_CLOCK_FILE, CLOCK_FILE)
+    }
+
+    /// Files and how many bytes of each make a whole journal now. They stay until `unpin`.
+    pub fn pin(&mut self) -> Vec<(String, u64)> {
+        self.pins += 1;
+        // An attempt to mend may fail, and its segments go then.
+        let end = if let Health::Mending { first } = self.health { first } else { u64::MAX };
+        let sealed = self.sealed.range(self.base..end).map(|(seq, sealed)| (*seq, sealed.len));
+        let open = self.open.as_ref().map(|open| (open.seq, open.synced)).filter(|(seq, _)| *seq < end);
+        sealed.chain(open).map(|(seq, len)| (segment_name(seq), len)).collect()
+    }
+
+    /// What `pin` named may go.
+    pub fn unpin(&mut self) {
+        self.pins = self.pins.saturating_sub(1);
+    }
+
+    /// Counts and state.
+    pub fn statistics(&self) -> Statistics {
+        let open = self.open.as_ref();
+        Statistics {
+            base: self.base,
+            newest: self.newest(),
+            segments: self.sealed.len() as u64 + open.map_or(0, |_| 1),
+            disk_bytes: self.sealed.values().map(|sealed| sealed.len).sum::<u64>()
+                + open.map_or(0, |open| open.len),
+            image_bytes: self.image_bytes,
+            since_bytes: self.since_bytes,
+            generation: self.generation,
+            is_checkpointing: self.running.is_some(),
+            is_down: self.health != Health::Up,
+            ..self.statistics.clone()
+        }
+    }
+}
