@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use crc32fast::Hasher;
 
-/// Bytes before a frame's body: magic, length of the body (u32), number (u64), checksum of these two, checksum of the body.
-/// All numbers are little-endian.
-pub const FRAME_HEADER_LEN: usize = 24;
+/// Bytes before a frame's body: magic, length of the body (u32), number (u64), how many frames before it were not synced
+/// when it was written (u32), checksum of these three, checksum of the body. All numbers are little-endian.
+pub const FRAME_HEADER_LEN: usize = 28;
 /// Longest body: more than the largest packet, and what all of a shard's turn may come to.
 pub const FRAME_BODY_MAX: usize = 1 << 30;
 
@@ -28,18 +28,17 @@ impl FrameKey {
     }
 }
 
-/// What goes before `body`, of at most [`FRAME_BODY_MAX`] bytes.
-pub fn frame_header(key: FrameKey, number: u64, body: &[u8]) -> [u8; FRAME_HEADER_LEN] {
-    let len = (body.len() as u32).to_le_bytes();
-    let number = number.to_le_bytes();
-    let header_sum = checksum(key.0, &[&len, &number]);
-    let body_sum = checksum(header_sum, &[body]);
+/// What goes before `body`, of at most [`FRAME_BODY_MAX`] bytes. `unsynced`: frames right before it that are not synced yet; a
+/// crash may take any of them, and only what was written after their sync proves that it did not.
+pub fn frame_header(key: FrameKey, number: u64, unsynced: u32, body: &[u8]) -> [u8; FRAME_HEADER_LEN] {
     let mut header = [0; FRAME_HEADER_LEN];
-    header[0..4].copy_from_slice(&MAGIC);
-    header[4..8].copy_from_slice(&len);
-    header[8..16].copy_from_slice(&number);
-    header[16..20].copy_from_slice(&header_sum.to_le_bytes());
-    header[20..24].copy_from_slice(&body_sum.to_le_bytes());
+    header[..4].copy_from_slice(&MAGIC);
+    header[4..8].copy_from_slice(&(body.len() as u32).to_le_bytes());
+    header[8..16].copy_from_slice(&number.to_le_bytes());
+    header[16..20].copy_from_slice(&unsynced.to_le_bytes());
+    let header_sum = checksum(key.0, &[&header[4..20]]);
+    header[20..24].copy_from_slice(&header_sum.to_le_bytes());
+    header[24..].copy_from_slice(&checksum(header_sum, &[body]).to_le_bytes());
     header
 }
 
@@ -50,19 +49,27 @@ fn checksum(start: u32, parts: &[&[u8]]) -> u32 {
     hasher.finalize()
 }
 
-/// Bytes of a segment that are no frame.
+/// A place in a segment where frames are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damage {
-    /// Where they begin in the file.
+    /// Where it begins in the file.
     pub offset: u64,
-    /// How many they are.
+    /// Bytes that are no frame, or do not count; 0 if nothing is there.
     pub len: u64,
-    /// Number of the first frame that is lost by them.
+    /// Number of the first frame that is lost by it.
     pub first_lost: u64,
-    /// How many frames are lost, by the number of the next one; 0 where none follows (`is_tail`).
+    /// How many frames are lost that had been synced.
     pub frames_lost: u64,
-    /// Nothing valid lies behind them: in the newest segment that is a write which a crash interrupted.
+    /// The segment ends with it.
     pub is_tail: bool,
+}
+
+impl Damage {
+    /// A crash interrupted a write: what is lost had not been synced, so that nobody was promised anything. What else that write
+    /// has left behind the first gap does not count either, for it may rest on what is missing.
+    pub const fn is_torn(&self) -> bool {
+        self.is_tail && self.frames_lost == 0
+    }
 }
 
 /// What [`Scanner::step`] comes to.
@@ -72,6 +79,8 @@ pub enum Step {
     Frame {
         /// Its number.
         number: u64,
+        /// All frames with lower numbers than this had been synced when it was written.
+        synced_before: u64,
         /// Where it begins in the file.
         offset: u64,
         /// Its body.
@@ -93,21 +102,26 @@ pub struct Scanner {
     end: u64,
     /// No number lower than this is taken for a frame of this segment.
     expected: u64,
+    /// Frames with lower numbers than this had been synced.
+    synced_before: u64,
     damaged_from: Option<u64>,
     good_end: u64,
 }
 
 /// What lies at the scanner's offset.
 enum Found {
-    Frame { number: u64, len: usize },
+    Frame { number: u64, unsynced: u32, len: usize },
     More(usize),
     Nothing,
 }
 
 impl Scanner {
-    /// Scans a segment from `offset`, behind its header, to `end`, its length; its first frame should be `first_frame`.
-    pub const fn new(key: FrameKey, offset: u64, end: u64, first_frame: u64) -> Self {
-        Self { key, offset, end, expected: first_frame, damaged_from: None, good_end: offset }
+    /// Scans a segment from `offset`, behind its header, to `end`, as far as it counts. Its first frame should be `first_frame`,
+    /// and all with lower numbers than `synced_before` should be there; `u64::MAX` if that is not known: then what is missing
+    /// at the end is not told.
+    pub const fn new(key: FrameKey, offset: u64, end: u64, first_frame: u64, synced_before: u64) -> Self {
+        let (expected, damaged_from) = (first_frame, None);
+        Self { key, offset, end, expected, synced_before, damaged_from, good_end: offset }
     }
 
     /// Where in the file the bytes of the next call begin.
@@ -132,7 +146,7 @@ impl Scanner {
             let at = (self.offset - begin) as usize;
             let rest = bytes.get(at..).unwrap_or_default();
             match self.find(rest) {
-                Found::Frame { number, len } => return self.found(number, at, len),
+                Found::Frame { number, unsynced, len } => return self.found(number, unsynced, at, len),
                 Found::More(len) => return Step::More(len),
                 Found::Nothing if self.offset == self.end => return self.at_end(),
                 Found::Nothing => {
@@ -143,31 +157,38 @@ impl Scanner {
         }
     }
 
-    fn found(&mut self, number: u64, at: usize, len: usize) -> Step {
+    fn found(&mut self, number: u64, unsynced: u32, at: usize, len: usize) -> Step {
         let offset = self.offset;
         if self.damaged_from.is_some() || number != self.expected {
             let from = self.damaged_from.take().unwrap_or(offset);
-            let (first_lost, frames_lost) = (self.expected, number - self.expected);
+            let first_lost = self.expected;
+            if first_lost >= self.synced_before {
+                self.offset = self.end;
+                let len = self.end - from;
+                return Step::Damage(Damage { offset: from, len, first_lost, frames_lost: 0, is_tail: true });
+            }
             self.expected = number;
-            return Step::Damage(Damage {
-                offset: from,
-                len: offset - from,
-                first_lost,
-                frames_lost,
-                is_tail: false,
-            });
+            let (len, frames_lost) = (offset - from, number - first_lost);
+            return Step::Damage(Damage { offset: from, len, first_lost, frames_lost, is_tail: false });
         }
         let body = at + FRAME_HEADER_LEN..at + FRAME_HEADER_LEN + len;
         self.offset += (FRAME_HEADER_LEN + len) as u64;
         self.good_end = self.offset;
         self.expected = number.saturating_add(1);
-        Step::Frame { number, offset, body }
+        let synced_before = number.saturating_sub(u64::from(unsynced));
+        Step::Frame { number, synced_before, offset, body }
     }
 
     fn at_end(&mut self) -> Step {
-        let Some(offset) = self.damaged_from.take() else { return Step::End };
-        let len = self.end - offset;
-        Step::Damage(Damage { offset, len, first_lost: self.expected, frames_lost: 0, is_tail: true })
+        let first_lost = self.expected;
+        let is_known = self.synced_before != u64::MAX;
+        let frames_lost = if is_known { self.synced_before.saturating_sub(first_lost) } else { 0 };
+        if self.damaged_from.is_none() && frames_lost == 0 {
+            return Step::End;
+        }
+        let offset = self.damaged_from.take().unwrap_or(self.end);
+        self.expected += frames_lost;
+        Step::Damage(Damage { offset, len: self.end - offset, first_lost, frames_lost, is_tail: true })
     }
 
     /// Whether `rest` begins with a frame.
@@ -181,8 +202,8 @@ impl Scanner {
         };
         let u32_at =
             |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        let header_sum = u32_at(16);
-        if header[..4] != MAGIC || header_sum != checksum(self.key.0, &[&header[4..16]]) {
+        let header_sum = u32_at(20);
+        if header[..4] != MAGIC || header_sum != checksum(self.key.0, &[&header[4..20]]) {
             return Found::Nothing;
         }
         let len = u32_at(4) as usize;
@@ -193,7 +214,9 @@ impl Scanner {
         }
         match rest.get(..len) {
             None => Found::More(whole),
-            Some(body) if checksum(header_sum, &[body]) == u32_at(20) => Found::Frame { number, len },
+            Some(body) if checksum(header_sum, &[body]) == u32_at(24) => {
+                Found::Frame { number, unsynced: u32_at(16), len }
+            }
             Some(_) => Found::Nothing,
         }
     }
@@ -219,28 +242,37 @@ mod tests {
 
     const KEY: FrameKey = FrameKey(0x1234_5678);
 
-    fn frames(bodies: &[&[u8]]) -> Vec<u8> {
+    /// Frames from number 1 on; those from `unsynced_from` on were written without a sync between them.
+    fn frames_since(unsynced_from: u64, bodies: &[&[u8]]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for (number, body) in bodies.iter().enumerate() {
-            bytes.extend_from_slice(&frame_header(KEY, number as u64 + 1, body));
+        for (number, body) in (1_u64..).zip(bodies) {
+            let unsynced = number.saturating_sub(unsynced_from) as u32;
+            bytes.extend_from_slice(&frame_header(KEY, number, unsynced, body));
             bytes.extend_from_slice(body);
         }
         bytes
     }
 
+    /// The same, each synced.
+    fn frames(bodies: &[&[u8]]) -> Vec<u8> {
+        frames_since(u64::MAX, bodies)
+    }
+
     /// Numbers and bodies, and damage, in order; `portion`: bytes that are read at a time.
-    fn scan(bytes: &[u8], portion: usize) -> (Vec<(u64, Vec<u8>)>, Vec<Damage>) {
-        let mut scanner = Scanner::new(KEY, 0, bytes.len() as u64, 1);
+    fn scan_synced(bytes: &[u8], portion: usize, synced: u64) -> (Vec<(u64, Vec<u8>)>, Vec<Damage>) {
+        let mut scanner = Scanner::new(KEY, 0, bytes.len() as u64, 1, synced);
         let (mut found, mut damage) = (Vec::new(), Vec::new());
         let mut window = portion;
         for _ in 0..10 * bytes.len() + 10 {
             let rest = &bytes[scanner.offset() as usize..];
             let rest = &rest[..rest.len().min(window)];
+            let end = scanner.offset() as usize + rest.len();
             match scanner.step(rest) {
                 Step::Frame { number, body, .. } => found.push((number, rest[body].to_vec())),
                 Step::Damage(what) => damage.push(what),
                 Step::More(len) => {
-                    assert!(len > rest.len(), "{len} of {}", rest.len());
+                    assert!(scanner.offset() as usize + len > end);
+                    assert!(scanner.offset() as usize + len <= bytes.len());
                     window = len.max(portion);
                     continue;
                 }
@@ -249,6 +281,10 @@ mod tests {
             window = portion;
         }
         panic!("the scanner does not end");
+    }
+
+    fn scan(bytes: &[u8], portion: usize) -> (Vec<(u64, Vec<u8>)>, Vec<Damage>) {
+        scan_synced(bytes, portion, u64::MAX)
     }
 
     const BODIES: [&[u8]; 4] = [b"one", b"", b"MYFR of a payload MYFR", b"four"];
@@ -318,7 +354,7 @@ mod tests {
     #[test]
     fn frames_that_a_client_or_another_segment_wrote_are_none() {
         let other = FrameKey::new(7, 1, 1);
-        let forged = [frame_header(other, 2, b"forged").as_slice(), b"forged"].concat();
+        let forged = [frame_header(other, 2, 0, b"forged").as_slice(), b"forged"].concat();
         let mut bytes = frames(&[&forged, b"true"]);
         assert_eq!(scan(&bytes, 100).0.len(), 2);
         bytes[0] ^= 1;
@@ -350,5 +386,40 @@ mod tests {
         let (found, damage) = scan(&bytes, 512);
         assert_eq!(found.len(), 4);
         assert_eq!((damage[0].offset, damage[0].len, damage[0].is_tail), (len as u64, 5000, true));
+    }
+
+    #[test]
+    fn a_gap_in_what_was_not_synced_ends_the_segment() {
+        let bytes = frames_since(2, &BODIES);
+        let second = FRAME_HEADER_LEN + BODIES[0].len();
+        for portion in [5, 1000] {
+            let (found, damage) = scan_synced(&bytes, portion, 2);
+            assert_eq!((found.len(), damage.len()), (4, 0));
+            let mut torn = bytes.clone();
+            torn[second + 9] ^= 1;
+            let (found, damage) = scan_synced(&torn, portion, 2);
+            assert_eq!(found.len(), 1);
+            let (offset, len) = (second as u64, (bytes.len() - second) as u64);
+            assert_eq!(damage, [Damage { offset, len, first_lost: 2, frames_lost: 0, is_tail: true }]);
+            assert!(damage[0].is_torn());
+            // The first was synced.
+            let mut damaged = bytes.clone();
+            damaged[second - 1] ^= 1;
+            let (found, damage) = scan_synced(&damaged, portion, 2);
+            assert_eq!((found.len(), damage.len(), damage[0].frames_lost), (3, 1, 1));
+            assert!(!damage[0].is_torn());
+        }
+    }
+
+    #[test]
+    fn frames_that_were_synced_and_are_not_there_are_counted() {
+        let bytes = frames(&BODIES);
+        let (found, damage) = scan_synced(&bytes, 100, 8);
+        assert_eq!(found.len(), 4);
+        let offset = bytes.len() as u64;
+        assert_eq!(damage, [Damage { offset, len: 0, first_lost: 5, frames_lost: 3, is_tail: true }]);
+        let (_, damage) = scan_synced(&bytes[..bytes.len() - 1], 100, 6);
+        assert_eq!((damage[0].first_lost, damage[0].frames_lost), (4, 2));
+        assert!(!damage[0].is_torn());
     }
 }

@@ -9,6 +9,9 @@ use crate::clock::Timestamp;
 /// mark and the last frame's time count.
 pub const CLOCK_FILE: &str = "clock";
 
+/// Time between two signs of life, ms: a process that was killed lived until a moment between its last one and the next.
+pub const SIGN_OF_LIFE_MS: u64 = 10_000;
+
 /// Bytes of an encoded mark.
 pub const MARK_LEN: usize = 40;
 
@@ -83,24 +86,35 @@ pub fn journal_now(last: Mark, now: Clocks) -> Timestamp {
     last.journal.plus_ms(away_ms)
 }
 
-/// What the clock file of store `store_id` is to hold: magic, store, mark, checksum.
-pub fn encode_clock_file(store_id: u64, mark: Mark) -> Vec<u8> {
-    let mut bytes = [CLOCK_MAGIC.as_slice(), &store_id.to_le_bytes(), &mark.encode()].concat();
+/// What the clock file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockFile {
+    /// When it was written.
+    pub mark: Mark,
+    /// All frames of the journal with lower numbers than this were synced then.
+    pub synced_before: u64,
+}
+
+/// What the clock file of store `store_id` is to hold: magic, store, number of a frame, mark, checksum.
+pub fn encode_clock_file(store_id: u64, clock: ClockFile) -> Vec<u8> {
+    let (store, frame) = (store_id.to_le_bytes(), clock.synced_before.to_le_bytes());
+    let mut bytes = [CLOCK_MAGIC.as_slice(), &store, &frame, &clock.mark.encode()].concat();
     let sum = hash(&bytes);
     bytes.extend_from_slice(&sum.to_le_bytes());
     bytes
 }
 
-/// The mark of a clock file; `None` if it is not whole or another store's. It is written without a sync: after a crash it
+/// What a clock file has; `None` if it is not whole or another store's. It is written without a sync: after a crash it
 /// may be anything.
-pub fn decode_clock_file(store_id: u64, bytes: &[u8]) -> Option<Mark> {
+pub fn decode_clock_file(store_id: u64, bytes: &[u8]) -> Option<ClockFile> {
     let (body, sum) = bytes.split_last_chunk::<4>()?;
     let (magic, rest) = body.split_first_chunk::<8>()?;
-    let (store, mark) = rest.split_first_chunk::<8>()?;
+    let (store, rest) = rest.split_first_chunk::<8>()?;
+    let (frame, mark) = rest.split_first_chunk::<8>()?;
     let is_ours =
         *magic == CLOCK_MAGIC && *store == store_id.to_le_bytes() && *sum == hash(body).to_le_bytes();
     let mark: &[u8; MARK_LEN] = mark.try_into().ok()?;
-    is_ours.then(|| Mark::decode(mark))
+    is_ours.then(|| ClockFile { mark: Mark::decode(mark), synced_before: u64::from_le_bytes(*frame) })
 }
 
 #[cfg(test)]
@@ -159,9 +173,9 @@ mod tests {
 
     #[test]
     fn a_clock_file_is_whole_and_of_this_store_or_nothing() {
-        let mark = mark(1, NOON, 3, u128::MAX - 4);
-        let bytes = encode_clock_file(9, mark);
-        assert_eq!(decode_clock_file(9, &bytes), Some(mark));
+        let clock = ClockFile { mark: mark(1, NOON, 3, u128::MAX - 4), synced_before: 77 };
+        let bytes = encode_clock_file(9, clock);
+        assert_eq!(decode_clock_file(9, &bytes), Some(clock));
         assert_eq!(decode_clock_file(8, &bytes), None);
         for len in 0..bytes.len() {
             assert_eq!(decode_clock_file(9, &bytes[..len]), None);

@@ -16,8 +16,13 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// In all versions: these bytes come first, then the version, and the checksum is the last 4 of `SEGMENT_HEADER_LEN`.
 const MAGIC: [u8; 8] = *b"MYRIADJ\n";
-const MARK_AT: usize = 80;
+/// Where the numbers begin, and how many there are.
+const NUMBERS_AT: usize = 12;
+const NUMBERS: usize = 9;
+const MARK_AT: usize = NUMBERS_AT + 8 * NUMBERS;
 const SUM_AT: usize = SEGMENT_HEADER_LEN - 4;
+
+const _: () = assert!(MARK_AT + MARK_LEN == SUM_AT);
 
 /// Bytes that are read of a segment at a time.
 const PORTION_BYTES: usize = 4 * 1024 * 1024;
@@ -71,6 +76,9 @@ pub struct SegmentHeader {
     /// Bytes of the segment before it that count: what lies behind them was never acknowledged and is not read. 0 for the
     /// first segment of a store.
     pub previous_len: u64,
+    /// The disk had failed before this segment: it and all before the next header that says 0 here do not count, those from this
+    /// number on, because they rest on frames that were never written. 0: no failure is behind it that was not mended.
+    pub mending_since: u64,
     /// Missing or unreadable segments before this one were accepted by the operator; 0: none were.
     pub accepted_before: u64,
     /// When it was begun.
@@ -84,7 +92,8 @@ impl SegmentHeader {
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         for (at, number) in self.numbers().into_iter().enumerate() {
-            bytes[16 + 8 * at..24 + 8 * at].copy_from_slice(&number.to_le_bytes());
+            let at = NUMBERS_AT + 8 * at;
+            bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
         }
         bytes[MARK_AT..MARK_AT + MARK_LEN].copy_from_slice(&self.mark.encode());
         let sum = hash(&bytes[..SUM_AT]);
@@ -92,7 +101,7 @@ impl SegmentHeader {
         bytes
     }
 
-    const fn numbers(&self) -> [u64; 8] {
+    const fn numbers(&self) -> [u64; NUMBERS] {
         [
             self.seq,
             self.base,
@@ -101,6 +110,7 @@ impl SegmentHeader {
             self.user_key,
             self.first_frame,
             self.previous_len,
+            self.mending_since,
             self.accepted_before,
         ]
     }
@@ -119,7 +129,7 @@ impl SegmentHeader {
             return Err(HeaderError::Newer(version));
         }
         let number = |at: usize| {
-            header[16 + 8 * at..].first_chunk::<8>().map_or(0, |eight| u64::from_le_bytes(*eight))
+            header[NUMBERS_AT + 8 * at..].first_chunk::<8>().map_or(0, |eight| u64::from_le_bytes(*eight))
         };
         let mark = header[MARK_AT..].first_chunk::<MARK_LEN>().ok_or(HeaderError::Cut)?;
         Ok(Self {
@@ -130,9 +140,15 @@ impl SegmentHeader {
             user_key: number(4),
             first_frame: number(5),
             previous_len: number(6),
-            accepted_before: number(7),
+            mending_since: number(7),
+            accepted_before: number(8),
             mark: Mark::decode(mark),
         })
+    }
+
+    /// Of a journal whose newest segment this is, the last segment that counts. Those behind it are removed by the writer.
+    pub const fn last_that_counts(&self) -> u64 {
+        if self.mending_since == 0 { self.seq } else { self.mending_since.saturating_sub(1) }
     }
 
     /// What the checksums of its frames begin with.
@@ -191,6 +207,8 @@ pub enum Piece<'b> {
     Frame {
         /// Its number.
         number: u64,
+        /// All frames with lower numbers than this had been synced when it was written.
+        synced_before: u64,
         /// Where it begins in the file.
         offset: u64,
         /// What the shard wrote.
@@ -215,9 +233,46 @@ pub struct SegmentReader<'d, D> {
 impl<'d, D: Disk> SegmentReader<'d, D> {
     /// Reads segment `name` behind its header. `end`: its length, or what the next header says counts of it, if that is less.
     pub fn new(disk: &'d D, name: &str, key: FrameKey, first_frame: u64, end: u64) -> Self {
+        Self::with_synced(disk, name, key, first_frame, end, u64::MAX)
+    }
+
+    /// The same, where all frames with lower numbers than `synced_before` had been synced: if one of those is missing, that is
+    /// damage; if another is, the segment ends there ([`Damage::is_torn`]). Of a segment that has a next one that is the number
+    /// of that one's first frame.
+    pub fn with_synced(
+        disk: &'d D,
+        name: &str,
+        key: FrameKey,
+        first_frame: u64,
+        end: u64,
+        synced_before: u64,
+    ) -> Self {
         let at = (SEGMENT_HEADER_LEN as u64).min(end);
-        let scanner = Scanner::new(key, at, end, first_frame);
+        let scanner = Scanner::new(key, at, end, first_frame, synced_before);
         Self { disk, name: name.to_owned(), scanner, end, buffer: Vec::new(), at }
+    }
+
+    /// The same for the newest segment, which has to be read once more to know what had been synced: a frame says it of those
+    /// before it, and the clock file (`clock_synced_before`, 0 without one) of those at the end.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn newest(
+        disk: &'d D,
+        name: &str,
+        key: FrameKey,
+        first_frame: u64,
+        end: u64,
+        clock_synced_before: u64,
+    ) -> io::Result<Self> {
+        let mut synced = clock_synced_before.max(first_frame);
+        let mut all = Self::new(disk, name, key, first_frame, end);
+        while let Some(piece) = all.next()? {
+            if let Piece::Frame { synced_before, .. } = piece {
+                synced = synced.max(synced_before);
+            }
+        }
+        Ok(Self::with_synced(disk, name, key, first_frame, end, synced))
     }
 
     /// The next frame or damage; `None` at the end.
@@ -229,9 +284,9 @@ impl<'d, D: Disk> SegmentReader<'d, D> {
         loop {
             let from = (self.scanner.offset() - self.at) as usize;
             match self.scanner.step(self.buffer.get(from..).unwrap_or_default()) {
-                Step::Frame { number, offset, body } => {
+                Step::Frame { number, synced_before, offset, body } => {
                     let body = &self.buffer[from + body.start..from + body.end];
-                    return Ok(Some(Piece::Frame { number, offset, body }));
+                    return Ok(Some(Piece::Frame { number, synced_before, offset, body }));
                 }
                 Step::Damage(damage) => return Ok(Some(Piece::Damage(damage))),
                 Step::End => return Ok(None),
@@ -290,6 +345,7 @@ mod tests {
             user_key: u64::MAX,
             first_frame: 99,
             previous_len: 1 << 40,
+            mending_since: 0,
             accepted_before: 7,
             mark: Mark {
                 journal: Timestamp(5),
@@ -323,6 +379,12 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderError::Damaged), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn what_came_after_a_failure_that_was_not_mended_does_not_count() {
+        assert_eq!(header().last_that_counts(), 12);
+        assert_eq!(SegmentHeader { mending_since: 10, ..header() }.last_that_counts(), 9);
     }
 
     #[test]

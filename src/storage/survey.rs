@@ -24,6 +24,8 @@ pub(super) struct Segment {
     pub(super) header: Result<SegmentHeader, HeaderError>,
     /// That of its header; without one that of the generation in which frames were found.
     pub(super) key: Option<FrameKey>,
+    /// Number of the first frame, by the header; without one that of the first that was found.
+    pub(super) first_frame: u64,
 }
 
 /// What there is to read.
@@ -33,8 +35,6 @@ pub(super) struct Survey {
     pub(super) segments: Vec<Segment>,
     /// Header of the newest file that has one; `None`: there is no journal.
     pub(super) newest: Option<SegmentHeader>,
-    /// Where the file after each one says that it ends.
-    pub(super) ends: BTreeMap<u64, u64>,
     pub(super) findings: Vec<Finding>,
     /// Files that are to be put aside, not removed.
     pub(super) damaged: Vec<u64>,
@@ -54,20 +54,25 @@ impl Survey {
         if let Some(last) = all.pop_if(|last| last.header == Err(HeaderError::Cut)) {
             survey.findings.push(Finding::JustMade { file: segment_name(last.seq) });
         }
+        let is_misplaced = |segment: &Segment| segment.header.is_ok_and(|header| header.seq != segment.seq);
+        survey.expel(&mut all, is_misplaced, accept_damage)?;
         let Some(newest) = all.iter().rev().find_map(|segment| segment.header.ok()) else {
             return survey.without_headers(all, accept_damage);
         };
         survey.newest = Some(newest);
-        survey.expel_foreign(&mut all, newest.store_id, accept_damage)?;
+        let is_foreign =
+            |segment: &Segment| segment.header.is_ok_and(|header| header.store_id != newest.store_id);
+        survey.expel(&mut all, is_foreign, accept_damage)?;
         survey.find_keys(disk, &mut all, newest.store_id, accept_damage)?;
         for header in all.iter().filter_map(|segment| segment.header.ok()) {
             survey.generation = survey.generation.max(header.generation);
             survey.next_frame = survey.next_frame.max(header.first_frame);
-            survey.ends.insert(header.seq.saturating_sub(1), header.previous_len);
         }
         all.retain(|segment| segment.seq >= newest.base);
+        if newest.mending_since != 0 {
+            survey.drop_unmended(&mut all, newest.last_that_counts());
+        }
         survey.check_gaps(&all, &newest, accept_damage)?;
-        survey.drop_unfinished(&mut all, newest.base);
         survey.segments = all;
         Ok(survey)
     }
@@ -105,16 +110,13 @@ impl Survey {
     }
 
     /// Takes out files of another store, or under another's name.
-    fn expel_foreign(
+    fn expel(
         &mut self,
         all: &mut Vec<Segment>,
-        store_id: u64,
+        is_foreign: impl Fn(&Segment) -> bool,
         accept_damage: bool,
     ) -> Result<(), RecoverError> {
-        let is_foreign = |segment: &mut Segment| {
-            segment.header.is_ok_and(|header| header.seq != segment.seq || header.store_id != store_id)
-        };
-        for segment in all.extract_if(.., is_foreign) {
+        for segment in all.extract_if(.., |segment| is_foreign(segment)) {
             if !accept_damage {
                 return Err(RecoverError::Foreign(segment_name(segment.seq)));
             }
@@ -143,7 +145,7 @@ impl Survey {
                 let after = known.range(segment.seq..).next().map(|(_, generation)| *generation);
                 let highest = after.or_else(|| before.map(|before| before.saturating_add(GENERATIONS_TRIED)));
                 match key_of(disk, &segment, store_id, before.unwrap_or(0)..=highest.unwrap_or(0)) {
-                    Ok(key) => segment.key = key,
+                    Ok(found) => (segment.key, segment.first_frame) = found,
                     Err(error) if accept_damage => {
                         self.put_aside(segment.seq, format!("can't be read: {error}"));
                         continue;
@@ -169,12 +171,13 @@ impl Survey {
         accept_damage: bool,
     ) -> Result<(), RecoverError> {
         let mut expected = newest.base;
-        for segment in all {
-            if segment.seq > expected {
+        let end = newest.last_that_counts().saturating_add(1);
+        for seq in all.iter().map(|segment| segment.seq).chain([end]) {
+            if seq > expected {
                 let file = segment_name(expected);
-                let more = segment.seq - expected - 1;
+                let more = seq - expected - 1;
                 let file = if more == 0 { file } else { format!("{file} and the {more} after it") };
-                let known_before = segment.seq <= newest.accepted_before;
+                let known_before = seq <= newest.accepted_before;
                 if !known_before && !accept_damage {
                     return Err(RecoverError::Missing(file));
                 }
@@ -182,25 +185,15 @@ impl Survey {
                 let why = if known_before { "missing since before" } else { "missing" };
                 self.findings.push(Finding::Missing { file, why: why.into() });
             }
-            expected = segment.seq.saturating_add(1);
+            expected = expected.max(seq.saturating_add(1));
         }
         Ok(())
     }
 
-    /// Leaves out what was written after the disk had failed, of checkpoints that were not completed: partial images over an
-    /// older state would mix.
-    fn drop_unfinished(&mut self, all: &mut Vec<Segment>, base: u64) {
-        let mut first_of: BTreeMap<u64, u64> = BTreeMap::new();
-        for header in all.iter().filter_map(|segment| segment.header.ok()) {
-            first_of.entry(header.generation).or_insert(header.seq);
-        }
-        let is_unfinished = |segment: &mut Segment| {
-            segment.header.is_ok_and(|header| {
-                is_after_failure(&header)
-                    && first_of.get(&header.generation).is_some_and(|first| *first > base)
-            })
-        };
-        for segment in all.extract_if(.., is_unfinished) {
+    /// Leaves out what was written after the disk had failed, unless its checkpoint was completed: partial images over an older
+    /// state would mix.
+    fn drop_unmended(&mut self, all: &mut Vec<Segment>, last: u64) {
+        for segment in all.extract_if(.., |segment| segment.seq > last) {
             self.findings.push(Finding::AfterFailure { file: segment_name(segment.seq) });
         }
     }
@@ -216,31 +209,27 @@ impl Survey {
 fn read_header<D: Disk>(disk: &D, seq: u64) -> io::Result<Segment> {
     let name = segment_name(seq);
     let header = SegmentHeader::decode(&disk.read(&name, 0, SEGMENT_HEADER_LEN)?);
-    let key = header.ok().map(|header| header.key());
-    Ok(Segment { seq, len: disk.len(&name)?, header, key })
+    let (key, first_frame) = header.map_or((None, 0), |header| (Some(header.key()), header.first_frame));
+    Ok(Segment { seq, len: disk.len(&name)?, header, key, first_frame })
 }
 
-/// The key under which a file without a header has a frame: that of the highest of `generations`, or one before it.
+/// The key under which a file without a header has a frame, and the number of that: that of the highest of `generations`,
+/// or one before it.
 fn key_of<D: Disk>(
     disk: &D,
     segment: &Segment,
     store_id: u64,
     generations: RangeInclusive<u64>,
-) -> io::Result<Option<FrameKey>> {
+) -> io::Result<(Option<FrameKey>, u64)> {
     let name = segment_name(segment.seq);
     for generation in generations.rev().take(GENERATIONS_TRIED as usize + 1) {
         let key = FrameKey::new(store_id, segment.seq, generation);
         let mut reader = SegmentReader::new(disk, &name, key, 0, segment.len);
         while let Some(piece) = reader.next()? {
-            if matches!(piece, Piece::Frame { .. }) {
-                return Ok(Some(key));
+            if let Piece::Frame { number, .. } = piece {
+                return Ok((Some(key), number));
             }
         }
     }
-    Ok(None)
-}
-
-/// Whether its generation began after the disk had failed.
-const fn is_after_failure(_header: &SegmentHeader) -> bool {
-    false
+    Ok((None, 0))
 }

@@ -36,10 +36,10 @@ pub struct Scenario {
     pub(super) mood: Mood,
     /// When the next reload comes.
     reload_at: u64,
-    /// When memory runs short, or is there again; never where it has no limit.
-    press_at: u64,
     /// When the journal's next generation begins, and its number.
     generation_at: (u64, u32),
+    /// When memory runs short, or is there again; never where it has no limit.
+    press_at: u64,
     /// The node shuts down in the middle of it all.
     pub(super) is_cut_short: bool,
 }
@@ -172,8 +172,8 @@ impl Scenario {
             wild_until,
             mood,
             reload_at,
-            press_at,
             generation_at,
+            press_at,
             is_cut_short,
         }
     }
@@ -184,8 +184,8 @@ impl Scenario {
         self.prepare_watcher()?;
         while self.world.now < self.wild_until {
             self.reload();
-            self.press();
             self.begin_generation();
+            self.press();
             self.step()?;
         }
         self.shared.pressure.measured(0);
@@ -296,6 +296,20 @@ impl Scenario {
         }
     }
 
+    /// The journal begins anew now and then: every shard writes its images.
+    fn begin_generation(&mut self) {
+        let (at, generation) = self.generation_at;
+        let is_busy = |state: &ShardState| state.imaging || !state.orders.is_empty();
+        if self.world.now < at || self.world.states.iter().any(is_busy) {
+            return;
+        }
+        self.generation_at = (self.world.now + self.world.random.within(50, 5_000), generation + 1);
+        for state in &mut self.world.states {
+            let at = self.world.now + Delays::some(&mut self.world.random, 200);
+            state.orders.push_back((at, Order::Generation(generation)));
+        }
+    }
+
     /// Memory runs short for a while: too short for anyone to be sent away. Then it is there again, until all have noticed.
     fn press(&mut self) {
         let now = self.world.now;
@@ -314,20 +328,6 @@ impl Scenario {
             };
         if level > Level::None {
             self.model.pressed(level);
-        }
-    }
-
-    /// The journal begins anew now and then: every shard writes its images.
-    fn begin_generation(&mut self) {
-        let (at, generation) = self.generation_at;
-        let is_busy = |state: &ShardState| state.imaging || !state.orders.is_empty();
-        if self.world.now < at || self.world.states.iter().any(is_busy) {
-            return;
-        }
-        self.generation_at = (self.world.now + self.world.random.within(50, 5_000), generation + 1);
-        for state in &mut self.world.states {
-            let at = self.world.now + Delays::some(&mut self.world.random, 200);
-            state.orders.push_back((at, Order::Generation(generation)));
         }
     }
 

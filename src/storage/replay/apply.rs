@@ -15,7 +15,7 @@ impl Replay {
     /// Applies the next entry of the journal; `time`: that of its frame.
     pub fn apply(&mut self, time: Timestamp, entry: &Entry<'_>) {
         self.entries += 1;
-        self.last_time = self.last_time.max(time);
+        self.note_time(time);
         self.note_names(entry);
         match *entry {
             Entry::Message(ref message) => self.message(message),
@@ -49,6 +49,11 @@ impl Replay {
                 }
             }
         }
+    }
+
+    /// Whoever wrote the journal was there at `time`.
+    pub fn note_time(&mut self, time: Timestamp) {
+        self.last_time = self.last_time.max(time);
     }
 
     /// Serials and numbers that are never to be given again.

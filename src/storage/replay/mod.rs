@@ -8,6 +8,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(super) use self::tests::{describe::describe, model};
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -85,7 +88,7 @@ impl Replay {
         self.entries
     }
 
-    /// The latest time of an entry.
+    /// The latest time that was noted.
     pub const fn last_time(&self) -> Timestamp {
         self.last_time
     }

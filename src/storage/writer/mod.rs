@@ -89,26 +89,10 @@ struct OpenSegment<F> {
     file: F,
     seq: u64,
     key: FrameKey,
-    first_frame: u64,
     /// Bytes that were appended.
     len: u64,
     /// Bytes that are durable.
     synced: u64,
-}
-
-impl<F> OpenSegment<F> {
-    const fn seal(&self) -> Sealed {
-        Sealed { len: self.synced, first_frame: self.first_frame }
-    }
-}
-
-/// A segment that is not written to any more.
-#[derive(Debug, Clone, Copy)]
-struct Sealed {
-    /// Bytes that count.
-    len: u64,
-    /// Number of its first frame.
-    first_frame: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,10 +123,7 @@ enum Health {
     /// No segment is open.
     Down,
     /// A checkpoint that mends is under way.
-    Mending {
-        /// Its first segment.
-        first: u64,
-    },
+    Mending,
 }
 
 /// See the module.
@@ -157,11 +138,15 @@ pub struct JournalWriter<D: Disk> {
     base: u64,
     generation: u64,
     open: Option<OpenSegment<D::File>>,
-    /// All other segments; those before `base` are about to be removed.
-    sealed: BTreeMap<u64, Sealed>,
+    /// All other segments, with the bytes that count; those before `base` are about to be removed.
+    sealed: BTreeMap<u64, u64>,
     next_frame: u64,
-    /// `next_frame` when the last sync succeeded.
-    synced_frame: u64,
+    /// All frames with lower numbers were synced.
+    synced_before: u64,
+    /// The same, of those that count after a crash.
+    durable_before: u64,
+    /// The first segment after a failure that is not mended yet ([`SegmentHeader::mending_since`]), or 0.
+    mending_since: u64,
     batch: Vec<Vec<u8>>,
     tickets: Vec<Tickets>,
     running: Option<Running>,
@@ -202,7 +187,9 @@ impl<D: Disk> JournalWriter<D> {
             open: None,
             sealed: BTreeMap::new(),
             next_frame: end.next_frame,
-            synced_frame: end.next_frame,
+            synced_before: end.next_frame,
+            durable_before: end.next_frame,
+            mending_since: 0,
             batch: Vec::new(),
             tickets,
             running: None,
@@ -241,11 +228,11 @@ impl<D: Disk> JournalWriter<D> {
                 is_cleared = true;
             } else {
                 let len = self.disk.len(&segment_name(seq))?;
-                self.sealed.insert(seq, Sealed { len, first_frame: 0 });
+                self.sealed.insert(seq, len);
             }
         }
         if end.last != 0 {
-            self.sealed.insert(end.last, Sealed { len: end.last_len, first_frame: 0 });
+            self.sealed.insert(end.last, end.last_len);
         }
         if is_cleared { self.disk.sync_names() } else { Ok(()) }
     }
@@ -301,9 +288,12 @@ impl<D: Disk> JournalWriter<D> {
         if batch.iter().any(|body| body.len() > FRAME_BODY_MAX) {
             return Err(io::Error::other("a turn wrote more than a frame can hold"));
         }
+        let (synced, key) = (self.synced_before, open.key);
         let headers: Vec<[u8; FRAME_HEADER_LEN]> = (self.next_frame..)
             .zip(&batch)
-            .map(|(number, body)| frame_header(open.key, number, body))
+            .map(|(number, body)| {
+                frame_header(key, number, u32::try_from(number - synced).unwrap_or(u32::MAX), body)
+            })
             .collect();
         let parts: Vec<&[u8]> =
             headers.iter().zip(&batch).flat_map(|(header, body)| [header.as_slice(), body]).collect();
@@ -330,7 +320,10 @@ impl<D: Disk> JournalWriter<D> {
         self.disk.sync(&mut open.file)?;
         let us = begun.elapsed().as_micros() as u64;
         open.synced = open.len;
-        self.synced_frame = self.next_frame;
+        self.synced_before = self.next_frame;
+        if self.health == Health::Up {
+            self.durable_before = self.next_frame;
+        }
         self.statistics.syncs += 1;
         self.statistics.sync_us += us;
         self.statistics.sync_us_max = self.statistics.sync_us_max.max(us);
@@ -353,7 +346,7 @@ impl<D: Disk> JournalWriter<D> {
     /// Begins the next segment: all of the one before must be synced. When this returns it will outlast a crash, and `base` counts.
     fn begin_segment(&mut self, base: u64, mark: Mark) -> io::Result<()> {
         let open = self.open.as_ref().map(|open| (open.seq, open.synced));
-        let newest = open.or_else(|| self.sealed.last_key_value().map(|(seq, sealed)| (*seq, sealed.len)));
+        let newest = open.or_else(|| self.sealed.last_key_value().map(|(seq, len)| (*seq, *len)));
         let (last, previous_len) = newest.unwrap_or((self.base - 1, 0));
         let header = SegmentHeader {
             seq: last + 1,
@@ -363,6 +356,7 @@ impl<D: Disk> JournalWriter<D> {
             user_key: self.user_key,
             first_frame: self.next_frame,
             previous_len,
+            mending_since: self.mending_since,
             accepted_before: self.accepted_before,
             mark,
         };
@@ -380,10 +374,9 @@ impl<D: Disk> JournalWriter<D> {
         self.disk.sync(&mut file)?;
         self.disk.sync_names()?;
         let len = SEGMENT_HEADER_LEN as u64;
-        let (seq, first_frame) = (header.seq, header.first_frame);
-        let open = OpenSegment { file, seq, key: header.key(), first_frame, len, synced: len };
+        let open = OpenSegment { file, seq: header.seq, key: header.key(), len, synced: len };
         if let Some(before) = self.open.replace(open) {
-            self.sealed.insert(before.seq, before.seal());
+            self.sealed.insert(before.seq, before.synced);
         }
         self.base = base;
         Ok(())
@@ -394,9 +387,8 @@ impl<D: Disk> JournalWriter<D> {
         self.batch.clear();
         self.running = None;
         self.sync_due_ms = None;
-        self.next_frame = self.synced_frame;
         if let Some(open) = self.open.take() {
-            self.sealed.insert(open.seq, open.seal());
+            self.sealed.insert(open.seq, open.synced);
         }
         match self.health {
             Health::Up => {
@@ -407,7 +399,7 @@ impl<D: Disk> JournalWriter<D> {
                 outcome.durable.clear();
             }
             Health::Down => {}
-            Health::Mending { first } => self.forget_attempt(first),
+            Health::Mending => self.forget_attempt(),
         }
         outcome.checkpoint = None;
         self.health = Health::Down;

@@ -5,7 +5,7 @@ use std::io;
 
 use super::{Health, JournalWriter, Outcome, Running, StateChange, Statistics};
 use crate::storage::disk::Disk;
-use crate::storage::marks::{CLOCK_FILE, Mark, encode_clock_file};
+use crate::storage::marks::{CLOCK_FILE, ClockFile, Mark, encode_clock_file};
 use crate::storage::segment::segment_name;
 
 /// Time between two attempts to mend; doubled while checkpoints of attempts fail, because each is much work.
@@ -27,7 +27,7 @@ impl<D: Disk> JournalWriter<D> {
         let done = match self.health {
             Health::Down if mark.clocks.boot_ms >= self.retry_at_ms => self.mend(mark, &mut outcome),
             Health::Down => Ok(()),
-            Health::Up | Health::Mending { .. } => self.maintain_open(mark, &mut outcome),
+            Health::Up | Health::Mending => self.maintain_open(mark, &mut outcome),
         };
         if let Err(error) = done {
             self.fail(&error, mark, &mut outcome);
@@ -112,13 +112,16 @@ impl<D: Disk> JournalWriter<D> {
     fn complete_checkpoint(&mut self, mark: Mark, outcome: &mut Outcome) -> io::Result<()> {
         let Some(first) = self.running.as_ref().map(|running| running.first) else { return Ok(()) };
         self.sync()?;
-        self.begin_segment(first, mark)?;
+        // From here on what was written since the failure counts: if the next header outlasts a crash.
+        let mending_since = std::mem::take(&mut self.mending_since);
+        self.begin_segment(first, mark).inspect_err(|_| self.mending_since = mending_since)?;
         self.running = None;
-        self.image_bytes = self.sealed.range(first..).map(|(_, sealed)| sealed.len).sum();
+        self.image_bytes = self.sealed.range(first..).map(|(_, len)| len).sum();
         self.since_bytes = 0;
         self.statistics.checkpoints += 1;
         if self.health != Health::Up {
             self.health = Health::Up;
+            self.durable_before = self.synced_before;
             self.retry_ms = RETRY_MS_MIN;
             outcome.state = Some(StateChange::Up);
             self.report(outcome);
@@ -128,25 +131,34 @@ impl<D: Disk> JournalWriter<D> {
 
     /// Tries to write again: the shards' memory, from the beginning.
     fn mend(&mut self, mark: Mark, outcome: &mut Outcome) -> io::Result<()> {
+        if self.mending_since == 0 {
+            self.mending_since = self.newest() + 1;
+        }
         outcome.checkpoint = Some(self.begin_checkpoint(mark)?);
-        self.health = Health::Mending { first: self.newest() };
+        self.health = Health::Mending;
         Ok(())
     }
 
-    /// Removes what an attempt to mend has written, because nobody was told of it and the next one needs the space. The newest
-    /// goes first, and for good, so that no gap can be left; what can't be removed counts as far as it was synced.
-    pub(super) fn forget_attempt(&mut self, first: u64) {
+    /// Removes what attempts to mend have written: it does not count, and the next one needs the space. What can't be removed stays
+    /// until one succeeds.
+    pub(super) fn forget_attempt(&mut self) {
         self.retry_ms = (self.retry_ms * 2).min(RETRY_MS_MAX);
-        while let Some((&seq, &sealed)) = self.sealed.last_key_value().filter(|(seq, _)| **seq >= first) {
+        // A header that was to complete the attempt may lie behind it, and would make it the base.
+        let half_made = self.disk.remove(&segment_name(self.newest() + 1));
+        if matches!(&half_made, Err(error) if error.kind() != io::ErrorKind::NotFound)
+            || self.disk.sync_names().is_err()
+        {
+            return;
+        }
+        let attempts: Vec<u64> = self.sealed.range(self.mending_since..).map(|(seq, _)| *seq).collect();
+        for seq in attempts.into_iter().rev() {
             if self.disk.remove(&segment_name(seq)).is_err() {
                 return;
             }
             self.sealed.remove(&seq);
-            (self.next_frame, self.synced_frame) = (sealed.first_frame, sealed.first_frame);
-            if self.disk.sync_names().is_err() {
-                return;
-            }
         }
+        // A removal that a crash undoes does no harm, and the next header's sync makes it last.
+        let _ = self.disk.sync_names();
     }
 
     /// The oldest segment that is to be removed.
@@ -183,16 +195,17 @@ impl<D: Disk> JournalWriter<D> {
             self.disk.remove(NEW_CLOCK_FILE)?;
             created = self.disk.create(NEW_CLOCK_FILE);
         }
-        self.disk.append(&mut created?, &[&encode_clock_file(self.store_id, mark)])?;
+        let clock = ClockFile { mark, synced_before: self.durable_before };
+        self.disk.append(&mut created?, &[&encode_clock_file(self.store_id, clock)])?;
         self.disk.rename(NEW_CLOCK_FILE, CLOCK_FILE)
     }
 
     /// Files and how many bytes of each make a whole journal now. They stay until `unpin`.
     pub fn pin(&mut self) -> Vec<(String, u64)> {
         self.pins += 1;
-        // An attempt to mend may fail, and its segments go then.
-        let end = if let Health::Mending { first } = self.health { first } else { u64::MAX };
-        let sealed = self.sealed.range(self.base..end).map(|(seq, sealed)| (*seq, sealed.len));
+        // Attempts to mend do not count, and may go at any time.
+        let end = if self.mending_since == 0 { u64::MAX } else { self.mending_since };
+        let sealed = self.sealed.range(self.base..end).map(|(seq, len)| (*seq, *len));
         let open = self.open.as_ref().map(|open| (open.seq, open.synced)).filter(|(seq, _)| *seq < end);
         sealed.chain(open).map(|(seq, len)| (segment_name(seq), len)).collect()
     }
@@ -209,8 +222,7 @@ impl<D: Disk> JournalWriter<D> {
             base: self.base,
             newest: self.newest(),
             segments: self.sealed.len() as u64 + open.map_or(0, |_| 1),
-            disk_bytes: self.sealed.values().map(|sealed| sealed.len).sum::<u64>()
-                + open.map_or(0, |open| open.len),
+            disk_bytes: self.sealed.values().sum::<u64>() + open.map_or(0, |open| open.len),
             image_bytes: self.image_bytes,
             since_bytes: self.since_bytes,
             generation: self.generation,

@@ -3,7 +3,7 @@
 
 pub(crate) mod describe;
 mod history;
-mod model;
+pub(crate) mod model;
 
 use std::sync::Arc;
 
