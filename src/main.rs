@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 
 /// `myriad check`: prints what would run.
 fn check(arguments: &Arguments) -> ExitCode {
-    match arguments.load() {
+    match arguments.load(|warning| eprintln!("myriad: {warning}")) {
         Ok(config) => {
             if let Err(error) = server::check(&config, |warning| eprintln!("myriad: {warning}")) {
                 return fail(&error, 1);
@@ -34,7 +34,8 @@ fn check(arguments: &Arguments) -> ExitCode {
 
 /// Runs the broker until it is told to stop.
 fn run(arguments: &Arguments) -> ExitCode {
-    let config = match arguments.load() {
+    let mut warnings = Vec::new();
+    let config = match arguments.load(|warning| warnings.push(warning)) {
         Ok(config) => config,
         Err(error) => return fail(&error, error.exit_status()),
     };
@@ -42,7 +43,8 @@ fn run(arguments: &Arguments) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&error, 1),
     };
-    match server::run(config, &log, || arguments.load()) {
+    server::warn(&warnings);
+    match server::run(config, &log, || arguments.load(|warning| server::warn(&[warning]))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }

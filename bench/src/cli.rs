@@ -174,7 +174,7 @@ pub(crate) struct Options {
     /// User Properties in each PUBLISH (5.0)
     #[arg(long, default_value_t = 0)]
     pub(crate) user_properties: usize,
-    /// User Name of all clients
+    /// User Name of all clients; %c: of each its Client Identifier
     #[arg(long)]
     #[serde(skip)]
     pub(crate) username: Option<String>,

@@ -66,10 +66,11 @@ impl Setup {
 
 impl Handler for Setup {
     fn opened(&mut self, index: usize, out: &mut Vec<u8>) {
+        let client_id = self.identity(index);
         let identity = Identity {
-            client_id: self.identity(index),
+            client_id,
             keep_alive_s: self.keep_alive_s,
-            username: self.username.as_deref(),
+            username: self.username.as_deref().map(|name| if name == "%c" { client_id } else { name }),
             password: self.password.as_deref(),
         };
         wire::connect(out, self.version, identity);
@@ -123,5 +124,24 @@ pub(crate) fn io_words(why: &io::Error) -> String {
             format!("{text}: raise the limit (ulimit -n) or lower --clients")
         }
         _ => text,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_client_may_have_a_user_name_of_its_own() {
+        for (username, expected) in [(None, None), (Some("u"), Some("u")), (Some("%c"), Some("c1"))] {
+            let credentials = (username.map(str::to_owned), username.map(|_| "p".to_owned()));
+            let identities = vec!["c0".into(), "c1".into()];
+            let mut setup = Setup::new(ProtocolVersion::V311, identities, 0, credentials, 0);
+            let mut out = Vec::new();
+            setup.opened(1, &mut out);
+            let connect = myriad::packet::connect::decode(&out).unwrap();
+            assert_eq!((connect.client_id, connect.username), ("c1", expected));
+        }
     }
 }

@@ -103,6 +103,11 @@ pub trait Application: Sized + 'static {
     /// Bytes came in. `bytes` is never empty and lives only for this call.
     fn received(&mut self, io: &mut Io<'_, Self>, connection: ConnectionId, bytes: &[u8]);
 
+    /// The peer of a connection that is paused has closed its side, and all that it sent before has been received. Once it
+    /// is read again it is `closed`; an application that waits for nothing but its peer's good will may close it now. Not
+    /// told of a peer that did so before the pause.
+    fn peer_finished(&mut self, _io: &mut Io<'_, Self>, _connection: ConnectionId) {}
+
     /// All output has left, after it once did not fit into the socket or [`Io::want_drained`] asked for this.
     /// Output that the socket takes at once is not told otherwise.
     fn drained(&mut self, io: &mut Io<'_, Self>, connection: ConnectionId);

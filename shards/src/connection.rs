@@ -64,6 +64,8 @@ pub(crate) struct Connection {
     pub(crate) buffer: u16,
     pub(crate) flags: u16,
     pub(crate) state: State,
+    /// How many times unread bytes were thrown away before it is closed.
+    pub(crate) discards: u8,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 48);
@@ -83,6 +85,7 @@ impl Connection {
         self.state = State::Open;
         self.output = NONE;
         self.buffer = 0;
+        self.discards = 0;
         self.flags = if accepted.over_capacity { flag::OVER_CAPACITY } else { 0 };
         self.listener = accepted.listener;
         self.port = accepted.remote.port();

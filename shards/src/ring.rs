@@ -33,6 +33,7 @@ pub(crate) enum Operation {
     Receive,
     Send,
     Discard,
+    Peek,
     Cancel,
     Close,
     HandOver,
@@ -42,7 +43,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    const ALL: [Operation; 14] = [
+    const ALL: [Operation; 15] = [
         Self::Bell,
         Self::Accept,
         Self::AcceptCancel,
@@ -51,6 +52,7 @@ impl Operation {
         Self::Receive,
         Self::Send,
         Self::Discard,
+        Self::Peek,
         Self::Cancel,
         Self::Close,
         Self::HandOver,

@@ -363,3 +363,7 @@ fn requests(config: &Auth) -> Result<Requests, FileError> {
         on_error: config.http.on_error,
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

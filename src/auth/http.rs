@@ -32,11 +32,19 @@ impl Params {
     /// What is no parameter.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut params = Vec::new();
-        for param in text.split(',').map(str::trim).filter(|param| !param.is_empty()) {
+        // Errors do not repeat what they are about: it may be part of a secret, as one that has a comma.
+        for (number, param) in (1..).zip(text.split(',')) {
+            let param = param.trim();
+            if param.is_empty() {
+                continue;
+            }
             let Some((name, value)) = param.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-                return Err(format!("expected name=value with commas between, not {param:?}"));
+                return Err(format!("number {number} is none; expected name=value with commas between"));
             };
-            params.push((name.to_owned(), parts(value)?));
+            let value = parts(value).ok_or_else(|| {
+                format!("number {number}: expected %c, %u, %P, %a, %t, %A or %% in the value of {name:?}")
+            })?;
+            params.push((name.to_owned(), value));
         }
         Ok(Self { params })
     }
@@ -74,7 +82,8 @@ impl Params {
     }
 }
 
-fn parts(value: &str) -> Result<Vec<Part>, String> {
+/// What a value is made of; `None`: it has an unknown variable.
+fn parts(value: &str) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let mut rest = value;
     while let Some(at) = rest.find('%') {
@@ -90,14 +99,14 @@ fn parts(value: &str) -> Result<Vec<Part>, String> {
             Some("%t") => Part::Topic,
             Some("%A") => Part::Access,
             Some("%%") => Part::Text("%".into()),
-            _ => return Err(format!("expected %c, %u, %P, %a, %t, %A or %% in {value:?}")),
+            _ => return None,
         });
         rest = behind.get(2..).unwrap_or_default();
     }
     if !rest.is_empty() {
         parts.push(Part::Text(rest.to_owned()));
     }
-    Ok(parts)
+    Some(parts)
 }
 
 /// All but RFC 3986's unreserved characters as `%XX`.
@@ -144,6 +153,10 @@ mod tests {
     fn what_is_no_parameter_is_told() {
         for text in ["a", "=x", "a=%x", "a=%", "a=%ü"] {
             assert!(Params::parse(text).is_err(), "{text}");
+        }
+        for text in ["u=%u,key=s3,cret", "u=%u,key=s3%cret%", "s3cret"] {
+            let problem = Params::parse(text).unwrap_err();
+            assert!(problem.starts_with("number") && !problem.contains("cret"), "{problem}");
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::limits::OwnQuota;
 
 /// How a client was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +87,8 @@ pub struct Identity {
     pub expires_at: Option<Timestamp>,
     /// Prefix of every topic of its; `%u` and `%c` stand for User Name and Client Identifier.
     pub mountpoint: Option<Box<str>>,
+    /// What its user may have apart from `[quota]`.
+    pub quota: OwnQuota,
 }
 
 impl Identity {
@@ -99,6 +102,7 @@ impl Identity {
             rules: None,
             expires_at: None,
             mountpoint: None,
+            quota: OwnQuota::NONE,
         }
     }
 

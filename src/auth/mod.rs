@@ -17,7 +17,7 @@ mod scram_file;
 mod user_rules;
 mod verdict;
 
-pub use certificate::PeerCertificate;
+pub use certificate::{PeerCertificate, SubjectNames};
 #[cfg(feature = "server")]
 pub use chain::{Chain, Moment, Progress, Read, Request, Requests};
 pub use client_id_file::{ClientIdFile, Listed};
@@ -28,4 +28,6 @@ pub use password_hash::{Argon2Variant, Cost, PasswordHash};
 pub use scram::{Exchange, SCRAM_SHA_256};
 pub use scram_file::{ScramFile, ScramSecret};
 pub use user_rules::UserRules;
-pub use verdict::{Answer, Credentials, ExchangeStep, OwnedCredentials, Refusal, Step, Verdict};
+pub use verdict::{
+    Answer, Credentials, ExchangeStep, OwnedCredentials, Question, QuestionWatch, Refusal, Step, Verdict,
+};

@@ -1,6 +1,6 @@
 //! What the users of a password file may do, in the form that Mosquitto's users know: `user NAME`, and below it
-//! `topic [read|write|readwrite|deny] FILTER`, `superuser` and `mountpoint PREFIX`. As in Mosquitto's file, `deny` wins
-//! wherever it stands.
+//! `topic [read|write|readwrite|deny] FILTER`, `superuser`, `mountpoint PREFIX` and `quota RESOURCE NUMBER`. As in
+//! Mosquitto's file, `deny` wins wherever it stands.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 
 use super::file_error::lines;
 use super::{Access, FileError, Identity, IdentityRule};
+use crate::limits::{OwnQuota, Resource};
 use crate::topic::{TopicLimits, check_filter, check_name};
 
 /// What users may do.
@@ -20,8 +21,13 @@ pub struct UserRules {
 struct User {
     is_superuser: bool,
     mountpoint: Option<Box<str>>,
+    quota: OwnQuota,
     rules: Option<Arc<[IdentityRule]>>,
 }
+
+/// What a line about a quota has to be.
+const QUOTA_LINE: &str =
+    "expected quota connections|sessions|subscriptions|retained|publish_rate NUMBER, 0 for any number";
 
 impl UserRules {
     /// Reads the text of a file.
@@ -61,6 +67,7 @@ impl UserRules {
         let Some(user) = identity.username.as_deref().and_then(|name| self.users.get(name)) else { return };
         identity.is_superuser = user.is_superuser;
         identity.mountpoint.clone_from(&user.mountpoint);
+        identity.quota = user.quota;
         identity.rules.clone_from(&user.rules);
     }
 }
@@ -90,6 +97,15 @@ fn user_line(
                 .map_err(|_| "expected mountpoint PREFIX, without wildcards")?;
             user.mountpoint = Some(rest.into());
         }
+        "quota" => {
+            let (name, max) = rest.split_once(char::is_whitespace).ok_or(QUOTA_LINE)?;
+            let resource = Resource::named(name).ok_or(QUOTA_LINE)?;
+            let max = max.trim_start().parse().map_err(|_| QUOTA_LINE)?;
+            if user.quota.find(resource).is_some() {
+                return Err("a second quota of the same resource");
+            }
+            user.quota.set(resource, max);
+        }
         "topic" => {
             let (kind, filter) = rest.split_once(char::is_whitespace).unwrap_or(("", rest));
             let (access, allow, filter) = match kind {
@@ -105,7 +121,9 @@ fn user_line(
                 .map_err(|_| "expected topic [read|write|readwrite|deny] FILTER")?;
             rules.push(IdentityRule { access, allow, filter: filter.into() });
         }
-        _ => return Err("expected user NAME, topic …, superuser or mountpoint PREFIX"),
+        _ => {
+            return Err("expected user NAME, topic …, superuser, mountpoint PREFIX or quota RESOURCE NUMBER");
+        }
     }
     Ok(())
 }
@@ -119,7 +137,7 @@ mod tests {
     #[test]
     fn users_have_their_rules() {
         let text = "# rules\nuser alice\ntopic read a/#\n  topic write b\ntopic deny c d\ntopic e\n\nuser bob\nsuperuser\n\
-                    mountpoint tenants/%u/\n";
+                    mountpoint tenants/%u/\nquota connections 7\nquota  publish_rate  0\n";
         let file = UserRules::parse(text).unwrap();
         let of = |name: &str| {
             let mut identity = Identity::new(Method::File).named(name);
@@ -137,6 +155,9 @@ mod tests {
         assert_eq!((&*alice.rules.unwrap(), alice.is_superuser), (&expected[..], false));
         let bob = of("bob");
         assert_eq!((bob.is_superuser, bob.mountpoint.as_deref()), (true, Some("tenants/%u/")));
+        let quota = |resource| bob.quota.find(resource);
+        assert_eq!((quota(Resource::Connections), quota(Resource::PublishRate)), (Some(7), Some(0)));
+        assert_eq!((quota(Resource::Sessions), alice.quota), (None, OwnQuota::NONE));
         assert_eq!(of("carol"), Identity::new(Method::File).named("carol"));
     }
 
@@ -149,5 +170,9 @@ mod tests {
         assert!(error("user a\ntopic read a/#/b").contains("line 2: expected topic"));
         assert!(error("user a\npattern read %u/#").contains("line 2: expected"));
         assert!(error("user a\nmountpoint a/#").contains("without wildcards"));
+        for quota in ["", "sessions", "sessions many", "sessions -1", "sessions 4294967296", "messages 1"] {
+            assert!(error(&format!("user a\nquota {quota}")).contains("line 2: expected quota"), "{quota}");
+        }
+        assert!(error("user a\nquota sessions 1\nquota sessions 1").contains("line 3: a second quota"));
     }
 }

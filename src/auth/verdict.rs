@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use zeroize::Zeroizing;
 
@@ -138,13 +138,35 @@ pub enum Verdict {
     Ignore,
 }
 
+/// A question whose answer is to come. It is kept with the connection and goes with it: from then on nobody works for it.
+#[derive(Debug, Default)]
+pub struct Question(Arc<()>);
+
+/// What those who work for an answer see of its question.
+#[derive(Debug, Clone)]
+pub struct QuestionWatch(Weak<()>);
+
+impl Question {
+    /// For those who work for it.
+    pub fn watch(&self) -> QuestionWatch {
+        QuestionWatch(Arc::downgrade(&self.0))
+    }
+}
+
+impl QuestionWatch {
+    /// Whether somebody still waits for the answer.
+    pub fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 /// What `Effects::authenticate` says.
 #[derive(Debug)]
 pub enum Answer {
     /// At once.
     Now(Verdict),
-    /// Later, by `Input::Authenticated`, exactly once for a connection that is still there.
-    Later,
+    /// Later, by `Input::Authenticated`, exactly once for a connection that is still there and keeps the question.
+    Later(Question),
 }
 
 /// A message of the client in an exchange of enhanced authentication (MQTT 5.0 section 4.12).

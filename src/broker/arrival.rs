@@ -44,13 +44,20 @@ impl Arrival {
 }
 
 impl Broker {
-    /// Judges by what is known before any byte. One over the node's capacity is left to its own refusal.
+    /// Judges by what is known before any byte.
     pub(super) fn judge_arrival(&self, now: Timestamp, origin: &Origin) -> Arrival {
         let (config, metrics) = (self.config(), self.metrics());
-        if origin.over_capacity {
-            return Arrival::In(None);
-        }
         let listener = usize::from(origin.listener);
+        // With a PROXY header the address is the load balancer's: the client's is counted when its header has come.
+        let has_header = config.listeners.get(listener).is_some_and(|listener| listener.proxy_protocol);
+        let address = (!has_header).then(|| origin.remote.ip());
+        let refused = |reason| match address {
+            Some(address) => self.told(reason, address),
+            None => Arrival::Refused(reason, None),
+        };
+        if origin.over_capacity {
+            return refused(ReasonCode::QuotaExceeded);
+        }
         let per_s = config.listeners.get(listener).map_or(0, |listener| listener.connect_rate);
         if per_s > 0
             && let Some(gate) = self.shared.gates.get(listener)
@@ -59,7 +66,7 @@ impl Broker {
                 Passage::Open => {}
                 Passage::Refused => {
                     metrics.connect_rate_refused.inc();
-                    return Arrival::Refused(ReasonCode::ConnectionRateExceeded, None);
+                    return refused(ReasonCode::ConnectionRateExceeded);
                 }
                 Passage::Shut => {
                     metrics.connect_rate_refused.inc();
@@ -69,17 +76,12 @@ impl Broker {
         }
         if self.shared.pressure.level() >= Level::Refuse {
             metrics.memory_refused.inc();
-            return Arrival::Refused(ReasonCode::QuotaExceeded, None);
+            return refused(ReasonCode::QuotaExceeded);
         }
-        if config.listeners.get(listener).is_some_and(|listener| listener.proxy_protocol) {
-            // It is the load balancer's: the client's is counted when its header has come.
-            return Arrival::In(None);
-        }
-        self.judge_address(origin.remote.ip())
+        address.map_or(Arrival::In(None), |address| self.judge_address(address))
     }
 
-    /// Whether one more may come from `address`. As many again as may are told why not; they may take their time for their
-    /// CONNECT, so more would be sockets without a bound.
+    /// Whether one more may come from `address`.
     fn judge_address(&self, address: IpAddr) -> Arrival {
         let max = self.config().limits.connections_per_address_max;
         if max == 0 {
@@ -89,10 +91,26 @@ impl Broker {
         if let Some(counted) = self.shared.addresses.enter(network, max) {
             return Arrival::In(Some(counted));
         }
-        self.metrics().address_refused.inc();
-        match self.shared.refused_addresses.enter(network, max) {
-            Some(counted) => Arrival::Refused(ReasonCode::QuotaExceeded, Some(counted)),
-            None => Arrival::Shut,
+        let arrival = self.told(ReasonCode::QuotaExceeded, address);
+        if matches!(arrival, Arrival::Refused(..)) {
+            self.metrics().address_refused.inc();
+        }
+        arrival
+    }
+
+    /// Refuses a connection from `address`, for whatever reason. As many of an address as may come in are told why not; they
+    /// may take their time for their CONNECT, so more would be sockets without a bound, or all that the node has for this.
+    fn told(&self, reason: ReasonCode, address: IpAddr) -> Arrival {
+        let max = self.config().limits.connections_per_address_max;
+        if max == 0 {
+            return Arrival::Refused(reason, None);
+        }
+        match self.shared.refused_addresses.enter(network_of(address), max) {
+            Some(counted) => Arrival::Refused(reason, Some(counted)),
+            None => {
+                self.metrics().address_refused.inc();
+                Arrival::Shut
+            }
         }
     }
 
@@ -106,13 +124,13 @@ impl Broker {
     ) {
         let Some(connection) = self.clients.connections.get_mut(id) else { return };
         connection.remote = remote.into();
-        if connection.refusal.is_some() {
-            return;
-        }
         if let Some(allowance) = &mut connection.allowance {
             allowance.counted = None;
         }
-        let arrival = self.judge_address(remote.ip());
+        let arrival = match connection.refusal {
+            Some(reason) => self.told(reason, remote.ip()),
+            None => self.judge_address(remote.ip()),
+        };
         if let Arrival::Shut = arrival {
             fx.close(id, Close::Abort);
             return self.end_connection(now, id, End::Lost, fx);

@@ -6,7 +6,7 @@ use super::Broker;
 use super::effects::Effects;
 use super::mount::client_id_of;
 use crate::acl::Action;
-use crate::auth::{Credentials, OwnedCredentials};
+use crate::auth::{Credentials, OwnedCredentials, Question, QuestionWatch};
 use crate::clock::Timestamp;
 use crate::config::OnError;
 use crate::connection::{AclAnswer, Connection};
@@ -28,6 +28,8 @@ pub struct AclQuestion {
     pub topic: Box<str>,
     /// Who it is.
     pub client: OwnedCredentials,
+    /// Whether it still waits for the answer.
+    pub watch: QuestionWatch,
 }
 
 impl Broker {
@@ -50,17 +52,18 @@ impl Broker {
             if questions > QUESTIONS_MAX {
                 break;
             }
-            let Asked::Unknown(question) = question else { continue };
+            let Asked::Unknown(unknown) = question else { continue };
+            let (question, asked) = *unknown;
             let key = question.key;
             let Some(connection) = self.clients.connections.get_mut(id) else { return true };
             let allowance = connection.allowance.get_or_insert_default();
-            if allowance.asked == Some(key) {
+            if allowance.asked.as_ref().is_some_and(|(asked, _)| *asked == key) {
                 return true;
             }
             self.metrics().acl_asked.inc();
             if fx.authorize(id, question) {
                 if let Some(connection) = self.clients.connections.get_mut(id) {
-                    connection.allowance.get_or_insert_default().asked = Some(key);
+                    connection.allowance.get_or_insert_default().asked = Some((key, asked));
                 }
                 return true;
             }
@@ -104,7 +107,10 @@ impl Broker {
             certificate: None,
         }
         .to_owned();
-        Some(Asked::Unknown(AclQuestion { key, action, topic: topic.into(), client }))
+        let asked = Question::default();
+        let watch = asked.watch();
+        let question = AclQuestion { key, action, topic: topic.into(), client, watch };
+        Some(Asked::Unknown(Box::new((question, asked))))
     }
 
     /// The server's answer, if it was asked and what it said was yes or no; otherwise what holds without.
@@ -130,8 +136,10 @@ impl Broker {
         fx: &mut E,
     ) {
         let allowance = self.clients.connections.get_mut(id).and_then(|c| c.allowance.as_mut());
-        let Some(allowance) = allowance.filter(|allowance| allowance.asked == Some(key)) else { return };
-        allowance.asked = None;
+        let Some(allowance) = allowance else { return };
+        if allowance.asked.take_if(|(asked, _)| *asked == key).is_none() {
+            return;
+        }
         self.note_answer(now, id, key, answer);
         self.go_on(now, id, fx);
     }
@@ -160,5 +168,5 @@ impl Broker {
 /// What is known of a question.
 enum Asked {
     Known,
-    Unknown(AclQuestion),
+    Unknown(Box<(AclQuestion, Question)>),
 }

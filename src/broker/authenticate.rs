@@ -10,13 +10,13 @@ use super::effects::{Close, Effects};
 use super::mount::client_id_of;
 use super::receive::Flow;
 use crate::auth::{
-    Answer, Credentials, Exchange, ExchangeStep, Identity, Method, PeerCertificate, Refusal, SCRAM_SHA_256,
-    Step, Verdict,
+    Answer, Credentials, Exchange, ExchangeStep, Identity, Method, PeerCertificate, Question, Refusal,
+    SCRAM_SHA_256, Step, Verdict,
 };
 use crate::clock::Timestamp;
-use crate::config::TokenFrom;
+use crate::config::{Listener, TokenFrom};
 use crate::connection::{Error, Phase};
-use crate::packet::{Auth, Connect, Disconnect, ReasonCode, UserProperties, connect};
+use crate::packet::{self, Auth, Connect, Disconnect, Frame, ReasonCode, UserProperties, connect};
 use crate::session::ConnectionId;
 
 /// Bytes of an unverified User Name in a log.
@@ -38,7 +38,10 @@ enum Stage {
     /// CONNECT has not come.
     Before,
     /// The verdict is to come; CONNECT waits with the connection.
-    Pending,
+    Pending {
+        /// Goes with the connection: then nobody works for its verdict any more.
+        _question: Question,
+    },
     /// It has come.
     Decided(Verdict),
     /// The client's next AUTH is to come; here is its CONNECT.
@@ -64,7 +67,15 @@ pub(super) enum Admission {
 impl Broker {
     /// What TLS says of a client. It is kept until CONNECT has been handled.
     pub(super) fn certified(&mut self, id: ConnectionId, certificate: Box<PeerCertificate>) {
-        if self.clients.connections.get(id).is_some_and(|connection| connection.phase == Phase::Opening) {
+        let connection = self.clients.connections.get(id);
+        if let Some(connection) = connection.filter(|connection| connection.phase == Phase::Opening) {
+            let listener = self.config().listeners.get(usize::from(connection.listener));
+            let names_it = listener.is_some_and(Listener::mounts_by_certificate);
+            if let Some(connection) = self.clients.connections.get_mut(id).filter(|_| names_it) {
+                // Its home asks for it, where the certificate does not come along.
+                let subject = Some(Box::new(certificate.names.clone()));
+                connection.allowance.get_or_insert_default().subject = subject;
+            }
             let handshake =
                 Handshake { generation: id.generation, certificate: Some(certificate), stage: Stage::Before };
             self.handshakes.insert(id.index, Box::new(handshake));
@@ -144,8 +155,8 @@ impl Broker {
         }
         match fx.authenticate(id, &credentials) {
             Answer::Now(verdict) => self.decide(id, connect, verdict),
-            Answer::Later => {
-                self.set_stage(id, Stage::Pending);
+            Answer::Later(question) => {
+                self.set_stage(id, Stage::Pending { _question: question });
                 self.set_phase(id, Phase::Authenticating);
                 Admission::Waits
             }
@@ -210,18 +221,43 @@ impl Broker {
         listener.and_then(|index| self.config().listeners.get(index)).is_some_and(|l| l.allow_anonymous)
     }
 
-    /// A verdict that took its time. Of a connection that has gone meanwhile nobody wants to know it.
+    /// A verdict that took its time. Of a connection that has gone meanwhile nobody wants to know it. Where there is none
+    /// (by the credentials of before a reload) its CONNECT is handled anew.
     pub(super) fn authenticated<E: Effects>(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
-        verdict: Verdict,
+        verdict: Option<Verdict>,
         fx: &mut E,
     ) {
         let phase = self.clients.connections.get(id).map(|connection| connection.phase);
-        if phase == Some(Phase::Authenticating) && self.is_pending(id) {
-            self.set_stage(id, Stage::Decided(verdict));
-            self.go_on(now, id, fx);
+        if phase != Some(Phase::Authenticating) || !self.is_pending(id) {
+            return;
+        }
+        match verdict {
+            Some(verdict) => self.set_stage(id, Stage::Decided(verdict)),
+            None => {
+                self.set_stage(id, Stage::Before);
+                self.set_phase(id, Phase::Opening);
+            }
+        }
+        self.go_on(now, id, fx);
+    }
+
+    /// A client that waits for its verdict has closed its side: if it sent nothing but its CONNECT it is gone, and nobody has to
+    /// find out who it was. One that sent more, without waiting [MQTT-3.1.4-5], may mean that.
+    pub(super) fn peer_finished<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        if connection.phase != Phase::Authenticating || !self.is_pending(id) {
+            return;
+        }
+        let bytes = connection.partial.as_deref().map_or(&[][..], Vec::as_slice);
+        let packet_bytes_max = self.clients.grant(id).packet_bytes_max;
+        if let Ok(Frame::Complete { header_len, body_len }) = packet::frame(bytes, packet_bytes_max)
+            && header_len + body_len == bytes.len()
+        {
+            fx.close(id, Close::Abort);
+            self.end_connection(now, id, End::Lost, fx);
         }
     }
 
@@ -259,7 +295,7 @@ impl Broker {
 
     fn is_pending(&self, id: ConnectionId) -> bool {
         let handshake = self.handshakes.get(&id.index).filter(|h| h.generation == id.generation);
-        handshake.is_some_and(|handshake| matches!(handshake.stage, Stage::Pending))
+        handshake.is_some_and(|handshake| matches!(handshake.stage, Stage::Pending { .. }))
     }
 
     fn take_verdict(&mut self, id: ConnectionId) -> Option<Verdict> {

@@ -85,12 +85,17 @@ pub enum Input<'a> {
         /// Facts of the verified certificate.
         certificate: Box<PeerCertificate>,
     },
+    /// The client of a paused connection has closed its side, and all that it sent has been handed in.
+    PeerFinished {
+        /// Which.
+        connection: ConnectionId,
+    },
     /// What `Effects::authenticate` put off. The connection may be gone.
     Authenticated {
         /// Whose.
         connection: ConnectionId,
-        /// What.
-        verdict: Verdict,
+        /// What; `None`: what was found out is no longer worth anything, it is to be asked again.
+        verdict: Option<Verdict>,
     },
     /// A message from another shard. Per sender, messages and hand-overs arrive in the order of their sending.
     Message {

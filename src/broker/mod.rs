@@ -298,6 +298,7 @@ impl Broker {
             Input::Peer { connection, remote } => {
                 self.peer_learned(now, connection, remote, fx);
             }
+            Input::PeerFinished { connection } => self.peer_finished(now, connection, fx),
             Input::Drained { connection } => self.drained(now, connection, fx),
             Input::Closed { connection } => self.closed(now, connection, fx),
             Input::Certified { connection, certificate } => self.certified(connection, certificate),

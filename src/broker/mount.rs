@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::Broker;
+use crate::auth::SubjectNames;
 use crate::connection::Connection;
 use crate::packet::ReasonCode;
 use crate::session::ConnectionId;
@@ -59,20 +60,27 @@ impl Broker {
     /// The mountpoint of a client that connects; empty: it has none.
     ///
     /// # Errors
-    /// What stands for `%u` or `%c` would lead into another mountpoint, or there is no verified User Name.
+    /// What stands for `%u` or `%c` would lead into another mountpoint, or there is no verified User Name; or of a listener's,
+    /// the same with the names of a verified certificate.
     pub(super) fn mountpoint(&self, id: ConnectionId, client_id: &str) -> Result<String, ReasonCode> {
         let Some(connection) = self.clients.connections.get(id) else { return Ok(String::new()) };
         let identity = connection.identity.as_deref();
         let listener = self.config().listeners.get(usize::from(connection.listener));
-        let template = identity
-            .and_then(|identity| identity.mountpoint.as_deref())
-            .or_else(|| listener.map(|listener| listener.mountpoint.as_str()))
-            .unwrap_or_default();
-        if template.is_empty() {
-            return Ok(String::new());
-        }
         let username = identity.and_then(|identity| identity.username.as_deref());
-        let expanded = expand(template, username, client_id).ok_or(ReasonCode::NotAuthorized)?;
+        let names = [("%u", username), ("%c", Some(client_id))];
+        let expanded = match identity.and_then(|identity| identity.mountpoint.as_deref()) {
+            Some(template) => expand(template, &names),
+            None => {
+                let template = listener.map_or("", |listener| listener.mountpoint.as_str());
+                if template.is_empty() {
+                    return Ok(String::new());
+                }
+                let allowance = connection.allowance.as_ref();
+                let subject = allowance.and_then(|allowance| allowance.subject.as_deref());
+                expand(template, &[names.as_slice(), names_of(subject).as_slice()].concat())
+            }
+        };
+        let expanded = expanded.ok_or(ReasonCode::NotAuthorized)?;
         if expanded.len() >= TOPIC_LEN_MAX { Err(ReasonCode::NotAuthorized) } else { Ok(expanded) }
     }
 
@@ -94,24 +102,37 @@ impl Broker {
     }
 }
 
-/// `template` with `%u` and `%c` replaced, and a `/` at its end; `None`: what replaces them is no part of one level, or the
+/// A variable, and what stands for it.
+type Named<'n> = (&'static str, Option<&'n str>);
+
+/// What a certificate's subject says, the longer names first.
+fn names_of(subject: Option<&SubjectNames>) -> [Named<'_>; 3] {
+    [
+        ("%CN", subject.and_then(|subject| subject.common_name.as_deref())),
+        ("%OU", subject.and_then(|subject| subject.unit.as_deref())),
+        ("%O", subject.and_then(|subject| subject.organization.as_deref())),
+    ]
+}
+
+/// `template` with its variables replaced, and a `/` at its end; `None`: what replaces them is no part of one level, or the
 /// whole would lie among the topics that begin with `$`, where wildcards do not reach and the broker speaks.
-fn expand(template: &str, username: Option<&str>, client_id: &str) -> Option<String> {
+fn expand(template: &str, names: &[Named<'_>]) -> Option<String> {
     let is_level = |text: &&str| !text.is_empty() && !text.contains(['/', '+', '#', SEPARATOR]);
     let mut expanded = String::with_capacity(template.len() + 32);
     let mut rest = template;
     while let Some(at) = rest.find('%') {
         let (before, variable) = rest.split_at_checked(at)?;
         expanded.push_str(before);
-        rest = if let Some(rest) = variable.strip_prefix("%u") {
-            expanded.push_str(username.filter(is_level)?);
-            rest
-        } else if let Some(rest) = variable.strip_prefix("%c") {
-            expanded.push_str(Some(client_id).filter(is_level)?);
-            rest
-        } else {
-            expanded.push('%');
-            variable.get(1..)?
+        let known = names.iter().find_map(|(name, value)| Some((variable.strip_prefix(*name)?, *value)));
+        rest = match known {
+            Some((rest, value)) => {
+                expanded.push_str(value.filter(is_level)?);
+                rest
+            }
+            None => {
+                expanded.push('%');
+                variable.get(1..)?
+            }
         };
     }
     expanded.push_str(rest);
@@ -128,27 +149,53 @@ fn expand(template: &str, username: Option<&str>, client_id: &str) -> Option<Str
 mod tests {
     use super::*;
 
+    fn expanded(template: &str, username: Option<&str>, client_id: &str) -> Option<String> {
+        expand(template, &[("%u", username), ("%c", Some(client_id))])
+    }
+
     #[test]
     fn variables_are_one_level_each() {
-        let expand = |template| expand(template, Some("u"), "c");
+        let expand = |template| expanded(template, Some("u"), "c");
         assert_eq!(expand("tenants/%u/").as_deref(), Some("tenants/u/"));
         assert_eq!(expand("%u-%c").as_deref(), Some("u-c/"));
         assert_eq!(expand("100%/%%u").as_deref(), Some("100%/%u/"));
         for name in ["", "a/b", "+", "#", "a\0b"] {
-            assert_eq!(super::expand("t/%u", Some(name), "c"), None, "{name:?}");
-            assert_eq!(super::expand("t/%c", Some("u"), name), None, "{name:?}");
+            assert_eq!(expanded("t/%u", Some(name), "c"), None, "{name:?}");
+            assert_eq!(expanded("t/%c", Some("u"), name), None, "{name:?}");
         }
-        assert_eq!(super::expand("t/%u", None, "c"), None);
+        assert_eq!(expanded("t/%u", None, "c"), None);
         assert_eq!((expand("t/+/"), expand("t/#")), (None, None));
+    }
+
+    #[test]
+    fn a_certificates_names_are_one_level_each_and_nothing_in_them_is_replaced() {
+        let subject = |name: &str| SubjectNames {
+            common_name: Some(name.into()),
+            organization: Some("o".into()),
+            unit: Some("ou".into()),
+        };
+        let expand = |template, subject: Option<&SubjectNames>| expand(template, &names_of(subject));
+        assert_eq!(expand("%O/%OU/%CN", Some(&subject("car 7"))).as_deref(), Some("o/ou/car 7/"));
+        assert_eq!(expand("%CN", Some(&subject("%O"))).as_deref(), Some("%O/"));
+        for name in ["", "a/b", "+", "#", "a\0b"] {
+            assert_eq!(expand("t/%CN", Some(&subject(name))), None, "{name:?}");
+        }
+        assert_eq!(expand("%CN", Some(&subject("$SYS"))), None);
+        for template in ["%CN", "%O", "%OU"] {
+            assert_eq!(expand(template, None), None, "{template}");
+            assert_eq!(expand(template, Some(&SubjectNames::default())), None, "{template}");
+            // Credentials' own mountpoints know nothing of certificates.
+            assert!(expanded(template, Some("u"), "c").is_some_and(|mount| mount.starts_with('%')));
+        }
     }
 
     #[test]
     fn nobody_is_mounted_among_the_topics_of_the_broker() {
         for template in ["%c", "%c/", "$SYS/", "$share/g/%u"] {
-            assert_eq!(super::expand(template, Some("u"), "$SYS"), None, "{template}");
+            assert_eq!(expanded(template, Some("u"), "$SYS"), None, "{template}");
         }
-        assert_eq!(super::expand("%u/%c", Some("$SYS"), "brokers"), None);
-        assert_eq!(super::expand("t/%c", None, "$SYS").as_deref(), Some("t/$SYS/"));
+        assert_eq!(expanded("%u/%c", Some("$SYS"), "brokers"), None);
+        assert_eq!(expanded("t/%c", None, "$SYS").as_deref(), Some("t/$SYS/"));
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! Quotas of a user: connections, sessions, subscriptions, retained messages and message rate, over all its clients.
-//! Only verified User Names have any, and only while the configuration sets some.
+//! Only verified User Names have any, and only where the configuration or their credentials set some.
 
 use std::sync::Arc;
 
 use super::Broker;
+use super::clients::Clients;
 use crate::clock::Timestamp;
 use crate::connection::Connection;
-use crate::limits::Usage;
+use crate::limits::{Entry, Resource, Usage};
 use crate::packet::ReasonCode;
 use crate::session::ConnectionId;
+
+/// Longest time until a connection that waits for its turn looks at it again: the rate may be another one since, or those
+/// before it gone.
+const TURN_LOOK_MS: u64 = 10_000;
 
 impl Broker {
     /// Counts a client that connects, before its session is touched. One that takes its session over from another
@@ -18,23 +23,20 @@ impl Broker {
     /// Its user has its quota of connections, or of sessions and this would be a new one.
     pub(super) fn enter_quota(&mut self, id: ConnectionId, session_name: &str) -> Result<(), ReasonCode> {
         let quota = &self.clients.config.quota;
-        if !quota.is_configured() {
-            return Ok(());
-        }
         let Some(connection) = self.clients.connections.get(id) else { return Ok(()) };
-        let username = connection.identity.as_ref().and_then(|identity| identity.username.as_deref());
-        let Some(username) = username else { return Ok(()) };
+        let Some(identity) = connection.identity.as_deref() else { return Ok(()) };
+        let Some(username) = identity.username.as_deref() else { return Ok(()) };
         let takes_over = self.quota_of_session(session_name).is_some_and(|old| old.name() == username);
-        let connections_max = match quota.connections_max {
-            0 => 0,
-            max => max.saturating_add(u32::from(takes_over)),
-        };
-        let Some(usage) = self.shared.users.connect(username, connections_max) else {
-            self.metrics().quota_refused.inc();
-            return Err(ReasonCode::QuotaExceeded);
+        let usage = match self.shared.users.connect(username, &identity.quota, quota, takes_over) {
+            Entry::Counted(usage) => usage,
+            Entry::Full => {
+                self.metrics().quota_refused.inc();
+                return Err(ReasonCode::QuotaExceeded);
+            }
+            Entry::Free => return Ok(()),
         };
         let is_new = self.clients.find_own(id, session_name).is_none();
-        if is_new && !usage.sessions.enter(quota.sessions_max) {
+        if is_new && !usage.sessions.enter(usage.max(Resource::Sessions, quota)) {
             usage.connections.leave(1);
             self.shared.users.forget_if_idle(&usage);
             self.metrics().quota_refused.inc();
@@ -74,6 +76,9 @@ impl Broker {
     /// The connection is gone.
     pub(super) fn leave_quota(&self, connection: &Connection) {
         if let Some(usage) = usage_of(connection) {
+            if connection.allowance.as_ref().is_some_and(|allowance| allowance.turn.is_some()) {
+                usage.leave_turn();
+            }
             usage.connections.leave(1);
             self.shared.users.forget_if_idle(usage);
         }
@@ -94,7 +99,7 @@ impl Broker {
     /// Whether the session's user may have one more subscription; it is counted.
     pub(super) fn enter_subscription(&self, index: u32) -> bool {
         let Some(usage) = self.usages.get(&index) else { return true };
-        let is_counted = usage.subscriptions.enter(self.config().quota.subscriptions_max);
+        let is_counted = usage.subscriptions.enter(usage.max(Resource::Subscriptions, &self.config().quota));
         if !is_counted {
             self.metrics().quota_refused.inc();
         }
@@ -119,7 +124,7 @@ impl Broker {
             return true;
         }
         let is_counted = match self.shared.users.find(owner) {
-            Some(usage) => usage.retained.enter(self.config().quota.retained_max),
+            Some(usage) => usage.retained.enter(usage.max(Resource::Retained, &self.config().quota)),
             None => true,
         };
         if !is_counted {
@@ -147,22 +152,56 @@ impl Broker {
         }
     }
 
-    /// When the connection's user may publish next, by its own rate; `None`: now.
-    pub(super) fn user_pause(&self, now: Timestamp, id: ConnectionId) -> Option<Timestamp> {
-        let per_s = self.config().quota.publish_rate;
+    /// When the connection may publish next, by its user's rate; `None`: now. One that has to wait has a turn of its own from
+    /// here on, until it has published.
+    #[inline]
+    pub(super) fn user_pause(&mut self, now: Timestamp, id: ConnectionId) -> Option<Timestamp> {
+        if self.usages.is_empty() { None } else { self.turn_of(now, id) }
+    }
+
+    fn turn_of(&mut self, now: Timestamp, id: ConnectionId) -> Option<Timestamp> {
+        let Clients { config, connections, metrics, .. } = &mut self.clients;
+        let allowance = connections.get_mut(id)?.allowance.as_mut()?;
+        let usage = allowance.usage.as_ref()?;
+        let per_s = usage.max(Resource::PublishRate, &config.quota);
         if per_s == 0 {
             return None;
         }
-        usage_of(self.clients.connections.get(id)?)?.publish_pause(now, per_s)
+        let turn = match allowance.turn {
+            Some(turn) => usage.turn_again(now, per_s, turn),
+            None => usage.turn(now, per_s)?,
+        };
+        allowance.turn = Some(turn);
+        if turn <= now {
+            return None;
+        }
+        metrics.quota_rate_waits.inc();
+        Some(turn.min(now.plus_ms(TURN_LOOK_MS)))
+    }
+
+    /// Whether the connection's next packet is a PUBLISH whose turn has not come.
+    pub(super) fn waits_for_turn(&self, now: Timestamp, id: ConnectionId) -> bool {
+        let allowance = self.clients.connections.get(id).and_then(|connection| connection.allowance.as_ref());
+        allowance.and_then(|allowance| allowance.turn).is_some_and(|turn| turn > now)
     }
 
     /// The connection's user has published.
-    pub(super) fn take_user_message(&self, now: Timestamp, id: ConnectionId) {
-        let per_s = self.config().quota.publish_rate;
-        if per_s > 0
-            && let Some(usage) = self.clients.connections.get(id).and_then(usage_of)
+    #[inline]
+    pub(super) fn take_user_message(&mut self, now: Timestamp, id: ConnectionId) {
+        if self.usages.is_empty() {
+            return;
+        }
+        let Clients { config, connections, .. } = &mut self.clients;
+        let allowance = connections.get_mut(id).and_then(|connection| connection.allowance.as_mut());
+        let Some(allowance) = allowance else { return };
+        // Who waited for its turn has paid already.
+        if allowance.turn.take().is_none()
+            && let Some(usage) = &allowance.usage
         {
-            usage.take_message(now, per_s);
+            let per_s = usage.max(Resource::PublishRate, &config.quota);
+            if per_s > 0 {
+                usage.take_message(now, per_s);
+            }
         }
     }
 }

@@ -375,7 +375,8 @@ impl Broker {
 
     /// The connection is owed less now: it may go on if that was what it waited for.
     pub(super) fn resume_one<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
-        if self.clients.connections.get(id).is_some_and(|connection| connection.stalled) && !self.is_busy() {
+        let is_stalled = self.clients.connections.get(id).is_some_and(|connection| connection.stalled);
+        if is_stalled && !self.is_busy() && !self.waits_for_turn(now, id) {
             self.resume(now, id, fx);
         }
     }

@@ -119,6 +119,8 @@ pub struct Jwt {
     pub superuser_claim: String,
     /// The claim with the mountpoint; empty: none.
     pub mountpoint_claim: String,
+    /// The claim with the user's own quota; empty: none.
+    pub quota_claim: String,
 }
 
 impl Default for Jwt {
@@ -137,6 +139,7 @@ impl Default for Jwt {
             acl_claim: "acl".into(),
             superuser_claim: String::new(),
             mountpoint_claim: String::new(),
+            quota_claim: String::new(),
         }
     }
 }

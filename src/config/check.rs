@@ -1,7 +1,7 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Auth, Config, Listener, Scheme};
+use super::{Auth, Config, Error, Listener, Origin, Scheme};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -37,8 +37,7 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
             |(key, problem)| (format!("{LISTENER}[{index}].{key}"), format!("{}: {problem}", listener.url));
         listener.tls.check(is_tls, config.auth.asks("certificate")).map_err(blame_key)?;
         let blame = |problem| (format!("{LISTENER}[{index}].url"), problem);
-        check_mountpoint(&listener.mountpoint)
-            .map_err(|problem| (format!("{LISTENER}[{index}].mountpoint"), problem))?;
+        check_mountpoint(listener).map_err(|problem| (format!("{LISTENER}[{index}].mountpoint"), problem))?;
         check_layers(listener).map_err(blame)?;
         check_exposure(listener, config.auth.is_configured()).map_err(blame)?;
         let url = &listener.url;
@@ -47,6 +46,25 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
         }
     }
     Ok(())
+}
+
+/// A wait for the verdict that the time for CONNECT cuts short: the client would be closed before it is told why.
+pub(super) fn verdict_in_time<'o>(config: &Config, origin: impl Fn(&str) -> &'o Origin) -> Option<Error> {
+    let (wait_s, connect_s) = (config.auth.timeout_s, config.limits.connect_timeout_s);
+    let waits = ["file", "jwt", "http"].iter().any(|method| config.auth.asks(method));
+    if !waits || wait_s < connect_s {
+        return None;
+    }
+    let (of_wait, of_connect) = (origin("auth.timeout_s"), origin("limits.connect_timeout_s"));
+    let (blamed, wait_at, connect_at) = match of_wait {
+        Origin::Default => (of_connect, format!(", {of_wait}"), String::new()),
+        _ => (of_wait, String::new(), format!(", {of_connect}")),
+    };
+    let problem = format!(
+        "auth.timeout_s ({wait_s} s{wait_at}) is not shorter than limits.connect_timeout_s ({connect_s} s{connect_at}): \
+         clients that wait for their verdict are closed before they are told that the server is busy; make it shorter"
+    );
+    Some(Error { origin: blamed.clone(), problem })
 }
 
 /// What a listener's connections go through before MQTT.
@@ -149,7 +167,8 @@ fn check_sys_prefix(prefix: &str) -> Result<(), String> {
 }
 
 /// A mountpoint is the beginning of Topic Names.
-fn check_mountpoint(mountpoint: &str) -> Result<(), String> {
+fn check_mountpoint(listener: &Listener) -> Result<(), String> {
+    let mountpoint = &listener.mountpoint;
     if mountpoint.len() > NODE_NAME_LEN_MAX
         || mountpoint.contains(['+', '#', '\0'])
         || mountpoint.starts_with('$')
@@ -157,6 +176,13 @@ fn check_mountpoint(mountpoint: &str) -> Result<(), String> {
         return Err(format!(
             "listener.mountpoint: expected the beginning of a Topic Name, as \"tenants/%u/\", of at most \
              {NODE_NAME_LEN_MAX} bytes without '+', '#', U+0000 and a '$' at its begin, not {mountpoint:?}"
+        ));
+    }
+    if listener.mounts_by_certificate() && listener.tls.ca.is_empty() {
+        return Err(format!(
+            "listener.mountpoint: %CN, %O and %OU are names in the certificates of clients, and {} asks for none; \
+             add tls.ca, the authorities whose clients are believed, and tls.require_client_cert = true",
+            listener.url
         ));
     }
     Ok(())

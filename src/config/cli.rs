@@ -62,22 +62,35 @@ fn parse_shards(text: &str) -> Result<ShardCount, String> {
 }
 
 impl Arguments {
-    /// Reads the file, if one was named, and lays the other arguments over it. SIGHUP calls this again.
+    /// Reads the file, if one was named, and lays the other arguments over it. SIGHUP calls this again. Warnings go to
+    /// `warn`, a line each.
     ///
     /// # Errors
     /// The file can't be read, or the configuration can't be used.
-    pub fn load(&self) -> Result<Config, Error> {
+    pub fn load(&self, warn: impl FnMut(String)) -> Result<Config, Error> {
         match &self.config {
-            None => self.resolve(None),
-            Some(path) => self.resolve(Some((&path.to_string_lossy(), &read(path)?))),
+            None => self.resolve_with(None, warn),
+            Some(path) => self.resolve_with(Some((&path.to_string_lossy(), &read(path)?)), warn),
         }
     }
 
-    /// `load` for a file (name, text) that was read already. A function of its arguments.
+    /// `load` for a file (name, text) that was read already, without its warnings. A function of its arguments.
     ///
     /// # Errors
     /// The configuration can't be used.
     pub fn resolve(&self, file: Option<(&str, &str)>) -> Result<Config, Error> {
+        self.resolve_with(file, |_| {})
+    }
+
+    /// The same with warnings.
+    ///
+    /// # Errors
+    /// The configuration can't be used.
+    pub fn resolve_with(
+        &self,
+        file: Option<(&str, &str)>,
+        warn: impl FnMut(String),
+    ) -> Result<Config, Error> {
         let mut draft = Draft::default();
         if let Some((name, text)) = file {
             draft.file(text, name)?;
@@ -95,7 +108,7 @@ impl Arguments {
         for assignment in &self.set {
             draft.set(assignment)?;
         }
-        draft.finish()
+        draft.finish(warn)
     }
 }
 

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::keys::{self, LISTENER};
+use super::redact::{shown_key, shown_unknown, shown_value};
 use super::value::{Form, Value};
 use super::{Config, Error, Listener, ListenerUrl, Origin, ShardCount, check};
 
@@ -169,11 +170,19 @@ impl Draft {
 
     /// `--set KEY=VALUE`. `listener.KEY` sets that key of every listener.
     pub(super) fn set(&mut self, assignment: &str) -> Result<(), Error> {
-        let origin = Origin::Argument(format!("--set {assignment}"));
         let Some((path, value)) = assignment.split_once('=') else {
+            let origin = Origin::Argument(format!("--set {}", shown_key(assignment)));
             return Err(Error { origin, problem: "expected KEY=VALUE, as session.queue_len_max=100".into() });
         };
-        self.assign(&origin, path.trim(), value.trim())
+        let (path, value) = (path.trim(), value.trim());
+        let (section, name) = path.split_once('.').unwrap_or(("", path));
+        let is_known = match section {
+            LISTENER => keys::find_of_listener(name).is_some(),
+            _ => keys::find(section, name).is_some(),
+        };
+        // It stands in errors, and those in logs.
+        let shown = if is_known { shown_value(name, value) } else { shown_unknown(path, value) };
+        self.assign(&Origin::Argument(format!("--set {path}={shown}")), path, value)
     }
 
     fn assign(&mut self, origin: &Origin, path: &str, value: &str) -> Result<(), Error> {
@@ -193,13 +202,19 @@ impl Draft {
         Ok(())
     }
 
-    /// The configuration, derived limits filled in, after the checks that need more than one value.
-    pub(super) fn finish(mut self) -> Result<Config, Error> {
+    /// The configuration, derived limits filled in, after the checks that need more than one value. What can be used but is
+    /// hardly meant goes to `warn`, a line each.
+    pub(super) fn finish(mut self, warn: impl FnMut(String)) -> Result<Config, Error> {
         check::derive(&mut self.config);
         check::check(&self.config).map_err(|(key, problem)| {
             let origin = self.origins.get(&key).cloned().unwrap_or(Origin::Default);
             Error { origin, problem }
         })?;
+        let origin = |key: &str| self.origins.get(key).unwrap_or(&Origin::Default);
+        check::verdict_in_time(&self.config, origin)
+            .map(|warning| warning.to_string())
+            .into_iter()
+            .for_each(warn);
         Ok(self.config)
     }
 }

@@ -38,7 +38,11 @@ impl<S> Key<S> {
     /// # Errors
     /// What was expected instead.
     pub(super) fn store(&self, into: &mut S, value: Value) -> Result<(), String> {
-        let value = self.form.resolve(value)?;
+        let expected = |problem| match super::redact::may_be_secret(self.name) {
+            true => format!("expected {}", self.form),
+            false => problem,
+        };
+        let value = self.form.resolve(value).map_err(expected)?;
         if (self.write)(into, value) { Ok(()) } else { Err(format!("expected {}", self.form)) }
     }
 }
@@ -89,7 +93,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 104] = [
+pub(super) static KEYS: [Key<Config>; 105] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -157,6 +161,7 @@ pub(super) static KEYS: [Key<Config>; 104] = [
     key!(auth.jwt.acl_claim, Form::Text, Live),
     key!(auth.jwt.superuser_claim, Form::Text, Live),
     key!(auth.jwt.mountpoint_claim, Form::Text, Live),
+    key!(auth.jwt.quota_claim, Form::Text, Live),
     key!(auth.http.auth_req.method, Form::Choice(&HttpMethod::NAMES), Live),
     key!(auth.http.auth_req.url, Form::Text, Live),
     key!(auth.http.auth_req.params, Form::Text, Live),

@@ -40,7 +40,7 @@ impl Config {
     pub fn from_toml(text: &str, name: &str) -> Result<Self, Error> {
         let mut draft = draft::Draft::default();
         draft.file(text, name)?;
-        draft.finish()
+        draft.finish(|_| {})
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::Config;
 use super::keys::{KEYS, Key, LISTENER, LISTENER_KEYS};
-use super::redact::{HIDDEN, shown_params, shown_url};
+use super::redact::{HIDDEN, shown_value};
 use super::value::Value;
 
 impl Config {
@@ -43,8 +43,7 @@ impl Config {
 /// What is shown of a value.
 fn shown(name: &str, value: Value) -> Value {
     match value {
-        Value::Text(text) if name.ends_with(".url") => Value::Text(shown_url(&text)),
-        Value::Text(text) if name.ends_with(".params") => Value::Text(shown_params(&text)),
+        Value::Text(text) => Value::Text(shown_value(name, &text)),
         other => other,
     }
 }

@@ -23,6 +23,35 @@ pub(super) fn shown_params(params: &str) -> String {
     shown_pairs(params, ',')
 }
 
+/// Whether the value of a key, by its name within its section, may hold a secret.
+pub(super) fn may_be_secret(name: &str) -> bool {
+    name.ends_with(".url") || name.ends_with(".params")
+}
+
+/// The value of the key of that name.
+pub(super) fn shown_value(name: &str, value: &str) -> String {
+    match name.rsplit_once('.') {
+        Some((_, "url")) => shown_url(value),
+        Some((_, "params")) => shown_params(value),
+        _ => value.to_owned(),
+    }
+}
+
+/// The value of a key that there is not: who means another one may have written a secret.
+pub(super) fn shown_unknown(path: &str, value: &str) -> String {
+    let is_harmless = value.parse::<f64>().is_ok() || matches!(value, "true" | "false");
+    if is_harmless && !path.starts_with("auth") { value.to_owned() } else { HIDDEN.to_owned() }
+}
+
+/// What should have been KEY=VALUE: as much of it as may be a key.
+pub(super) fn shown_key(text: &str) -> String {
+    let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    match text.find(|c| !is_of_key(c)) {
+        Some(end) => format!("{}{HIDDEN}", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 fn shown_pairs(text: &str, separator: char) -> String {
     let is_placeholder = |value: &str| value.len() == 2 && value.starts_with('%');
     let mut shown = Vec::new();
@@ -55,5 +84,16 @@ mod tests {
         }
         assert_eq!(shown_params("clientid=%c,key=s3,p=%P,odd"), "clientid=%c,key=***,p=%P,***");
         assert_eq!(shown_params(""), "");
+        assert_eq!(shown_value("http.auth_req.url", "'http://u:pw@h'"), "'http://***@h'");
+        assert_eq!(shown_value("queue_len_max", "http://u:pw@h"), "http://u:pw@h");
+        assert_eq!(shown_unknown("session.queue_len", "1"), "1");
+        assert_eq!(
+            (shown_unknown("auth.pin", "1"), shown_unknown("x.y", "pw")),
+            (HIDDEN.into(), HIDDEN.into())
+        );
+        assert_eq!(
+            (shown_key("a.b_c"), shown_key("a.url:http://u:pw@h")),
+            ("a.b_c".into(), "a.url***".into())
+        );
     }
 }

@@ -106,7 +106,8 @@ pub struct Listener {
     pub connect_rate: u32,
     /// Bytes a second from one of its clients, in place of `limits.bytes_rate`; 0: that holds.
     pub bytes_rate: u32,
-    /// Prefix of every topic of its clients, `%u` and `%c` replaced; empty: none.
+    /// Prefix of every topic of its clients, `%u` and `%c` replaced, and `%CN`, `%O` and `%OU` by names in their
+    /// certificates; empty: none.
     pub mountpoint: String,
     /// Which addresses may connect.
     pub access: AccessRules,
@@ -160,6 +161,13 @@ impl Listener {
     /// Only programs of this machine are its clients. What sends PROXY headers brings those of others.
     pub fn is_local(&self) -> bool {
         self.url.is_loopback() && !self.proxy_protocol
+    }
+}
+
+impl Listener {
+    /// Its mountpoint is made of names in certificates.
+    pub fn mounts_by_certificate(&self) -> bool {
+        ["%CN", "%O"].iter().any(|name| self.mountpoint.contains(name))
     }
 }
 

@@ -291,9 +291,49 @@ fn bad_arguments_exit_2_and_a_bad_file_1() {
         assert_eq!(Cli::try_parse_from(["myriad", line[0], line[1]]).unwrap_err().exit_code(), 2, "{line:?}");
     }
     assert_eq!(Config::from_toml("x", "m.toml").unwrap_err().exit_status(), 1);
-    let error = arguments(&["--config", "no such 文件.toml"]).load().unwrap_err();
+    let error = arguments(&["--config", "no such 文件.toml"]).load(|_| {}).unwrap_err();
     assert_eq!(error.exit_status(), 1);
     assert!(error.to_string().starts_with("no such 文件.toml: the configuration can't be read"), "{error}");
+}
+
+#[test]
+fn a_wait_for_a_verdict_that_the_time_for_connect_cuts_short_is_warned_of() {
+    let warnings = |line: &[&str], file: &str| {
+        let mut warnings = Vec::new();
+        arguments(line).resolve_with(Some(("m.toml", file)), |warning| warnings.push(warning)).unwrap();
+        warnings
+    };
+    let file =
+        "[auth]\norder = [\"file\"]\nfile.path = \"users\"\ntimeout_s = 9\n[limits]\nconnect_timeout_s = 9\n";
+    let [warning] = warnings(&[], file).try_into().unwrap();
+    assert!(warning.starts_with("m.toml:4: auth.timeout_s (9 s)"), "{warning}");
+    assert!(warning.contains("limits.connect_timeout_s (9 s, m.toml:6)"), "{warning}");
+    // The line that is there is blamed.
+    let [warning] = warnings(&["--set", "limits.connect_timeout_s=8"], &file.replace("\ntimeout_s = 9", ""))
+        .try_into()
+        .unwrap();
+    assert!(
+        warning.starts_with("--set limits.connect_timeout_s=8: auth.timeout_s (20 s, default)"),
+        "{warning}"
+    );
+    assert!(warnings(&["--set", "auth.timeout_s=8"], file).is_empty());
+    assert!(warnings(&["--set", "auth.order=[]"], file).is_empty());
+    assert!(warnings(&["--set", "auth.order=certificate"], file).is_empty(), "nobody waits");
+}
+
+#[test]
+fn errors_do_not_repeat_what_may_be_a_secret() {
+    for (assignment, shown) in [
+        ("auth.http.auth_rq.url=http://u:s3cret@h/", "--set auth.http.auth_rq.url=***"),
+        ("auth.http.auth_req.url http://u:s3cret@h/", "--set auth.http.auth_req.url***"),
+        ("auth.jwt.secret=s3cret", "--set auth.jwt.secret=***"),
+        ("ath.http.auth_req.params=key=s3cret", "--set ath.http.auth_req.params=***"),
+    ] {
+        let error = resolve(&["--set", assignment]).unwrap_err().to_string();
+        assert!(!error.contains("s3cret") && error.starts_with(shown), "{error}");
+    }
+    let file = "[auth.http.auth_req]\nurl = [\"http://u:s3cret@h/\"]\n";
+    assert_eq!(problem(file), "m.toml:2: auth.http.auth_req.url: expected a string");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::acl::Decisions;
+use crate::auth::{Question, SubjectNames};
 use crate::clock::Timestamp;
 use crate::limits::{Bucket, Counted, Usage};
 
@@ -27,7 +28,7 @@ pub struct Allowance {
     /// What a server said, oldest first; bounded by whoever adds to it.
     pub answers: Vec<AclAnswer>,
     /// The question whose answer is to come.
-    pub asked: Option<u64>,
+    pub asked: Option<(u64, Question)>,
     /// The packet that is to be handled has asked: what it was told holds until it is handled.
     pub is_resolving: bool,
     /// PUBLISHes, by `limits.publish_rate`.
@@ -38,8 +39,12 @@ pub struct Allowance {
     pub resume_at: Option<Timestamp>,
     /// What its user has, where there are quotas.
     pub usage: Option<Arc<Usage>>,
+    /// When its turn is to publish by its user's rate; it is paid for. `None`: it does not wait for one.
+    pub turn: Option<Timestamp>,
     /// When it was connected, for the audit log.
     pub connected_at: Option<Timestamp>,
+    /// The names in its certificate, where its listener's mountpoint is made of them.
+    pub subject: Option<Box<SubjectNames>>,
     /// Bytes of its mountpoint, which stands before all its topics; 0: it has none.
     pub mount_len: u16,
     /// Its place among the connections of its address, or among those that are refused; given back with the allowance, also where a hand-over is lost.

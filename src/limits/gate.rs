@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::clock::Timestamp;
 
+const SECOND_US: u64 = 1_000_000;
+
 /// What becomes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
@@ -45,8 +47,8 @@ pub(super) struct Flow {
 impl Flow {
     /// When there is a token again; `None`: now.
     pub(super) fn empty_until(&self, now: Timestamp, per_s: u32) -> Option<Timestamp> {
-        let open_at_us = (self.paid_at_us.load(Relaxed) + cost_us(per_s)).saturating_sub(1_000_000);
-        (open_at_us > now.0.saturating_mul(1000)).then(|| Timestamp(open_at_us.div_ceil(1000)))
+        let opens_at = opens_at(self.paid_at_us.load(Relaxed).saturating_add(cost_us(per_s)));
+        (opens_at > now).then_some(opens_at)
     }
 
     /// Takes a token, whether there is one or not.
@@ -57,16 +59,46 @@ impl Flow {
         });
     }
 
+    /// Takes a token, of the future where there is none now: from when on it may be used.
+    pub(super) fn reserve(&self, now: Timestamp, per_s: u32) -> Timestamp {
+        let now_us = now.0.saturating_mul(1000);
+        let paid_by = |paid_at_us: u64| paid_at_us.max(now_us).saturating_add(cost_us(per_s));
+        let before = self.paid_at_us.fetch_update(Relaxed, Relaxed, |paid_at_us| Some(paid_by(paid_at_us)));
+        opens_at(paid_by(before.unwrap_or_else(|paid_at_us| paid_at_us)))
+    }
+
+    /// When all tokens that are taken may be used.
+    pub(super) fn reserved_until(&self) -> Timestamp {
+        opens_at(self.paid_at_us.load(Relaxed))
+    }
+
+    /// A token that was taken is not used after all.
+    pub(super) fn give_back(&self, per_s: u32) {
+        let _ = self
+            .paid_at_us
+            .fetch_update(Relaxed, Relaxed, |paid_at_us| Some(paid_at_us.saturating_sub(cost_us(per_s))));
+    }
+
+    /// What was taken by another rate is forgotten; it begins without a burst.
+    pub(super) fn begin_anew(&self, now: Timestamp) {
+        self.paid_at_us.store(now.0.saturating_mul(1000).saturating_add(SECOND_US), Relaxed);
+    }
+
     fn take(&self, now: Timestamp, per_s: u32) -> bool {
         let now_us = now.0.saturating_mul(1000);
         let cost_us = cost_us(per_s);
         self.paid_at_us
             .fetch_update(Relaxed, Relaxed, |paid_at_us| {
                 let paid_at_us = paid_at_us.max(now_us);
-                (paid_at_us + cost_us <= now_us + 1_000_000).then_some(paid_at_us + cost_us)
+                (paid_at_us + cost_us <= now_us + SECOND_US).then_some(paid_at_us + cost_us)
             })
             .is_ok()
     }
+}
+
+/// From when on a token may be used with which all is paid for at `paid_at_us`: there is a burst of one second's worth.
+fn opens_at(paid_at_us: u64) -> Timestamp {
+    Timestamp(paid_at_us.saturating_sub(SECOND_US).div_ceil(1000))
 }
 
 fn cost_us(per_s: u32) -> u64 {

@@ -5,6 +5,7 @@ mod bans;
 mod bucket;
 mod gate;
 mod occurrences;
+mod own_quota;
 mod pressure;
 mod quota;
 mod tally;
@@ -15,8 +16,9 @@ pub use bans::{Ban, BanCause, BanError, Bans, Subject};
 pub use bucket::{Bucket, Rate};
 pub use gate::{Gate, Passage};
 pub use occurrences::Occurrences;
+pub use own_quota::{OwnQuota, Resource};
 pub use pressure::{Level, Pressure};
-pub use quota::{Share, Usage, Users};
+pub use quota::{Entry, Share, Usage, Users};
 pub use tally::{Counted, Tally};
 
 /// What an address counts as: one customer has a /64 of IPv6, so all its addresses are one.

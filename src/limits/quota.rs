@@ -1,14 +1,16 @@
 //! What one user has of a node, over all its connections and shards: words that are added to and taken from when a client
 //! connects, subscribes or retains, not with every packet (but for the message rate, where there is one).
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 
 use super::gate::Flow;
+use super::own_quota::{OwnQuota, Resource};
 use crate::clock::Timestamp;
+use crate::config::Quota;
 
 /// How many there are of one thing.
 #[derive(Debug, Default)]
@@ -33,12 +35,40 @@ impl Share {
     }
 }
 
+/// A user's own word on one resource, which its newest credentials may change while others read it.
+#[derive(Debug)]
+struct OwnMax(AtomicU32);
+
+impl OwnMax {
+    /// No word. What would say so many means any number.
+    const UNSAID: u32 = u32::MAX;
+
+    fn set(&self, own: Option<u32>) {
+        let word = own.map_or(Self::UNSAID, |max| if max == Self::UNSAID { 0 } else { max });
+        self.0.store(word, Relaxed);
+    }
+
+    fn or(&self, common: u32) -> u32 {
+        match self.0.load(Relaxed) {
+            Self::UNSAID => common,
+            own => own,
+        }
+    }
+}
+
+impl Default for OwnMax {
+    fn default() -> Self {
+        Self(AtomicU32::new(Self::UNSAID))
+    }
+}
+
 /// What one user has.
 #[derive(Debug, Default)]
 pub struct Usage {
     /// Which user: stands in its messages. Never 0.
     pub number: u32,
     name: Box<str>,
+    own: [OwnMax; Resource::NAMES.len()],
     /// Connections.
     pub connections: Share,
     /// Sessions, with and without a connection.
@@ -48,6 +78,8 @@ pub struct Usage {
     /// Retained messages that it published.
     pub retained: Share,
     messages: Flow,
+    /// The rate by which `messages` was taken from last.
+    per_s: AtomicU32,
 }
 
 impl Usage {
@@ -56,14 +88,47 @@ impl Usage {
         &self.name
     }
 
-    /// When it may publish again, where it may `per_s` times a second; `None`: now.
-    pub fn publish_pause(&self, now: Timestamp, per_s: u32) -> Option<Timestamp> {
-        self.messages.empty_until(now, per_s)
+    /// How much it may have of a resource, by its own quota or else by `common`; 0: any number.
+    pub fn max(&self, resource: Resource, common: &Quota) -> u32 {
+        let common = resource.max_of(common);
+        self.own.get(resource as usize).map_or(common, |own| own.or(common))
     }
 
-    /// It has published.
+    fn set_own(&self, quota: &OwnQuota) {
+        for ((_, resource), own) in Resource::NAMES.into_iter().zip(&self.own) {
+            own.set(quota.find(resource));
+        }
+    }
+
+    /// The turn of one of its connections to publish, where it may `per_s` times a second; `None`: now, and `take_message`
+    /// takes it. Otherwise it is taken: each that waits has a turn of its own, so that they do not all wake for one of them.
+    pub fn turn(&self, now: Timestamp, per_s: u32) -> Option<Timestamp> {
+        self.go_by(now, per_s);
+        self.messages.empty_until(now, per_s).map(|_| self.messages.reserve(now, per_s))
+    }
+
+    /// A turn that was `at`, looked at again: others that stood before it may be gone, or the rate another one.
+    pub fn turn_again(&self, now: Timestamp, per_s: u32, at: Timestamp) -> Timestamp {
+        self.go_by(now, per_s);
+        at.min(self.messages.reserved_until())
+    }
+
+    /// A turn is not used.
+    pub fn leave_turn(&self) {
+        self.messages.give_back(self.per_s.load(Relaxed));
+    }
+
+    /// It has published without having waited for a turn.
     pub fn take_message(&self, now: Timestamp, per_s: u32) {
         self.messages.owe(now, per_s);
+    }
+
+    fn go_by(&self, now: Timestamp, per_s: u32) {
+        let before = self.per_s.load(Relaxed);
+        if before != per_s && self.per_s.swap(per_s, Relaxed) == before && before != 0 {
+            // Turns far ahead by a slow rate would keep the user from a faster one.
+            self.messages.begin_anew(now);
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -78,28 +143,54 @@ struct Table {
     last_number: u32,
 }
 
-/// All users that have something at the time.
+/// What becomes of a connection of a user.
+#[derive(Debug)]
+pub enum Entry {
+    /// It is counted among what the user has.
+    Counted(Arc<Usage>),
+    /// Its user has as many as it may have.
+    Full,
+    /// Nothing limits its user, and nothing is counted of it.
+    Free,
+}
+
+/// All users that have something at the time and are counted.
 #[derive(Debug, Default)]
 pub struct Users {
     table: Mutex<Table>,
+    /// Users in it: where there are none nobody has to lock it.
+    len: AtomicUsize,
 }
 
 impl Users {
-    /// A connection of user `name`; `None`: it has `connections_max` already.
-    pub fn connect(&self, name: &str, connections_max: u32) -> Option<Arc<Usage>> {
+    /// A connection of user `name`, of whose quota its credentials say `own` and the configuration `common`. That of the
+    /// newest credentials holds for all that the user has. `takes_over`: it has another one's place in a moment.
+    pub fn connect(&self, name: &str, own: &OwnQuota, common: &Quota, takes_over: bool) -> Entry {
+        let is_limited = common.is_configured() || !own.is_empty();
+        if !is_limited && self.len.load(Relaxed) == 0 {
+            return Entry::Free;
+        }
         let mut table = self.table();
         let usage = match table.by_name.get(name) {
             Some(usage) => Arc::clone(usage),
-            None => {
-                table.last_number = table.last_number.wrapping_add(1).max(1);
-                let usage =
-                    Arc::new(Usage { number: table.last_number, name: name.into(), ..Usage::default() });
-                table.by_name.insert(name.into(), Arc::clone(&usage));
-                table.by_number.insert(usage.number, Arc::clone(&usage));
-                usage
-            }
+            None if is_limited => self.add(&mut table, name),
+            None => return Entry::Free,
         };
-        usage.connections.enter(connections_max).then_some(usage)
+        usage.set_own(own);
+        let max = match usage.max(Resource::Connections, common) {
+            0 => 0,
+            max => max.saturating_add(u32::from(takes_over)),
+        };
+        if usage.connections.enter(max) { Entry::Counted(usage) } else { Entry::Full }
+    }
+
+    fn add(&self, table: &mut Table, name: &str) -> Arc<Usage> {
+        table.last_number = table.last_number.wrapping_add(1).max(1);
+        let usage = Arc::new(Usage { number: table.last_number, name: name.into(), ..Usage::default() });
+        table.by_name.insert(name.into(), Arc::clone(&usage));
+        table.by_number.insert(usage.number, Arc::clone(&usage));
+        self.len.store(table.by_number.len(), Relaxed);
+        usage
     }
 
     /// Something of the user has gone: if that was all, it is forgotten.
@@ -111,6 +202,7 @@ impl Users {
             if table.by_name.get(&usage.name).is_some_and(|known| known.number == usage.number) {
                 table.by_name.remove(&usage.name);
             }
+            self.len.store(table.by_number.len(), Relaxed);
         }
     }
 
@@ -130,20 +222,62 @@ impl Users {
 mod tests {
     use super::*;
 
+    const TWO: Quota =
+        Quota { connections_max: 2, sessions_max: 0, subscriptions_max: 0, retained_max: 0, publish_rate: 0 };
+
+    fn own(resource: Resource, max: u32) -> OwnQuota {
+        let mut own = OwnQuota::NONE;
+        own.set(resource, max);
+        own
+    }
+
+    fn counted(entry: Entry) -> Arc<Usage> {
+        match entry {
+            Entry::Counted(usage) => usage,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_user_is_counted_up_to_its_quota_and_forgotten_when_it_has_nothing() {
         let users = Users::default();
-        let usage = users.connect("u", 2).unwrap();
-        assert!(users.connect("u", 2).is_some() && users.connect("u", 2).is_none());
-        assert!(users.connect("v", 2).is_some_and(|v| v.number != usage.number));
+        let connect = |name, takes_over| users.connect(name, &OwnQuota::NONE, &TWO, takes_over);
+        let usage = counted(connect("u", false));
+        counted(connect("u", false));
+        assert!(matches!(connect("u", false), Entry::Full));
+        counted(connect("u", true));
+        assert_ne!(counted(connect("v", false)).number, usage.number);
         assert!(usage.retained.enter(1) && !usage.retained.enter(1));
-        usage.connections.leave(2);
+        usage.connections.leave(3);
         users.forget_if_idle(&usage);
         assert!(users.find(usage.number).is_some());
         usage.retained.leave(1);
         users.forget_if_idle(&usage);
         assert!(users.find(usage.number).is_none());
-        assert!(users.connect("u", 1).is_some_and(|u| u.number != usage.number));
+        assert_ne!(counted(connect("u", false)).number, usage.number);
+    }
+
+    #[test]
+    fn the_own_quota_of_the_newest_credentials_goes_before_that_of_all() {
+        let users = Users::default();
+        let connect = |own: &OwnQuota, common: &Quota| users.connect("u", own, common, false);
+        let four = own(Resource::Connections, 4);
+        assert!(matches!(connect(&OwnQuota::NONE, &Quota::default()), Entry::Free));
+        let usage = counted(connect(&four, &TWO));
+        (0..3).for_each(|_| drop(counted(connect(&four, &TWO))));
+        assert!(matches!(connect(&four, &TWO), Entry::Full));
+        assert_eq!(usage.max(Resource::Sessions, &Quota { sessions_max: 7, ..TWO }), 7);
+        // 0, and the largest number that can be written, are any number.
+        for any in [0, u32::MAX] {
+            counted(connect(&own(Resource::Connections, any), &TWO));
+            assert_eq!(usage.max(Resource::Connections, &TWO), 0);
+        }
+        assert!(matches!(connect(&OwnQuota::NONE, &TWO), Entry::Full));
+        // Whom nothing limits any more is counted on as long as it is known.
+        counted(connect(&OwnQuota::NONE, &Quota::default()));
+        usage.connections.leave(7);
+        users.forget_if_idle(&usage);
+        assert!(matches!(connect(&OwnQuota::NONE, &Quota::default()), Entry::Free));
     }
 
     #[test]
@@ -159,11 +293,36 @@ mod tests {
     fn the_message_rate_is_that_of_all_connections_together() {
         let usage = Usage::default();
         for _ in 0..10 {
-            assert_eq!(usage.publish_pause(Timestamp(0), 10), None);
+            assert_eq!(usage.turn(Timestamp(0), 10), None);
             usage.take_message(Timestamp(0), 10);
         }
-        usage.take_message(Timestamp(0), 10);
-        assert_eq!(usage.publish_pause(Timestamp(0), 10), Some(Timestamp(200)));
-        assert_eq!(usage.publish_pause(Timestamp(200), 10), None);
+        // Each that waits has its own turn, and who comes later is behind them.
+        let turns = [0; 4].map(|_| usage.turn(Timestamp(0), 10).unwrap().0);
+        assert_eq!(turns, [100, 200, 300, 400]);
+        assert_eq!(usage.turn(Timestamp(400), 10), Some(Timestamp(500)));
+        assert_eq!(usage.turn(Timestamp(600), 10), None);
+    }
+
+    #[test]
+    fn turns_that_are_not_used_bring_the_others_forward() {
+        let usage = Usage::default();
+        (0..10).for_each(|_| usage.take_message(Timestamp(0), 10));
+        let turns = [0; 20].map(|_| usage.turn(Timestamp(0), 10).unwrap());
+        assert_eq!(usage.turn_again(Timestamp(50), 10, turns[19]), Timestamp(2000));
+        (0..19).for_each(|_| usage.leave_turn());
+        assert_eq!(usage.turn_again(Timestamp(50), 10, turns[19]), Timestamp(100));
+    }
+
+    #[test]
+    fn another_rate_forgets_the_turns_of_the_former_one() {
+        let usage = Usage::default();
+        let turns = [0; 100].map(|_| {
+            usage.take_message(Timestamp(0), 1);
+            usage.turn(Timestamp(0), 1)
+        });
+        assert_eq!(turns[99], Some(Timestamp(199_000)));
+        assert_eq!(usage.turn_again(Timestamp(500), 1000, turns[99].unwrap()), Timestamp(500));
+        assert_eq!(usage.turn(Timestamp(500), 1000), Some(Timestamp(501)));
+        assert_eq!(usage.turn(Timestamp(502), 1000), None);
     }
 }

@@ -283,6 +283,8 @@ metrics! {
     memory_sent_away => Counter "metrics/memory/sent_away",
     /// What was refused because a user has its quota.
     quota_refused => Counter "metrics/quota/refused",
+    /// Pauses of clients for their user's message rate.
+    quota_rate_waits => Counter "metrics/quota/publish_rate/waits",
     /// Questions to the server of auth.http.acl_req.
     acl_asked => Counter "metrics/acl/asked",
     /// Questions to it without an answer.

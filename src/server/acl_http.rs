@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use super::application::{Application, ServerMessage};
 use super::auth_http::{HttpClient, described};
@@ -92,6 +93,10 @@ impl AclAsker {
     fn serve(&self, handle: &shards::Handle<Application>) {
         let mut state = self.lock();
         let (shard, connection, question) = loop {
+            while state.questions.front().is_some_and(|(.., question)| !question.watch.is_open()) {
+                // Its client is gone.
+                state.questions.pop_front();
+            }
             if let Some(question) = state.questions.pop_front() {
                 break question;
             }
@@ -118,12 +123,14 @@ fn ask(server: &Server, question: &AclQuestion) -> Option<bool> {
     match server.client.status_for(&server.request, &question.client.borrow(), &question.topic, access) {
         Ok(200) => Some(true),
         Ok(400..=499) => Some(false),
-        Ok(status) => {
-            tracing::warn!(status, "auth.http.acl_req: no answer");
-            None
-        }
-        Err(error) => {
-            tracing::warn!(error = described(&error), "auth.http.acl_req: no answer");
+        other => {
+            if let Some(left_out) = server.client.outage().failed(Instant::now()) {
+                let problem = match other {
+                    Ok(status) => format!("status {status}"),
+                    Err(error) => described(&error),
+                };
+                tracing::warn!(problem, left_out, "auth.http.acl_req: no answer");
+            }
             None
         }
     }

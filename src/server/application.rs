@@ -59,6 +59,8 @@ pub(super) enum ServerMessage {
         connection: ConnectionId,
         /// What.
         verdict: Verdict,
+        /// By which generation of the credentials.
+        generation: u64,
         /// Hashes, signatures and requests that it took.
         computed: u32,
     },
@@ -212,14 +214,15 @@ impl Application {
     fn received_wrapped(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId, bytes: &[u8]) {
         let is_congested = io.outbound_len(connection) > CONGESTED;
         let Some(wrapped) = self.wrapped.find(connection) else { return };
-        if wrapped.is_ended {
-            // Read in spite of a pause. The end stays, also where the layers take no notice of more.
-            return;
-        }
         let mut buffers = std::mem::take(&mut self.buffers);
-        let end = wrapped.transport.receive(bytes, is_congested, &mut buffers).err();
-        // First, so that it is not forgotten where the connection moves away meanwhile.
-        wrapped.is_ended = end.is_some();
+        let end = match wrapped.receive(bytes, is_congested, &mut buffers) {
+            Ok(true) => None,
+            Ok(false) => {
+                self.buffers = buffers;
+                return;
+            }
+            Err(end) => Some(end),
+        };
         if !buffers.down.is_empty() {
             io.output(connection).extend_from_slice(&buffers.down);
         }
@@ -365,6 +368,13 @@ impl shards::Application for Application {
         self.input(io, Input::Received { connection: ours(connection), bytes });
     }
 
+    fn peer_finished(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId) {
+        // What a client sent through layers may be in them.
+        if self.wrapped.find(connection).is_none() {
+            self.input(io, Input::PeerFinished { connection: ours(connection) });
+        }
+    }
+
     fn drained(&mut self, io: &mut Io<'_, Self>, connection: shards::ConnectionId) {
         if !hand_over::drained(&mut self.wrapped, io, connection) {
             self.input(io, Input::Drained { connection: ours(connection) });
@@ -427,8 +437,10 @@ impl shards::Application for Application {
                 self.input(io, Input::Reload(config));
             }
             (ServerMessage::Certificates(acceptors), _) => self.wrapped.set_acceptors(&acceptors),
-            (ServerMessage::Authenticated { connection, verdict, computed }, _) => {
+            (ServerMessage::Authenticated { connection, verdict, generation, computed }, _) => {
                 self.metrics.auth_computed.add(u64::from(computed));
+                // What was said before a reload may be what the reload was for.
+                let verdict = (generation >= self.door.gate.generation()).then_some(verdict);
                 self.input(io, Input::Authenticated { connection, verdict });
             }
             (ServerMessage::Stored(ticket), _) => self.input(io, Input::Stored(ticket)),

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -14,7 +15,8 @@ use super::auth_cache::{Cache, Known};
 use super::auth_http::HttpClient;
 use super::auth_pool::{Job, Pool};
 use crate::auth::{
-    Answer, Chain, Credentials, ExchangeStep, FileError, Identity, Moment, Progress, Refusal, Step, Verdict,
+    Answer, Chain, Credentials, ExchangeStep, FileError, Identity, Moment, Progress, Question, Refusal, Step,
+    Verdict,
 };
 use crate::clock::Timestamp;
 use crate::config::{Auth, Config};
@@ -29,6 +31,8 @@ pub(super) struct Secrets {
     /// Of the salts of unknown users. The same over reloads: a salt that changes would tell that nobody has it.
     salt_key: hmac::Key,
     random: SystemRandom,
+    /// Gates that were made.
+    gates: AtomicU64,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -42,7 +46,7 @@ impl Secrets {
     pub(super) fn new() -> Option<Arc<Self>> {
         let random = SystemRandom::new();
         let key = || hmac::Key::generate(hmac::HMAC_SHA256, &random).ok();
-        Some(Arc::new(Self { digest_key: key()?, salt_key: key()?, random }))
+        Some(Arc::new(Self { digest_key: key()?, salt_key: key()?, random, gates: AtomicU64::new(0) }))
     }
 }
 
@@ -54,6 +58,7 @@ pub(super) struct Gate {
     cache: Cache,
     config: Auth,
     secrets: Arc<Secrets>,
+    generation: u64,
 }
 
 impl Gate {
@@ -67,7 +72,13 @@ impl Gate {
         let http = config.asks("http").then(|| HttpClient::new(&config.http, read)).transpose();
         let http = http.map_err(|problem| FileError { file: "auth.http.ca".into(), line: 0, problem })?;
         let cache = Cache::new(config.cache_len_max);
-        Ok(Arc::new(Self { chain, http, cache, config, secrets: Arc::clone(secrets) }))
+        let generation = secrets.gates.fetch_add(1, Relaxed);
+        Ok(Arc::new(Self { chain, http, cache, config, secrets: Arc::clone(secrets), generation }))
+    }
+
+    /// Which of the gates of this process it is: later ones have larger numbers.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Asks who a client is. On the shard's thread.
@@ -87,8 +98,10 @@ impl Gate {
             Progress::Verdict(verdict) => return Answer::Now(verdict),
             Progress::Work(at) => at,
         };
+        let question = Question::default();
         let job = Job {
             gate: Arc::clone(self),
+            watch: question.watch(),
             client: client.to_owned(),
             at,
             now,
@@ -98,7 +111,7 @@ impl Gate {
             computed: 0,
         };
         if pool.push(job) {
-            return Answer::Later;
+            return Answer::Later(question);
         }
         metrics.auth_queue_full.inc();
         Answer::Now(Verdict::Deny(Refusal::busy("too many clients wait for their verdict")))

@@ -2,8 +2,8 @@
 //! threads of `auth_pool`. emqttd's auth_http: 200 lets in, 4xx refuses, all else is no answer.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -16,13 +16,40 @@ const BODY_BYTES_MAX: u64 = 64 * 1024;
 /// Longest URL of a GET: no server takes longer ones, and a client makes it as long as its password.
 const URL_LEN_MAX: usize = 32 * 1024;
 
+/// Between two warnings.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The status that a server would say to a longer one.
 const URI_TOO_LONG: u16 = 414;
+
+/// Warnings about a server that does not answer: one a second, with how many were left out since the last one.
+#[derive(Debug, Default)]
+pub(super) struct Outage(Mutex<Silence>);
+
+#[derive(Debug, Default)]
+struct Silence {
+    warned_at: Option<Instant>,
+    left_out: u64,
+}
+
+impl Outage {
+    /// There was no answer. Some: it is to be told, and that of so many others nothing was said.
+    pub(super) fn failed(&self, now: Instant) -> Option<u64> {
+        let mut silence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if silence.warned_at.is_some_and(|at| now.duration_since(at) < WARNING_INTERVAL) {
+            silence.left_out += 1;
+            return None;
+        }
+        silence.warned_at = Some(now);
+        Some(std::mem::take(&mut silence.left_out))
+    }
+}
 
 /// Asks HTTP servers.
 #[derive(Debug, Clone)]
 pub(super) struct HttpClient {
     agent: ureq::Agent,
+    outage: Arc<Outage>,
 }
 
 impl HttpClient {
@@ -62,7 +89,7 @@ impl HttpClient {
             .max_idle_connections_per_host(connections_max)
             .build()
             .new_agent();
-        Ok(Self { agent })
+        Ok(Self { agent, outage: Arc::default() })
     }
 
     /// Asks about a client.
@@ -77,7 +104,10 @@ impl HttpClient {
                     Ok(status) => format!("http: status {status}"),
                     Err(error) => format!("http: {}", described(&error)),
                 };
-                tracing::warn!(url = shown_url(&requests.auth.to.url), problem, "authentication: no answer");
+                if let Some(left_out) = self.outage.failed(Instant::now()) {
+                    let url = shown_url(&requests.auth.to.url);
+                    tracing::warn!(url, problem, left_out, "authentication: no answer");
+                }
                 return match requests.on_error {
                     OnError::Ignore => Verdict::Ignore,
                     OnError::Deny => Verdict::Deny(Refusal::unavailable(problem)),
@@ -91,6 +121,11 @@ impl HttpClient {
             .as_ref()
             .is_some_and(|request| self.status(request, client).is_ok_and(|status| status == 200));
         Verdict::Allow(Arc::new(identity))
+    }
+
+    /// What was left out of the log of failures.
+    pub(super) fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     /// The status of the answer to a request.
@@ -140,5 +175,18 @@ pub(super) fn described(error: &ureq::Error) -> String {
     match error {
         ureq::Error::BadUri(_) => "not a URL that can be asked".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_once_a_second_with_how_much_was_left_out() {
+        let (outage, start) = (Outage::default(), Instant::now());
+        let failed = |ms| outage.failed(start + Duration::from_millis(ms));
+        assert_eq!([failed(0), failed(1), failed(999), failed(1000)], [Some(0), None, None, Some(2)]);
+        assert_eq!([failed(1500), failed(9000), failed(10_000)], [None, Some(1), Some(0)]);
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::application::{Application, ServerMessage};
 use super::auth_gate::Gate;
-use crate::auth::{Moment, OwnedCredentials, Progress, Refusal, Verdict};
+use crate::auth::{Moment, OwnedCredentials, Progress, QuestionWatch, Refusal, Verdict};
 use crate::config::Auth;
 use crate::interest::ShardId;
 use crate::session::ConnectionId;
@@ -27,6 +27,8 @@ const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) struct Job {
     /// Who is asked.
     pub(super) gate: Arc<Gate>,
+    /// Whether anybody still waits for the verdict.
+    pub(super) watch: QuestionWatch,
     /// About whom.
     pub(super) client: OwnedCredentials,
     /// The method that is to be asked next.
@@ -110,6 +112,8 @@ pub(super) struct Pool {
     computing: Queue,
     /// For HTTP.
     asking: Queue,
+    /// By whom new jobs are judged, and those that waited over a reload.
+    gate: Mutex<Arc<Gate>>,
     len_max: usize,
     /// Which of the threads run, those that compute first.
     running: [AtomicBool; 2],
@@ -117,13 +121,23 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Queues without threads.
-    pub(super) fn new(config: &Auth) -> Arc<Self> {
+    pub(super) fn new(config: &Auth, gate: &Arc<Gate>) -> Arc<Self> {
         Arc::new(Self {
             computing: Queue::default(),
             asking: Queue::default(),
+            gate: Mutex::new(Arc::clone(gate)),
             len_max: config.queue_len_max as usize,
             running: Default::default(),
         })
+    }
+
+    /// A reload has made another gate. To be called before the shards are told, so that they don't ask it in vain.
+    pub(super) fn replace_gate(&self, gate: &Arc<Gate>) {
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(gate);
+    }
+
+    fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes a job, unless its queue is full.
@@ -180,6 +194,15 @@ impl Pool {
 
     /// Asks the method that a job stands at; then it is answered, or waits for the next one.
     fn serve(&self, mut job: Job, handle: &shards::Handle<Application>) {
+        if !job.watch.is_open() {
+            // Its client is gone: nobody wants to know.
+            return;
+        }
+        let gate = self.gate();
+        if gate.generation() > job.gate.generation() {
+            // Its verdict would come too late to count.
+            return self.begin_again(job, gate, handle);
+        }
         if job.asked.elapsed() > Duration::from_secs(job.gate.timeout_s().into()) {
             let verdict = Verdict::Deny(Refusal::busy("the client waited too long for its verdict"));
             return answer(&job, verdict, handle);
@@ -226,28 +249,42 @@ impl Pool {
         }
     }
 
+    /// A job that waited over a reload, from its first method on.
+    fn begin_again(&self, mut job: Job, gate: Arc<Gate>, handle: &shards::Handle<Application>) {
+        job.gate = gate;
+        job.ignored.clear();
+        match job.gate.ask_from(&job.client.borrow(), 0, job.moment()) {
+            (Progress::Verdict(verdict), _) => answer(&job, verdict, handle),
+            (Progress::Work(at), _) => {
+                job.at = at;
+                self.pass_on(job, handle);
+            }
+        }
+    }
+
     /// To the queue of its next method.
     fn pass_on(&self, job: Job, handle: &shards::Handle<Application>) {
-        let (to, computed) = (job.to, job.computed);
+        let (to, generation, computed) = (job.to, job.gate.generation(), job.computed);
         let queue = self.queue_of(&job);
         if !queue.push(job, self.len_max) {
             let verdict = Verdict::Deny(Refusal::busy("too many clients wait for their verdict"));
-            send(to, verdict, computed, handle);
+            send(to, verdict, generation, computed, handle);
         }
     }
 }
 
 fn answer(job: &Job, verdict: Verdict, handle: &shards::Handle<Application>) {
-    send(job.to, verdict, job.computed, handle);
+    send(job.to, verdict, job.gate.generation(), job.computed, handle);
 }
 
 fn send(
     (shard, connection): (ShardId, ConnectionId),
     verdict: Verdict,
+    generation: u64,
     computed: u32,
     handle: &shards::Handle<Application>,
 ) {
+    let message = ServerMessage::Authenticated { connection, verdict, generation, computed };
     // False: the shard has ended, and the process with it.
-    let _ =
-        handle.send(shards::ShardId(shard.0), ServerMessage::Authenticated { connection, verdict, computed });
+    let _ = handle.send(shards::ShardId(shard.0), message);
 }

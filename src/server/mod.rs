@@ -89,6 +89,13 @@ pub enum Error {
     Thread(std::io::Error),
 }
 
+/// Warnings of the configuration, into the log.
+pub fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
 /// Runs the broker until SIGTERM or SIGINT. `reload` reads the configuration again (SIGHUP).
 ///
 /// # Errors
@@ -115,12 +122,9 @@ pub fn run(
     let secrets = Secrets::new().ok_or(Error::Random)?;
     let asker = Arc::<AclAsker>::default();
     asker.replace(&config).map_err(Error::AclRequest)?;
-    let door = Door {
-        gate: Gate::load(&config, &secrets)?,
-        pool: Pool::new(&config.auth),
-        asker: Arc::clone(&asker),
-    };
-    let pool = Arc::clone(&door.pool);
+    let gate = Gate::load(&config, &secrets)?;
+    let pool = Pool::new(&config.auth, &gate);
+    let door = Door { gate, pool: Arc::clone(&pool), asker: Arc::clone(&asker) };
     let handle_later = Arc::<OnceLock<Handle<Application>>>::default();
     let (journal, parts) = match opened {
         None => (None, Parts::default()),
@@ -153,7 +157,7 @@ pub fn run(
             let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             Timestamp(origins.now.0.saturating_add(elapsed_ms))
         };
-        ControlSocket::start(&config.node.data_dir, Arc::clone(&shared), now)
+        ControlSocket::start(&config.node.data_dir, Arc::clone(&shared), journal.clone(), now)
     });
     if let Some(Err(error)) = &control {
         tracing::warn!(%error, "no control socket: myriadctl can't ask anything of this broker");
@@ -308,6 +312,7 @@ fn reload_config(
     *config = Arc::new(changes.config);
     access.replace(config);
     let layers = listeners::layers(config);
+    pool.replace_gate(&gate);
     send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&layers), Arc::clone(&gate)));
     tracing::info!(changed = changes.changed.join(", "), "configuration reloaded");
     true

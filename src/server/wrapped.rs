@@ -8,7 +8,7 @@ use shards::{ConnectionId, Io};
 use super::application::Application;
 use super::hand_over::Waiting;
 use crate::transport::tls::Acceptor;
-use crate::transport::{Layers, Transport};
+use crate::transport::{Buffers, End, Layers, Transport};
 
 /// Places of a chunk of the table.
 const CHUNK: usize = 1024;
@@ -43,6 +43,25 @@ pub(super) struct Wrapped {
 
 // With 8 bytes of the table and the allocator's rounding: the aim is 600 bytes beyond a plain connection.
 const _: () = assert!(size_of::<Wrapped>() <= 136);
+
+impl Wrapped {
+    /// Takes bytes of the socket through the layers. False: they were over before, and these are read in spite of the pause
+    /// that keeps the broker from knowing it. That stays so, also where a layer takes no notice of more.
+    pub(super) fn receive(
+        &mut self,
+        bytes: &[u8],
+        is_congested: bool,
+        into: &mut Buffers,
+    ) -> Result<bool, End> {
+        if self.is_ended {
+            return Ok(false);
+        }
+        let outcome = self.transport.receive(bytes, is_congested, into);
+        // At once, so that it is not forgotten where the connection moves away.
+        self.is_ended = outcome.is_err();
+        outcome.map(|()| true)
+    }
+}
 
 #[derive(Debug)]
 struct Chunk {
@@ -261,6 +280,7 @@ fn bit(connection: ConnectionId) -> (usize, u64) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::transport::websocket::Service;
 
     #[test]
     fn who_has_an_entry_is_found_and_nobody_else() {
@@ -285,5 +305,29 @@ mod tests {
             assert!(wrapped.find(id(2, index)).is_some() && wrapped.remove(id(2, index)).is_some());
         }
         assert!(wrapped.bits.iter().all(|word| *word == 0) && wrapped.chunks.iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn what_is_read_in_spite_of_a_pause_does_not_undo_the_end() {
+        let service = Service { path: "/".into(), origins: vec![], packet_bytes_max: 1000, scheme: "ws" };
+        let layers = Layers { websocket: Some(Arc::new(service)), ..Layers::default() };
+        let mut connections = WrappedConnections::new([layers].into());
+        let id = ConnectionId::from_bits(1 << 32);
+        connections.accepted(id, 0);
+        let wrapped = connections.find(id).unwrap();
+        let mut buffers = Buffers::default();
+        let request = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\
+                       Sec-WebSocket-Version: 13\r\n\r\n";
+        assert_eq!(wrapped.receive(request.as_bytes(), false, &mut buffers), Ok(true));
+        // A binary frame, then one that closes: what came before the end is there, and the broker paused.
+        let frames = [0x82, 0x82, 0, 0, 0, 0, 0xC0, 0x00, 0x88, 0x80, 0, 0, 0, 0];
+        assert_eq!(wrapped.receive(&frames, false, &mut buffers), Err(End::Peer));
+        assert_eq!((buffers.up.as_slice(), wrapped.is_ended), (&[0xC0, 0x00][..], true));
+        wrapped.is_paused = true;
+        for more in [&frames[..], b"anything", b""] {
+            assert_eq!(wrapped.receive(more, false, &mut buffers), Ok(false));
+            assert!(wrapped.is_ended && buffers.up.len() == 2);
+        }
     }
 }

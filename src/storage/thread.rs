@@ -11,14 +11,12 @@ use std::time::{Duration, SystemTime};
 use nix::time::{ClockId, clock_gettime};
 
 use super::backup::{self, BackupReport};
-use super::marks::{Clocks, Mark};
+use super::marks::{Clocks, Mark, SIGN_OF_LIFE_MS};
 use super::real_disk::RealDisk;
 use super::segment::JournalEnd;
 use super::writer::{DownReason, JournalWriter, Outcome, StateChange, Statistics, WriterOptions};
 use crate::clock::Timestamp;
 
-/// Time between two signs of life.
-const CLOCK_MS: u64 = 10_000;
 /// What is committed at once at most; what comes then is in the next batch.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -247,7 +245,7 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
         if self.clock_due_ms.is_none_or(|due_ms| now_ms < due_ms) {
             return;
         }
-        self.clock_due_ms = Some(now_ms + CLOCK_MS);
+        self.clock_due_ms = Some(now_ms + SIGN_OF_LIFE_MS);
         if let Err(error) = self.writer.write_clock(mark) {
             // On a full disk, as a rule, of which the log knows already.
             tracing::debug!(%error, "the journal's clock file can't be written");

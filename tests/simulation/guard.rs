@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use myriad::auth::{Answer, Credentials, Identity, Method, Refusal, Verdict};
+use myriad::auth::{Answer, Credentials, Identity, Method, Question, Refusal, Verdict};
 use myriad::session::ConnectionId;
 
 use crate::effects::{Delays, Port};
@@ -43,7 +43,7 @@ impl Port<'_> {
         self.trace
             .note(|| format!("shard {me}: the verdict about {connection:?} comes at {at}: {verdict:?}"));
         self.state.verdicts.push((at, connection, verdict));
-        Answer::Later
+        Answer::Later(Question::default())
     }
 }
 

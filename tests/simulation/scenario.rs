@@ -7,6 +7,7 @@ use myriad::acl::{Acl, Policy};
 use myriad::broker::{Broker, BrokerSetup, Shared};
 use myriad::config::{Config, Durability};
 use myriad::interest::ShardId;
+use myriad::limits::Level;
 
 use crate::client::{Client, Mood, Phase, Profile};
 use crate::effects::{Delays, Order, ShardState};
@@ -37,6 +38,8 @@ pub struct Scenario {
     reload_at: u64,
     /// When the journal's next generation begins, and its number.
     generation_at: (u64, u32),
+    /// When memory runs short, or is there again; never where it has no limit.
+    press_at: u64,
     /// The node shuts down in the middle of it all.
     pub(super) is_cut_short: bool,
 }
@@ -104,6 +107,7 @@ impl Scenario {
         let mut random = Random::new(seed);
         let mut config = settings::first(&mut random);
         settings::authenticate(&mut config, seed);
+        settings::limit_memory(&mut config, seed);
         let shards = random.pick(&[1, 2, 2, 3, 5]);
         let shared = Shared::new(&config, shards, random.word(), 0);
         let (queue_len_max, queue_qos0) = (config.session.queue_len_max, config.session.queue_qos0);
@@ -154,10 +158,24 @@ impl Scenario {
         let mut world = World::new(nodes, credits, weather, random, trace);
         world.policy = Arc::new(policy);
         world.authenticates = config.auth.is_configured();
+        world.pressure = Arc::clone(&shared.pressure);
+        shared.pressure.set_max(config.limits.memory_max);
+        let press_at = if config.limits.memory_max > 0 { 0 } else { u64::MAX };
         let mood = Mood::Wild;
         let is_stored = config.storage.durability != Durability::Memory;
         let generation_at = (if is_stored { 100 } else { u64::MAX }, 2);
-        Self { world, model, clients, shared, wild_until, mood, reload_at, generation_at, is_cut_short }
+        Self {
+            world,
+            model,
+            clients,
+            shared,
+            wild_until,
+            mood,
+            reload_at,
+            generation_at,
+            press_at,
+            is_cut_short,
+        }
     }
 
     /// From the first CONNECT to the last gauge.
@@ -167,8 +185,10 @@ impl Scenario {
         while self.world.now < self.wild_until {
             self.reload();
             self.begin_generation();
+            self.press();
             self.step()?;
         }
+        self.shared.pressure.measured(0);
         if self.is_cut_short {
             self.drain()?;
             return Ok(self.model.checked);
@@ -290,6 +310,27 @@ impl Scenario {
         }
     }
 
+    /// Memory runs short for a while: too short for anyone to be sent away. Then it is there again, until all have noticed.
+    fn press(&mut self) {
+        let now = self.world.now;
+        if now < self.press_at {
+            return;
+        }
+        let is_short = self.shared.pressure.level() > Level::None;
+        let used = if is_short { 0 } else { self.world.random.pick(&[860, 930, 930, 980]) };
+        let (_, level) = self.shared.pressure.measured(used);
+        self.world.trace.note(|| format!("memory: {level:?}"));
+        self.press_at = now
+            + if is_short {
+                self.world.random.within(2_000, 5_000)
+            } else {
+                self.world.random.within(50, 1_500)
+            };
+        if level > Level::None {
+            self.model.pressed(level);
+        }
+    }
+
     /// The model hears what it can't see from the clients' ends.
     fn take_news(&mut self) {
         let now = self.world.now;
@@ -312,7 +353,7 @@ impl Scenario {
     fn take_ends(&mut self) -> Check {
         for socket in std::mem::take(&mut self.world.ended) {
             let end = &self.world.sockets[socket];
-            self.model.connections[socket].hand_over_failed = end.hand_over_failed;
+            self.model.connections[socket].hand_over_failed = end.hand_over_failed || end.no_memory;
             if let Some(ended) = end.ended {
                 self.model.connection_ended(socket, ended)?;
             }

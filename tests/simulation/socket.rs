@@ -85,6 +85,8 @@ pub struct Socket {
     pub output_lost: bool,
     pub closed_ready_at: u64,
     pub hand_over_failed: bool,
+    /// It came when memory was too short for anyone to come in.
+    pub no_memory: bool,
     pub ended: Option<Ended>,
 }
 
@@ -115,6 +117,7 @@ impl Socket {
             output_lost: false,
             closed_ready_at: 0,
             hand_over_failed: false,
+            no_memory: false,
             ended: None,
         }
     }

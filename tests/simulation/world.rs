@@ -7,6 +7,7 @@ use std::sync::Arc;
 use myriad::acl::Policy;
 use myriad::broker::{Broker, Close, Input, Origin, Timer};
 use myriad::clock::Timestamp;
+use myriad::limits::{Level, Pressure};
 use myriad::session::ConnectionId;
 
 use crate::defect::Saboteur;
@@ -42,6 +43,8 @@ pub struct World {
     pub weather: Weather,
     /// Clients have to authenticate.
     pub authenticates: bool,
+    /// How short memory is, as all shards see it.
+    pub pressure: Arc<Pressure>,
     /// The rules of the ACL.
     pub policy: Arc<Policy>,
     pub random: Random,
@@ -101,6 +104,7 @@ impl World {
             step: 0,
             weather,
             authenticates: false,
+            pressure: Arc::default(),
             policy: Arc::default(),
             random,
             trace,
@@ -368,6 +372,7 @@ impl World {
             Candidate::Accept(id) => {
                 let connection = self.name(at, id);
                 self.sockets[id].place = Place::At(at, connection);
+                self.sockets[id].no_memory = self.pressure.level() == Level::Refuse;
                 let over_capacity = self.sockets[id].over_capacity && !self.saboteur.admits();
                 self.input(at, Input::Accepted { connection, origin: origin(id, over_capacity) })
             }
@@ -404,6 +409,8 @@ impl World {
             }
             Candidate::Verdict(index) => {
                 let (_, connection, verdict) = self.states[at].verdicts.swap_remove(index);
+                // As by credentials of before a reload.
+                let verdict = (!self.random.percent(10)).then_some(verdict);
                 self.input(at, Input::Authenticated { connection, verdict })
             }
             Candidate::HandOverFailed(index) => {

@@ -99,6 +99,7 @@ impl Ground {
             version: target.protocol(),
             prefix: PREFIX.into(),
             keep_alive_s: 300,
+            password: target.password.clone(),
             clean: true,
             subscriptions: Subscriptions::OwnAndGroup,
             clients_max: self.clients,

@@ -271,7 +271,7 @@ fn stages(rig: &mut Rig, options: &Options, clients: u32, wish: &Wish) -> anyhow
         rig.fan_out(GROUP_LEN)?;
     }
     if options.runs(StageName::Storm) && rig.has_part(storm) && !rig.is_interrupted() {
-        rig.storm(options.message_rate)?;
+        rig.storm(options.message_rate, options.storm_all)?;
     }
     if options.runs(StageName::Takeover) && rig.has_part(takeover) && !rig.is_interrupted() {
         rig.take_over()?;

@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Stages to run; fill and end always are
     #[arg(long, value_delimiter = ',', default_value = "all")]
     pub(crate) stages: Vec<StageName>,
+    /// Cut all clients in the storm, in place of a tenth
+    #[arg(long)]
+    pub(crate) storm_all: bool,
     /// Keep Alive of the clients, seconds; they ping after three quarters of it
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(10..))]
     pub(crate) keep_alive: u16,
@@ -68,7 +71,7 @@ pub(crate) enum StageName {
     P2p1,
     /// One message to a thousand clients
     Fanout,
-    /// A tenth of the clients is cut and comes back at full speed
+    /// A tenth of the clients (or all) is cut and comes back at full speed
     Storm,
     /// A hundredth of the clients connects again under the same Client Identifier
     Takeover,

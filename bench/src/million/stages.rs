@@ -20,6 +20,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 const FAN_OUTS: u32 = 20;
 /// Every tenth client is cut, every hundredth taken over; none is both.
 const STORM: Part = Part { of: 10, rest: 3 };
+const ALL: Part = Part { of: 1, rest: 0 };
 const TAKEOVER: Part = Part { of: 100, rest: 7 };
 /// PINGREQs go on for so long after the storm.
 const CALM: Duration = Duration::from_secs(1);
@@ -218,18 +219,23 @@ impl Rig {
         Ok(())
     }
 
-    /// Cuts a tenth of the clients at once; they come back at full speed while the others ping.
+    /// Cuts a tenth of the clients at once, or all of them; they come back at full speed while the others ping.
     ///
     /// # Errors
     /// The broker or a load shard is gone.
-    pub(crate) fn storm(&mut self, rate: f64) -> anyhow::Result<()> {
-        let begun = self.begin(
-            "storm",
-            "A tenth of the clients is cut at once and returns at full speed; PINGREQs of the others meanwhile",
-        )?;
-        self.start_flow(Kind::Ping, rate, None, Some(STORM))?;
+    pub(crate) fn storm(&mut self, rate: f64, all: bool) -> anyhow::Result<()> {
+        let what = match all {
+            true => "All clients are cut at once and return at full speed",
+            false => {
+                "A tenth of the clients is cut at once and returns at full speed; PINGREQs of the others meanwhile"
+            }
+        };
+        let begun = self.begin("storm", what)?;
+        if !all {
+            self.start_flow(Kind::Ping, rate, None, Some(STORM))?;
+        }
         let since = Instant::now();
-        self.fleet.command(|_| Command::Storm(STORM))?;
+        self.fleet.command(|_| Command::Storm(if all { ALL } else { STORM }))?;
         self.watch("storm", FOR_EVER, LOOK, |t| t.task_left == 0)?;
         let seconds = since.elapsed().as_secs_f64();
         let totals = self.fleet.totals();
@@ -245,7 +251,9 @@ impl Rig {
         if figures.unanswered > 0 {
             self.run.problems.push(format!("storm: {} PINGREQs unanswered", figures.unanswered));
         }
-        note_flow(&mut stage, &figures);
+        if !all {
+            note_flow(&mut stage, &figures);
+        }
         self.keep(stage);
         Ok(())
     }

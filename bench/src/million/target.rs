@@ -49,6 +49,9 @@ pub(crate) struct Target {
     /// MQTT: 3 (3.1), 4 (3.1.1) or 5 (5.0)
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(3..=5))]
     pub(crate) version: u8,
+    /// Clients log in: the Client Identifier (`million-` and 12 digits) is the User Name too, this the password
+    #[arg(long)]
+    pub(crate) password: Option<String>,
     /// Addresses to connect from, used in turn [default for 127.0.0.0/8: 127.0.0.2 and up, as many as needed]
     #[arg(long)]
     pub(crate) source_addresses: Option<SourceAddresses>,

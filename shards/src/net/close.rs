@@ -12,8 +12,11 @@ use crate::ring::Operation;
 
 /// Unread bytes that are thrown away before a close.
 const DISCARD_MAX: u32 = 1 << 24;
-/// The same of a Unix socket: more than its peer's send buffer lets it be ahead, unless that was made larger.
+/// The same of a Unix socket, at a time: more than its peer's send buffer lets it be ahead, unless that was made larger.
 const UNIX_DISCARD_MAX: usize = 256 * 1024;
+/// How many times that: a send buffer can be made as large as this, as that of TCP, and a peer that goes on to write has no
+/// end.
+const UNIX_DISCARDS_MAX: u8 = 64;
 
 /// Ends a poll, which would hold the socket open. Not PollRemove: it may find the poll busy (EALREADY). And by its
 /// `user_data`, for which the kernel looks into one bucket of its table: for all requests of a descriptor it would walk
@@ -124,14 +127,15 @@ impl Net {
     fn push_close(&mut self, id: ConnectionId, discard: bool) {
         let (ring, slot) = self.place(id.index);
         if discard {
-            let (address, len) = self.discard_to(id);
-            let entry = opcode::Recv::new(Fixed(slot), address, len)
+            if self.table.find(id).is_some_and(|connection| connection.is_unix()) {
+                return self.push_unix_discard(id);
+            }
+            let entry = opcode::Recv::new(Fixed(slot), std::ptr::null_mut(), DISCARD_MAX)
                 .flags(libc::MSG_TRUNC | libc::MSG_DONTWAIT)
                 .build()
                 .flags(squeue::Flags::SKIP_SUCCESS)
                 .user_data(Operation::Discard.on(id.generation, slot));
-            // SAFETY: MSG_TRUNC on TCP drops the bytes and writes to no memory. What is written for a Unix socket goes to
-            // memory of `Net` that nobody reads and that is never given back or moved before the rings end.
+            // SAFETY: MSG_TRUNC on TCP drops the bytes and writes to no memory.
             unsafe { self.push(ring, &entry) };
         }
         // Unlinked, so that the slot is free at once; late completions are told apart by their generation.
@@ -144,16 +148,39 @@ impl Net {
         }
     }
 
-    /// Where unread bytes go, and how many. TCP drops them by itself; a Unix socket copies them whatever is asked (unix(7)
-    /// has no MSG_TRUNC for streams).
-    fn discard_to(&mut self, id: ConnectionId) -> (*mut u8, u32) {
-        if !self.table.find(id).is_some_and(|connection| connection.is_unix()) {
-            return (std::ptr::null_mut(), DISCARD_MAX);
+    /// Reads a part of what is unread in a Unix socket, and closes when all was read. TCP drops it by itself; a Unix socket
+    /// copies whatever is asked (unix(7) has no MSG_TRUNC for streams).
+    fn push_unix_discard(&mut self, id: ConnectionId) {
+        let (ring, slot) = self.place(id.index);
+        let entry = opcode::Recv::new(Fixed(slot), self.scratch(), UNIX_DISCARD_MAX as u32)
+            .flags(libc::MSG_DONTWAIT)
+            .build()
+            .user_data(Operation::Discard.on(id.generation, slot));
+        // SAFETY: what is written goes to memory of `Net` that nobody reads and that is never given back or moved before
+        // the rings end.
+        unsafe { self.push(ring, &entry) };
+    }
+
+    /// Unread bytes were thrown away: of a Unix socket there may be more.
+    pub(super) fn discarded(&mut self, id: ConnectionId, result: i32) {
+        let Some(connection) = self.table.find(id) else { return };
+        if connection.state != State::Closing || !connection.is_unix() {
+            return;
         }
-        if self.discarded.is_empty() {
-            self.discarded = vec![0; UNIX_DISCARD_MAX].into();
+        connection.discards += 1;
+        if result == UNIX_DISCARD_MAX as i32 && connection.discards < UNIX_DISCARDS_MAX {
+            self.push_unix_discard(id);
+        } else {
+            self.push_close(id, false);
         }
-        (self.discarded.as_mut_ptr(), UNIX_DISCARD_MAX as u32)
+    }
+
+    /// Memory of `UNIX_DISCARD_MAX` bytes for what nobody reads.
+    pub(super) fn scratch(&mut self) -> *mut u8 {
+        if self.scratch.is_empty() {
+            self.scratch = vec![0; UNIX_DISCARD_MAX].into();
+        }
+        self.scratch.as_mut_ptr()
     }
 
     /// Close has completed: the slot is free.

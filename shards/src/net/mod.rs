@@ -48,6 +48,8 @@ pub(crate) enum Event {
         len: usize,
         more: bool,
     },
+    /// The peer of a paused connection has closed its side, and all that came before has been received.
+    PeerFinished(ConnectionId),
     /// The connection is read again, and bytes of it were put aside.
     Unstash(ConnectionId),
     Drained(ConnectionId),
@@ -94,7 +96,7 @@ pub(crate) struct Net {
     vectors: Vec<Box<Vectors>>,
     sink: Vec<u8>,
     /// The kernel writes there what is thrown away of Unix sockets; empty before the first.
-    discarded: Box<[u8]>,
+    scratch: Box<[u8]>,
     pub(crate) acceptor: Acceptor,
     pub(crate) connects: Connects,
     /// Deadlines of flushing connections: one constant delay, so first in, first out.
@@ -147,7 +149,7 @@ impl Net {
             pool: BufferPool::new(layout.pool_bytes),
             vectors: Vec::new(),
             sink: Vec::new(),
-            discarded: Box::default(),
+            scratch: Box::default(),
             acceptor,
             connects: Connects::default(),
             deadlines: VecDeque::new(),
@@ -206,14 +208,14 @@ impl Net {
             Operation::Close => return self.close_done(id, result),
             Operation::HandOver => return self.hand_over_failed(id, result),
             Operation::HandedOver => return self.arrived(ring, result, entry.user_data()),
+            Operation::Discard => self.discarded(id, result),
+            Operation::Peek => return self.peeked(id, result),
             Operation::Connect | Operation::Install => return self.connect_done(slot, result),
-            // Answers that need no reaction: nothing was there to cancel or to throw away. The first three were dealt
-            // with before.
+            // Answers that need no reaction: nothing was there to cancel. The first three were dealt with before.
             Operation::Bell
             | Operation::Send
             | Operation::Poll
             | Operation::AcceptCancel
-            | Operation::Discard
             | Operation::Cancel => {}
         }
         None

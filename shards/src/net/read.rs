@@ -68,10 +68,34 @@ impl Net {
         match (state, paused) {
             (State::Flushing, _) if result & BROKEN != 0 => self.begin_close(id, Closed::Reset, false),
             (State::Open, true) if result & BROKEN != 0 => self.begin_close(id, Closed::Reset, false),
-            (State::Open, true) => self.mark_readable(id),
+            (State::Open, true) => {
+                self.mark_readable(id);
+                if result & libc::POLLRDHUP as i32 != 0 {
+                    self.push_peek(id);
+                }
+            }
             (State::Open, false) => self.want_receive(id),
             _ => {}
         }
+    }
+
+    /// Looks whether the end that the poll speaks of is all that is unread.
+    fn push_peek(&mut self, id: ConnectionId) {
+        let (ring, slot) = self.place(id.index);
+        let entry = opcode::Recv::new(Fixed(slot), self.scratch(), 1)
+            .flags(libc::MSG_PEEK | libc::MSG_DONTWAIT)
+            .build()
+            .user_data(Operation::Peek.on(id.generation, slot));
+        // SAFETY: what is written goes to memory of `Net` that nobody reads and that is never given back or moved before
+        // the rings end.
+        unsafe { self.push(ring, &entry) };
+    }
+
+    /// The answer.
+    pub(super) fn peeked(&mut self, id: ConnectionId, result: i32) -> Option<Event> {
+        let connection = self.table.open(id)?;
+        let is_all = connection.has(flag::PAUSED) && !connection.has(flag::STASHED | flag::RECEIVING);
+        (result == 0 && is_all).then_some(Event::PeerFinished(id))
     }
 
     fn mark_readable(&mut self, id: ConnectionId) {

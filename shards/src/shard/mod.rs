@@ -242,6 +242,7 @@ impl<A: Application> Shard<A> {
                     self.application.received(&mut Io { core }, id, &bytes);
                 }
             }
+            Event::PeerFinished(id) => self.application.peer_finished(&mut Io { core }, id),
             Event::Drained(id) => {
                 if core.net.table.open(id).is_some() {
                     self.application.drained(&mut Io { core }, id);

@@ -1,7 +1,7 @@
 //! Who is let in, and by which doors: filters, Unix sockets, IPv6 with and without IPv4.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -125,8 +125,10 @@ fn unread_bytes_of_a_unix_socket_do_not_spoil_its_end() {
     let path = socket_path("unread");
     let address = Address::Unix { path: path.clone(), mode: 0o600 };
     let shards = start(Config { listeners: vec![Listener::at(address)], ..config(1) }, |_| Deaf::default());
-    for len in [1, 5_000, 150_000] {
+    for len in [1, 5_000, 150_000, 1_000_000] {
         let mut stream = unix(&path);
+        socket2::SockRef::from(&stream).set_send_buffer_size(4 << 20).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
         assert_eq!(line(&mut stream), "hello");
         stream.write_all(&vec![7; len]).unwrap();
         shards.handle().send(ShardId(0), Word::Number(0));
@@ -134,6 +136,54 @@ fn unread_bytes_of_a_unix_socket_do_not_spoil_its_end() {
         // An end, not ECONNRESET.
         stream.read_to_end(&mut end).unwrap();
         assert_eq!(end, b"goodbye");
+    }
+    stop(shards);
+}
+
+/// Pauses its connection when the first bytes have come, and says goodbye when it hears that its peer has closed.
+#[derive(Default)]
+struct Patient;
+
+impl Script for Patient {
+    fn received(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, bytes: &[u8]) {
+        io.pause(id);
+        io.output(id).extend_from_slice(format!("{} bytes\n", bytes.len()).as_bytes());
+    }
+    fn peer_finished(&mut self, io: &mut Port<'_, Self>, id: ConnectionId) {
+        io.output(id).extend_from_slice(b"goodbye");
+        io.close(id, Close::Flush);
+    }
+}
+
+#[test]
+fn a_peer_that_closes_while_it_is_paused_is_told_where_it_left_nothing_unread() {
+    let path = socket_path("finished");
+    let address = Address::Unix { path: path.clone(), mode: 0o600 };
+    let tcp = Listener::at("127.0.0.1:0".parse::<SocketAddr>().unwrap());
+    let shards = start(Config { listeners: vec![tcp, Listener::at(address)], ..config(1) }, |_| Patient);
+    for unread in [&b""[..], b"more"] {
+        let mut tcp = client(shards.addresses()[0]);
+        let mut unix = unix(&path);
+        if !unread.is_empty() {
+            tcp.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            unix.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        }
+        tcp.write_all(b"first").unwrap();
+        unix.write_all(b"first").unwrap();
+        assert_eq!((line(&mut tcp).as_str(), line(&mut unix).as_str()), ("5 bytes", "5 bytes"));
+        tcp.write_all(unread).unwrap();
+        unix.write_all(unread).unwrap();
+        tcp.shutdown(Shutdown::Write).unwrap();
+        unix.shutdown(Shutdown::Write).unwrap();
+        for stream in [&mut tcp as &mut dyn Read, &mut unix] {
+            let mut end = Vec::new();
+            if unread.is_empty() {
+                stream.read_to_end(&mut end).unwrap();
+                assert_eq!(end, b"goodbye");
+            } else {
+                assert!(stream.read_to_end(&mut end).is_err(), "it stays open: {end:?}");
+            }
+        }
     }
     stop(shards);
 }

@@ -23,6 +23,7 @@ pub(crate) trait Script: Sized + 'static {
     fn connected(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, key: u64) {}
     fn connect_failed(&mut self, io: &mut Port<'_, Self>, key: u64, error: std::io::Error) {}
     fn received(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, bytes: &[u8]) {}
+    fn peer_finished(&mut self, io: &mut Port<'_, Self>, id: ConnectionId) {}
     fn drained(&mut self, io: &mut Port<'_, Self>, id: ConnectionId) {}
     fn closed(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, cause: Closed) {}
     fn handed_over(&mut self, io: &mut Port<'_, Self>, id: ConnectionId, accepted: Accepted, word: Vec<u8>) {}
@@ -53,6 +54,9 @@ impl<S: Script> Application for Run<S> {
     }
     fn received(&mut self, io: &mut Io<'_, Self>, id: ConnectionId, bytes: &[u8]) {
         self.0.received(io, id, bytes);
+    }
+    fn peer_finished(&mut self, io: &mut Io<'_, Self>, id: ConnectionId) {
+        self.0.peer_finished(io, id);
     }
     fn drained(&mut self, io: &mut Io<'_, Self>, id: ConnectionId) {
         self.0.drained(io, id);

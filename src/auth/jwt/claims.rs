@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::auth::{Access, Identity, IdentityRule, Method, Refusal};
 use crate::config::Jwt;
+use crate::limits::{OwnQuota, Resource};
 use crate::topic::{TopicLimits, check_filter};
 
 /// Rules that a token may bring: they are kept with the connection.
@@ -31,6 +32,9 @@ pub(super) fn identity(
     if let Some(acl) = claims.get(&config.acl_claim).filter(|_| !config.acl_claim.is_empty()) {
         let rules = rules(acl).map_err(Refusal::not_authorized)?;
         identity.rules = Some(Arc::from(rules));
+    }
+    if let Some(own) = claims.get(&config.quota_claim).filter(|_| !config.quota_claim.is_empty()) {
+        identity.quota = quota(own).map_err(Refusal::not_authorized)?;
     }
     Ok((identity, ends))
 }
@@ -122,6 +126,17 @@ fn rules(acl: &Value) -> Result<Vec<IdentityRule>, &'static str> {
     Ok(rules)
 }
 
+/// `{"connections": 10, "publish_rate": 100}`: what is not named has the quota of all, 0 is any number.
+fn quota(own: &Value) -> Result<OwnQuota, &'static str> {
+    let mut quota = OwnQuota::NONE;
+    for (name, max) in own.as_object().ok_or("the token's quota is no object")? {
+        let resource = Resource::named(name).ok_or("the token's quota has an unknown name")?;
+        let max = max.as_u64().and_then(|max| u32::try_from(max).ok());
+        quota.set(resource, max.ok_or("the token's quota has something that is no number")?);
+    }
+    Ok(quota)
+}
+
 fn access(name: &str) -> Option<Access> {
     match name {
         "pub" | "publish" => Some(Access::Publish),
@@ -208,6 +223,22 @@ mod tests {
         assert!(rules.iter().any(|r| r.access == Access::Subscribe && r.allow && &*r.filter == "s/#"));
         assert!(check(&config, r#"{"exp":2000}"#).unwrap_err().contains("Client Identifier"));
         assert!(check(&config, r#"{"exp":2000,"cid":7}"#).unwrap_err().contains("no text"));
+    }
+
+    #[test]
+    fn a_token_brings_a_quota_where_the_configuration_names_the_claim() {
+        let config = Jwt { quota_claim: "quota".into(), ..Jwt::default() };
+        let quota = |config: &Jwt, quota: &str| {
+            check(config, &format!(r#"{{"exp":2000,"quota":{quota}}}"#)).map(|(identity, _)| identity.quota)
+        };
+        let own = quota(&config, r#"{"connections":3,"publish_rate":0}"#).unwrap();
+        let expected = [Some(3), None, None, None, Some(0)];
+        assert_eq!(Resource::NAMES.map(|(_, resource)| own.find(resource)), expected);
+        assert_eq!(check(&config, r#"{"exp":2000}"#).unwrap().0.quota, OwnQuota::NONE);
+        assert_eq!(quota(&Jwt::default(), r#"{"connections":3}"#), Ok(OwnQuota::NONE));
+        for broken in ["3", "[]", r#"{"messages":3}"#, r#"{"sessions":-1}"#, r#"{"sessions":4294967296}"#] {
+            assert!(quota(&config, broken).unwrap_err().contains("quota"), "{broken}");
+        }
     }
 
     #[test]

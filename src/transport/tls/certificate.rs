@@ -8,7 +8,7 @@ use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use crate::auth::PeerCertificate;
+use crate::auth::{PeerCertificate, SubjectNames};
 use crate::config::CertificateField;
 
 /// Bytes of the longest fact that is kept: what a User Name or Client Identifier may have.
@@ -64,6 +64,16 @@ impl<'a> Parsed<'a> {
             username: self.fact(wanted.username),
             client_id: self.fact(wanted.client_id),
             subject: distinguished_name(self.0.subject()).into_boxed_str(),
+            names: self.names(),
+        }
+    }
+
+    fn names(&self) -> SubjectNames {
+        let subject = self.0.subject();
+        SubjectNames {
+            common_name: self.common_name().map(String::into_boxed_str),
+            organization: subject.iter_organization().find_map(text).map(String::into_boxed_str),
+            unit: subject.iter_organizational_unit().find_map(text).map(String::into_boxed_str),
         }
     }
 

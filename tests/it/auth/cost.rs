@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Files, SHARDS, cheap_line, line_of_nobody, login, metric, start};
-use crate::wire::Version;
+use crate::wire::{Packet, Version};
 
 #[test]
 fn clients_that_come_back_cost_no_hash_again() {
@@ -110,6 +110,38 @@ fn when_too_many_wait_the_next_is_told_at_once_that_the_server_is_busy() {
     }
 }
 
+/// 30 clients give up while they wait; behind them one comes that stays. The work for those that are gone is not done.
+#[test]
+fn clients_that_are_gone_cost_no_hash() {
+    for shards in SHARDS {
+        let files = Files::new();
+        let users = line_of_nobody("slow", 64 * 1024, 3) + &cheap_line("alice", "p1");
+        let path = files.set("auth.file.path", "users", users);
+        let settings = ["auth.order=file", &path, "auth.threads=1", "sys.interval_s=1"];
+        let Some(broker) = start(shards, &settings) else { return };
+        let waiting: Vec<_> = (0..30)
+            .map(|number| {
+                let mut client = broker.open(Version::V50);
+                client.send(login(Version::V50, &format!("w{number}"), "slow", "wrong"));
+                client
+            })
+            .collect();
+        // All but two have said nothing more than CONNECT, and are gone.
+        for (number, mut client) in waiting.into_iter().enumerate() {
+            if number < 2 {
+                client.send(Packet::Pingreq);
+            }
+            drop(client);
+        }
+        let start = Instant::now();
+        broker.connect(login(Version::V50, "a", "alice", "p1")).ping();
+        let took = start.elapsed();
+        let computed = metric(&broker, login(Version::V50, "m", "alice", "p1"), "auth/computed");
+        // The two, alice, and what was under way when the others left.
+        assert!((3..=8).contains(&computed), "{computed} computations, {took:?}");
+    }
+}
+
 #[test]
 fn a_verdict_that_does_not_come_ends_with_the_time_for_connect() {
     let files = Files::new();
@@ -120,4 +152,19 @@ fn a_verdict_that_does_not_come_ends_with_the_time_for_connect() {
         client.send(login(Version::V50, &format!("w{number}"), "slow", "wrong"));
     }
     clients[1].expect_closed_within(Duration::from_secs(15));
+}
+
+#[test]
+fn a_wait_that_the_time_for_connect_cuts_short_is_warned_of() {
+    let files = Files::new();
+    let path = files.set("auth.file.path", "users", cheap_line("alice", "p1"));
+    let settings = ["auth.order=file", &path, "auth.timeout_s=20", "limits.connect_timeout_s=10"];
+    let warning = "auth.timeout_s (20 s) is not shorter than limits.connect_timeout_s (10 s, --set";
+    let mut command = std::process::Command::new(crate::broker::binary());
+    command.arg("check").args(settings.iter().flat_map(|setting| ["--set", setting]));
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && text.contains(warning), "{text}");
+    let Some(broker) = start(1, &settings) else { return };
+    super::wait_for_output(&broker, warning);
 }

@@ -10,7 +10,7 @@ use super::{SHARDS, bad_credentials, login, not_authorized, start};
 use crate::wire::{Connect, Version};
 
 /// A small HTTP server: `answer` gives the status for a path with its query, and a body.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicU32>,
@@ -18,7 +18,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(answer: impl Fn(&str, &str) -> Option<u16> + Send + Sync + 'static) -> Self {
+    pub(super) fn start(answer: impl Fn(&str, &str) -> Option<u16> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -41,11 +41,11 @@ impl Server {
         server
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub(super) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }

@@ -1,9 +1,13 @@
 //! SIGHUP reads the files of authentication again; one that is broken leaves the old one in effect.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use super::{Files, SHARDS, cheap_line, login, start, wait_for_output};
-use crate::broker::{Broker, peer_is_mosquitto};
+use super::http::Server;
+use super::{Files, SHARDS, cheap_line, line_of_nobody, login, metric, start, wait_for_output};
+use crate::broker::{Broker, peer_is_mosquitto, wait_until};
 use crate::wire::{Connect, Version};
 
 #[test]
@@ -32,6 +36,64 @@ fn a_reload_reads_the_files_again_and_drops_nobody() {
         again.ping();
         broker.connect(login(Version::V50, "c", "alice", "p2")).ping();
         assert!(!broker.output().contains("hunter2"));
+    }
+}
+
+/// The server that was asked before the reload says yes after it; asked again it says no, which counts.
+#[test]
+fn a_verdict_of_before_the_reload_does_not_count() {
+    for shards in SHARDS {
+        let may_answer = Arc::new(AtomicBool::new(false));
+        let (waits_for, asked) = (Arc::clone(&may_answer), AtomicBool::new(false));
+        let server = Server::start(move |_, _| {
+            if asked.swap(true, Ordering::Relaxed) {
+                return Some(401);
+            }
+            wait_until("the reload", || waits_for.load(Ordering::Relaxed));
+            Some(200)
+        });
+        let url = format!("auth.http.auth_req.url={}", server.url("/auth"));
+        let Some(broker) = start(shards, &["auth.order=http", &url, "auth.http.timeout_ms=20000"]) else {
+            return;
+        };
+        let mut client = broker.open(Version::V50);
+        client.send(login(Version::V50, "c", "alice", "p1"));
+        wait_until("the question", || server.requests().len() == 1);
+        broker.signal("HUP");
+        wait_for_output(&broker, "configuration reloaded");
+        may_answer.store(true, Ordering::Relaxed);
+        client.expect_refusal(0x86);
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+/// Who waits in the queue over the reload is judged by the new file, and by that alone.
+#[test]
+fn a_client_that_waits_over_a_reload_is_judged_by_the_new_credentials() {
+    for shards in SHARDS {
+        let files = Files::new();
+        let users = |password: &str| line_of_nobody("slow", 128 * 1024, 6) + &cheap_line("alice", password);
+        let path = files.set("auth.file.path", "users", users("p1"));
+        let settings = ["auth.order=file", &path, "auth.threads=1", "sys.interval_s=1"];
+        let Some(broker) = start(shards, &settings) else { return };
+        let mut slow = broker.open(Version::V50);
+        slow.send(login(Version::V50, "slow", "slow", "wrong"));
+        let mut clients = ["p1", "p2"].map(|password| {
+            let mut client = broker.open(Version::V50);
+            client.send(login(Version::V50, password, "alice", password));
+            client
+        });
+        // Until the two have come to the queue behind it.
+        std::thread::sleep(Duration::from_millis(100));
+        files.write("users", users("p2"));
+        broker.signal("HUP");
+        wait_for_output(&broker, "configuration reloaded");
+        assert_eq!(slow.recv_within(Duration::from_millis(1)), None, "the machine is too fast for this test");
+        clients[0].expect_refusal(0x86);
+        assert_eq!(clients[1].recv_connack().reason, 0);
+        slow.expect_refusal(0x86);
+        let computed = metric(&broker, login(Version::V50, "m", "alice", "p2"), "auth/computed");
+        assert_eq!(computed, 4, "slow's two, one each of the others");
     }
 }
 

@@ -261,6 +261,26 @@ fn mqtt5_4_12_1_2_who_fails_to_authenticate_again_is_disconnected() {
 }
 
 #[test]
+fn who_fails_to_authenticate_again_too_often_is_banned() {
+    for shards in SHARDS {
+        let files = Files::new();
+        let path = files.set("auth.scram.path", "scram", line("alice", "p1"));
+        let Some(broker) = start(shards, &["auth.order=scram", &path, "limits.ban_failures=3"]) else {
+            return;
+        };
+        let (right, wrong) = (Exchange::new("alice", "p1"), Exchange::new("alice", "wrong"));
+        for number in 0..3 {
+            let (mut client, _) = log_in(&broker, connect(&format!("c{number}"), &right), &right);
+            client.send(auth(0x19, wrong.first()));
+            let (_, challenge) = recv_auth(&mut client);
+            client.send(auth(0x18, wrong.last(&challenge).0));
+            client.expect_disconnect(0x87);
+        }
+        broker.expect_refused(connect("d", &right), 0x8A);
+    }
+}
+
+#[test]
 fn an_unknown_user_gets_the_same_challenge_each_time() {
     let Some((_files, broker)) = started(2) else { return };
     let salt = |user: &str| {

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{limited, wait_until};
+use crate::broker::Broker;
 use crate::client::{Client, TIMEOUT};
 use crate::numbers::wait_for;
 use crate::wire::{Connect, Packet, Version};
@@ -129,6 +130,94 @@ fn the_sockets_of_an_address_are_no_more_than_twice_its_maximum() {
         clients.iter_mut().for_each(Client::ping);
         // Those places are free again.
         broker.expect_refused(Connect::v5("later"), 0x97);
+    }
+}
+
+/// How many of `count` connections that say nothing stay open.
+fn silent_ones(broker: &Broker, count: usize, first_bytes: &[u8], expected: usize) {
+    let mut silent: Vec<_> = (0..count)
+        .map(|_| {
+            let mut stream = TcpStream::connect(broker.address).unwrap();
+            // Perhaps it is closed already.
+            let _ = stream.write_all(first_bytes);
+            stream
+        })
+        .collect();
+    wait_until("those past the maximum are closed", || {
+        silent.retain_mut(|stream| !is_closed(stream));
+        silent.len() <= expected
+    });
+    // Those that stay are told why not, unless there was room for them.
+    for mut stream in silent {
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.write_all(&Packet::from(Connect::v5("late")).encode(Version::V50)).unwrap();
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).unwrap();
+        assert!(matches!((connack[0], connack[3]), (0x20, 0 | 0x97 | 0x9F)), "{connack:?}");
+    }
+}
+
+#[test]
+fn one_address_does_not_hold_all_the_places_of_those_that_are_refused_for_capacity() {
+    for shards in [1, 4] {
+        let settings = [
+            "limits.max_connections=5",
+            "limits.connections_per_address_max=5",
+            "limits.connect_timeout_s=60",
+        ];
+        let broker = limited(shards, &settings);
+        let mut clients: Vec<_> =
+            (0..5).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
+        silent_ones(&broker, 12, b"", 5);
+        clients.iter_mut().for_each(Client::ping);
+    }
+}
+
+#[test]
+fn one_address_does_not_hold_the_places_of_those_that_are_refused_for_the_connect_rate() {
+    for shards in [1, 4] {
+        let settings = [
+            "listener.connect_rate=10",
+            "limits.connections_per_address_max=3",
+            "limits.connect_timeout_s=60",
+        ];
+        // Three may come in, three are told why not.
+        silent_ones(&limited(shards, &settings), 40, b"", 6);
+    }
+}
+
+#[test]
+fn one_address_does_not_hold_the_places_of_those_that_are_refused_for_memory() {
+    for shards in [1, 4] {
+        let settings = [
+            "limits.memory_max=1 MiB",
+            "limits.connections_per_address_max=3",
+            "limits.connect_timeout_s=60",
+        ];
+        let broker = limited(shards, &settings);
+        wait_until("refusals", || broker.output().contains("new connections are refused"));
+        silent_ones(&broker, 12, b"", 3);
+    }
+}
+
+#[test]
+fn behind_a_load_balancer_the_clients_own_address_counts_where_it_is_refused() {
+    for shards in [1, 4] {
+        let settings = [
+            "listener.proxy_protocol=true",
+            "listener.trusted=127.0.0.0/8",
+            "listener.allow_anonymous=true",
+            "limits.memory_max=1 MiB",
+            "limits.connections_per_address_max=3",
+            "limits.connect_timeout_s=60",
+        ];
+        let broker = limited(shards, &settings);
+        wait_until("refusals", || broker.output().contains("new connections are refused"));
+        for client in ["192.0.2.1", "192.0.2.2"] {
+            let header = format!("PROXY TCP4 {client} 10.0.0.1 56324 1883\r\n");
+            silent_ones(&broker, 12, header.as_bytes(), 3);
+        }
     }
 }
 

@@ -1,8 +1,15 @@
 //! publish_rate and bytes_rate: past them the broker does not read on, so the client waits and loses nothing.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::limited;
+use crate::broker::{Broker, binary, temporary_dir, unused_address, wait_until};
 use crate::numbers::wait_for;
 use crate::wire::{AckKind, Connect, Packet, Publish, Version};
 
@@ -76,4 +83,73 @@ fn past_the_bytes_rate_a_client_is_paused_and_loses_nothing() {
         }
         wait_for(&broker, "metrics/limits/bytes_rate/waits", |waits| waits > 0);
     }
+}
+
+/// A server that answers all requests, once it is told to.
+fn slow_server(may_answer: &Arc<AtomicBool>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let may_answer = Arc::clone(may_answer);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, may_answer) = (stream.unwrap(), Arc::clone(&may_answer));
+            thread::spawn(move || {
+                let mut request = [0; 8192];
+                // Small requests come whole.
+                while stream.read(&mut request).is_ok_and(|len| len > 0) {
+                    wait_until("the test's word", || may_answer.load(Ordering::Relaxed));
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                }
+            });
+        }
+    });
+    address
+}
+
+/// A client is paused for its CONNECT while it waits for its verdict, and goes home when a reload has lifted the rate. The
+/// end of that pause does not come there: the next pause has to have an end of its own.
+#[test]
+fn a_pause_does_not_go_along_to_the_home_shard() {
+    let (address, dir) = (unused_address(), temporary_dir());
+    let may_answer = Arc::<AtomicBool>::default();
+    let server = slow_server(&may_answer);
+    let configure = |bytes_rate: u32| {
+        let text = format!(
+            "[[listener]]\nurl = \"mqtt://{address}\"\n[auth]\norder = [\"http\"]\n\
+             http.auth_req.url = \"http://{server}/\"\nhttp.auth_req.params = \"u=%u\"\n\
+             http.timeout_ms = 20000\n[limits]\nbytes_rate = {bytes_rate}\n"
+        );
+        std::fs::write(dir.join("myriad.toml"), text).unwrap();
+    };
+    configure(1000);
+    let mut command = Command::new(binary());
+    command.arg("--config").arg(dir.join("myriad.toml")).arg("--data-dir").arg(&dir);
+    command.args(["--shards", "4", "--set", "node.cpu_pinning=false"]);
+    let broker = Broker::spawn(&mut command, address, 4, dir.clone());
+    let reload = |bytes_rate, times| {
+        configure(bytes_rate);
+        broker.signal("HUP");
+        wait_until("the reload", || broker.output().matches("configuration reloaded").count() == times);
+    };
+    // Most of them are at home elsewhere. They are paused for 3.5 s.
+    let mut clients: Vec<_> = (0..6).map(|_| broker.open(Version::V311)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(Connect::v311(&format!("c{number}")).username("u").password(&"p".repeat(4500)));
+    }
+    reload(0, 1);
+    may_answer.store(true, Ordering::Relaxed);
+    for client in &mut clients {
+        assert_eq!(client.recv_connack().reason, 0);
+    }
+    reload(2000, 2);
+    let start = Instant::now();
+    for client in &mut clients {
+        client.send(Publish::new("t", vec![b'x'; 4000]).qos(1).id(1));
+        client.expect_ack(AckKind::Puback, 1, 0);
+        client.send(Packet::Pingreq);
+    }
+    for client in &mut clients {
+        assert_eq!(client.recv(), Packet::Pingresp);
+    }
+    assert!(start.elapsed() > Duration::from_secs(1), "they were paused once more");
 }

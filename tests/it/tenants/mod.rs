@@ -6,7 +6,9 @@ use crate::broker::{Broker, Options, temporary_dir};
 use crate::client::Client;
 use crate::wire::{Connect, Property, Publish, Version, Will};
 
+mod own_quota;
 mod quota;
+mod rate;
 
 /// The password of every user is `secret`.
 const HASH: &str = "$6$MDEyMzQ1Njc4OWFi$qEXipeLbgxRlwd06QHfY5WITkUZg0jLg9SZbXzq3ifXjfj+v3GbJGrSfC5PAg3UNCS+UFfbhUIZX4bmIAs330w==";
@@ -15,6 +17,11 @@ const RULES: &str = "user a\nmountpoint tenants/%u/\nuser b\nmountpoint tenants/
 
 /// A broker with the users `a` and `b`, which are tenants, and `root`, which sees everything.
 fn tenants(shards: u16, settings: &[&str]) -> Broker {
+    tenants_by(shards, RULES, settings)
+}
+
+/// The same by other rules. They and the passwords are beside each other, in the directory of the passwords.
+fn tenants_by(shards: u16, rules: &str, settings: &[&str]) -> Broker {
     let dir = temporary_dir();
     let write = |name: &str, text: &str| {
         let file = dir.join(name);
@@ -26,7 +33,7 @@ fn tenants(shards: u16, settings: &[&str]) -> Broker {
     let options = Options::shards(shards)
         .set("auth.order=['file']")
         .set(&set("auth.file.path", &write("passwords", &users)))
-        .set(&set("auth.file.rules", &write("rules", RULES)))
+        .set(&set("auth.file.rules", &write("rules", rules)))
         .set("listener.allow_anonymous=true")
         .set("sys.interval_s=1");
     Broker::start(&settings.iter().fold(options, |options, setting| options.set(setting))).unwrap()

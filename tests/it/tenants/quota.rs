@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use super::{as_user, connect, tenants};
 use crate::client::{Client, TIMEOUT};
 use crate::numbers::wait_for;
-use crate::wire::{AckKind, Connect, Packet, Publish, Version};
+use crate::wire::{Connect, Packet, Publish, Version};
 
 /// Connects once there is room: a place becomes free a moment after its connection has closed.
-fn connect_when_free(broker: &crate::broker::Broker, connect: &Connect) -> Client {
+pub(super) fn connect_when_free(broker: &crate::broker::Broker, connect: &Connect) -> Client {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let mut client = broker.open(connect.version);
@@ -127,23 +127,4 @@ fn retained_messages_beyond_the_quota_are_delivered_and_not_kept() {
         b.publish(Publish::new("1", "1").qos(1).retain());
         assert_eq!(kept("late-3"), ["2", "3"]);
     }
-}
-
-#[test]
-fn the_message_rate_is_that_of_all_clients_of_a_user() {
-    let broker = tenants(4, &["quota.publish_rate=50", "limits.receive_max=1000"]);
-    let mut clients: Vec<_> = (0..4).map(|number| connect(&broker, "a", &format!("c-{number}"))).collect();
-    let start = Instant::now();
-    for id in 1..=40 {
-        for client in &mut clients {
-            client.send(Publish::new("t", "x").qos(1).id(id));
-        }
-    }
-    for client in &mut clients {
-        for id in 1..=40 {
-            client.expect_ack(AckKind::Puback, id, 0x10);
-        }
-    }
-    let took = start.elapsed();
-    assert!(took >= Duration::from_secs(2), "110 messages beyond the burst at 50/s took {took:?}");
 }

@@ -19,9 +19,11 @@ mod clients;
 mod files;
 mod handshakes;
 mod idle;
+mod limits;
 mod peer;
 mod reload;
 mod storm;
+mod tenants;
 
 /// Shards that a test runs with: one, and so many that most clients have to move.
 const SHARDS: [u16; 2] = [1, 4];
@@ -91,9 +93,14 @@ impl Options {
     }
 
     fn start(self) -> Secured {
+        self.start_with_plain("")
+    }
+
+    /// The same with further lines of the plain listener.
+    fn start_with_plain(self, plain_keys: &str) -> Secured {
         let [plain, mqtts, wss] = [unused_address(), unused_address(), unused_address()];
         let Self { shards, authority, keys, more, log, dir } = self;
-        let mut text = format!("[[listener]]\nurl = \"mqtt://{plain}\"\n");
+        let mut text = format!("[[listener]]\nurl = \"mqtt://{plain}\"\n{plain_keys}\n");
         for url in [format!("mqtts://{mqtts}"), format!("wss://{wss}")] {
             let _ = write!(text, "[[listener]]\nurl = \"{url}\"\n{keys}");
             if !keys.contains("tls.cert") {

@@ -14,7 +14,7 @@ mod dual_stack;
 mod proxy;
 mod unix;
 mod websocket;
-mod ws;
+pub mod ws;
 
 /// Shards that a test runs with: one, and so many that most clients have to move.
 const SHARDS: [u16; 2] = [1, 4];

@@ -42,8 +42,8 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A WebSocket as a stream of MQTT: what is written is one frame, what is read is what binary frames bring.
-pub struct WebSocket {
-    pub stream: TcpStream,
+pub struct WebSocket<S: Stream = TcpStream> {
+    pub stream: S,
     /// Bytes of frames that were not read yet, and of MQTT that was not asked for yet.
     raw: Vec<u8>,
     plain: Vec<u8>,
@@ -54,10 +54,20 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    /// Nothing is sent yet; the answer to `REQUEST` has to come first.
-    pub fn over(stream: TcpStream) -> Self {
+    /// Opens one.
+    pub fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(TIMEOUT)).unwrap();
+        let mut socket = Self::over(stream);
+        socket.stream.write_all(REQUEST.as_bytes()).unwrap();
+        socket
+    }
+}
+
+impl<S: Stream> WebSocket<S> {
+    /// Nothing is sent yet; the answer to `REQUEST` has to come first.
+    pub fn over(stream: S) -> Self {
         Self {
             stream,
             raw: vec![],
@@ -66,13 +76,6 @@ impl WebSocket {
             close_code: None,
             timeout: Cell::new(Some(TIMEOUT)),
         }
-    }
-
-    /// Opens one.
-    pub fn open(address: SocketAddr) -> Self {
-        let mut socket = Self::over(TcpStream::connect_timeout(&address, TIMEOUT).unwrap());
-        socket.stream.write_all(REQUEST.as_bytes()).unwrap();
-        socket
     }
 
     /// The next frame's first byte and payload; `None`: closed.
@@ -147,7 +150,7 @@ impl WebSocket {
     }
 }
 
-impl Read for WebSocket {
+impl<S: Stream> Read for WebSocket<S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.plain.is_empty() {
             match self.recv_frame()? {
@@ -166,7 +169,7 @@ impl Read for WebSocket {
     }
 }
 
-impl Write for WebSocket {
+impl<S: Stream> Write for WebSocket<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write_all(&frame(BINARY, bytes))?;
         Ok(bytes.len())
@@ -177,13 +180,13 @@ impl Write for WebSocket {
     }
 }
 
-impl Stream for WebSocket {
+impl<S: Stream> Stream for WebSocket<S> {
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.timeout.set(timeout);
         Ok(())
     }
     fn shutdown_write(&self) -> io::Result<()> {
-        self.stream.shutdown(std::net::Shutdown::Write)
+        self.stream.shutdown_write()
     }
 }
 

@@ -169,11 +169,9 @@ impl Client {
         let stamp = world.stamp();
         if connack.code != 0 {
             model.connect_refused(self.socket);
-            return model.refusal_is_right(
-                self.socket,
-                connack.code,
-                world.sockets[self.socket].hand_over_failed,
-            );
+            let end = &world.sockets[self.socket];
+            let has_no_room = end.hand_over_failed || end.no_memory;
+            return model.refusal_is_right(self.socket, connack.code, has_no_room);
         }
         model.granted(self.socket, world.sockets[self.socket].config, connack)?;
         model.connack(self.socket, Moment { at: world.now, stamp }, connack.session_present)?;

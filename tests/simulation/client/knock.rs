@@ -118,7 +118,8 @@ impl Client {
                 let mut codes =
                     fault.codes(model.drain_from.is_some()).iter().map(|c| if v5 { c.0 } else { c.1 });
                 let code = if let FromServer::Connack(connack) = &packet { Some(connack.code) } else { None };
-                let right = codes.any(|right| code == Some(right));
+                let no_memory = world.sockets[socket].no_memory && code == Some(if v5 { 0x97 } else { 3 });
+                let right = codes.any(|right| code == Some(right)) || no_memory;
                 knock.is_answered = true;
                 let checked = &mut model.checked;
                 *(if fault == Fault::NoRoom { &mut checked.refused } else { &mut checked.strangers }) += 1;

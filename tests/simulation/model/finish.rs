@@ -3,7 +3,7 @@
 use super::message::{Message, MessageNumber, Stored, matches};
 use super::session::Session;
 use super::will::{Verdict, WILL_SLACK_MS};
-use super::{Model, SessionNumber};
+use super::{Model, SessionNumber, THINNED_LEN};
 use crate::trace::{Check, broken, ensure};
 
 impl Model {
@@ -92,6 +92,7 @@ impl Model {
         let since = lost.passages.iter().map(|p| p.from).min().unwrap_or(0);
         let lengths = self.settings.during(since, u64::MAX).map(|config| config.session.queue_len_max);
         let len_max = lengths.min().unwrap_or(self.queue_len_max);
+        let len_max = if self.is_thinned { len_max.min(THINNED_LEN) } else { len_max };
         ensure(later >= len_max as usize, "no-message-lost", || {
             format!(
                 "client {} never got message {number} {lost:?}; {later} may have come after it",

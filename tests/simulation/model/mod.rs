@@ -15,6 +15,8 @@ pub mod will;
 
 use std::collections::BTreeMap;
 
+use myriad::limits::Level;
+
 use crate::settings::Settings;
 use crate::trace::{Check, ensure};
 pub use connection::{Connection, Leave};
@@ -22,6 +24,9 @@ use message::{Message, MessageNumber, matches};
 pub use receive::Reception;
 use session::{Session, Snapshot, Subscription};
 use sys::Sys;
+
+/// Messages that stay in an mqueue whatever happens.
+pub const THINNED_LEN: u32 = 16;
 
 /// Index into `Model::sessions`.
 pub type SessionNumber = usize;
@@ -65,6 +70,8 @@ pub struct Model {
     pub sys: Sys,
     /// The moment from which on the node shuts down.
     pub drain_from: Option<u64>,
+    /// Memory was so short that long mqueues lost their older half.
+    pub is_thinned: bool,
     /// How much was checked, so that a run that checks nothing is noticed.
     pub checked: Checked,
 }
@@ -91,6 +98,7 @@ pub struct Checked {
     pub refused: u64,
     pub strangers: u64,
     pub denied: u64,
+    pub pressed: u64,
 }
 
 impl Checked {
@@ -105,7 +113,7 @@ impl Checked {
         self.clone().each_mut().into_iter().all(|n| *n > 0)
     }
 
-    fn each_mut(&mut self) -> [&mut u64; 19] {
+    fn each_mut(&mut self) -> [&mut u64; 20] {
         [
             &mut self.receptions,
             &mut self.owed,
@@ -126,6 +134,7 @@ impl Checked {
             &mut self.refused,
             &mut self.strangers,
             &mut self.denied,
+            &mut self.pressed,
         ]
     }
 }
@@ -287,9 +296,20 @@ impl Model {
         })
     }
 
+    /// Memory is short: QoS 0 may be dropped, which it may always be; publishers wait; at the worst, clients are refused and of
+    /// an mqueue no more than `THINNED_LEN` messages are sure to stay.
+    pub fn pressed(&mut self, level: Level) {
+        self.checked.pressed += 1;
+        self.sys.is_complete = false;
+        if level == Level::Refuse {
+            self.is_thinned = true;
+            self.queue_len_max = self.queue_len_max.min(THINNED_LEN);
+        }
+    }
+
     /// A refusal of CONNECT is right only where there is no room, or nobody is served any more.
-    pub fn refusal_is_right(&self, socket: usize, code: u8, hand_over_failed: bool) -> Check {
-        let right = hand_over_failed && [0x03, 0x97].contains(&code)
+    pub fn refusal_is_right(&self, socket: usize, code: u8, has_no_room: bool) -> Check {
+        let right = has_no_room && [0x03, 0x97].contains(&code)
             || self.drain_from.is_some() && [0x03, 0x88].contains(&code);
         ensure(right, "connect-accepted", || format!("socket {socket} was refused with {code:#x}"))
     }

@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     /// Start of Client Identifiers and topics.
     pub(crate) prefix: String,
     pub(crate) keep_alive_s: u16,
+    /// Each client logs in, with its Client Identifier as User Name and this.
+    pub(crate) password: Option<String>,
     /// Clean Session (Clean Start) in CONNECT.
     pub(crate) clean: bool,
     pub(crate) subscriptions: Subscriptions,

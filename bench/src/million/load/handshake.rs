@@ -279,6 +279,10 @@ impl Load {
         if plan.version.is_v5() && !plan.clean {
             connect.session_expiry_s = Some(u32::MAX);
         }
+        if let Some(password) = &plan.password {
+            connect.username = Some(self.traffic.text());
+            connect.password = Some(password.as_bytes());
+        }
         connect.encode(io.output(connection));
     }
 
