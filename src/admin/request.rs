@@ -131,7 +131,7 @@ mod tests {
     use crate::config::Config;
 
     fn desk() -> Desk {
-        Desk { shared: Arc::new(Shared::new(&Config::default(), 1, 1, 0)), storage: None }
+        Desk { shared: Shared::new(&Config::default(), 1, 1, 0), storage: None }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::disk::Disk;
 use super::entry::{Entry, EntryError, varint};
 use super::frame::{Damage, FrameKey};
-use super::marks::{CLOCK_FILE, ClockFile, Clocks, decode_clock_file, journal_now};
+use super::marks::{CLOCK_FILE, ClockFile, Clocks, SIGN_OF_LIFE_MS, decode_clock_file, journal_now};
 use super::replay::Replay;
 use super::report::{Finding, Report};
 use super::restored::{Restored, RestoredSession};
@@ -292,7 +292,9 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
         let last = written.filter(|mark| mark.journal >= carried.journal).unwrap_or(carried);
         let journal = journal_now(last, now);
         let entries = self.replay.entries();
-        let (mut restored, outcome) = self.replay.finish(journal, last.journal);
+        // It may have lived until the next sign was due: no session may end before its time [MQTT-3.1.2-23].
+        let gone_at = last.journal.plus_ms(SIGN_OF_LIFE_MS).min(journal);
+        let (mut restored, outcome) = self.replay.finish(journal, gone_at);
         restored.user_key = newest.user_key;
         if outcome.deliveries_lost > 0 {
             self.findings.push(Finding::Deliveries(outcome.deliveries_lost));

@@ -19,6 +19,7 @@ mod mqtt3;
 mod mqtt5;
 mod process;
 mod storage_formats;
+mod storage;
 mod tenants;
 mod tidy;
 mod tls;

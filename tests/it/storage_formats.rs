@@ -123,7 +123,7 @@ fn write_the_fixtures_of_this_version() {
     let _ = std::fs::remove_dir_all(&dir);
     let disk = RealDisk::open(&dir).unwrap();
     let options =
-        WriterOptions { shards: 2, segment_bytes: 700, interval_ms: None, checkpoint_bytes_min: 1500 };
+        WriterOptions { shards: 2, segment_bytes: 700, interval_ms: None, checkpoint_bytes_min: 900 };
     let end = JournalEnd::fresh(0x1122_3344_5566_7788, 0x99aa_bbcc);
     let (mut writer, _) = JournalWriter::open(disk, end, options, mark(0)).unwrap();
     let mut ms = 0;

@@ -24,7 +24,7 @@ fn read(frames: &[(Timestamp, Vec<u8>)], alive: Timestamp) -> Restored {
 fn assert_same(model: &Model, from: usize, what: &str) {
     let alive = model.last_alive();
     let found = describe(&read(&model.frames[from..], alive));
-    let expected = describe(&model.expected(alive.plus_ms(AWAY_MS)));
+    let expected = describe(&model.expected(alive.plus_ms(AWAY_MS), alive));
     assert!(found == expected, "{what}\n--- read\n{found}--- the model\n{expected}");
 }
 

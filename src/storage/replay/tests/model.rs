@@ -527,8 +527,8 @@ impl Model {
         self.emit(&Entry::Unretain { topic });
     }
 
-    /// What must come back at `now`.
-    pub(crate) fn expected(&self, now: Timestamp) -> Restored {
+    /// What must come back at `now`, where connections ended at `gone_at`.
+    pub(crate) fn expected(&self, now: Timestamp, gone_at: Timestamp) -> Restored {
         let message = |number: u64| {
             let publication = &self.messages[&number];
             let head = MessageHead {
@@ -559,7 +559,7 @@ impl Model {
             self.wills.iter().map(|(serial, word)| (*serial, word.will(*serial))).collect();
         let mut sessions = Vec::new();
         for (serial, known) in &self.sessions {
-            let since = known.disconnected_at.unwrap_or(self.now);
+            let since = known.disconnected_at.unwrap_or(gone_at);
             if known.expiry_s != u32::MAX && since.0 + u64::from(known.expiry_s) * 1000 <= now.0 {
                 wills.extend(known.will.map(|word| (*serial, word.will(*serial))));
                 continue;
