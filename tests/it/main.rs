@@ -18,7 +18,6 @@ mod limits;
 mod mqtt3;
 mod mqtt5;
 mod process;
-mod storage_formats;
 mod storage;
 mod tenants;
 mod tidy;

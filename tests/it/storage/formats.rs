@@ -1,4 +1,4 @@
-//! Journals of every version of the format that was ever written, in `storage/fixtures/`: what each comes to stands beside it
+//! Journals of every version of the format that was ever written, in `fixtures/`: what each comes to stands beside it
 //! and never changes.
 
 use std::fmt::Write as _;
