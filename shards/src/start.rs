@@ -368,7 +368,11 @@ where
     drop(signals);
     let ready = wait_ready(&readies, threads.len());
     drop(small_pages);
-    let go_on = || goes.iter().for_each(|go| drop(go.send(())));
+    let go_on = || {
+        for go in &goes {
+            let _ = go.send(());
+        }
+    };
     let started = ready.and_then(|()| {
         go_on();
         wait_ready(&mades, threads.len())?;

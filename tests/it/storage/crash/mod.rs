@@ -6,6 +6,7 @@
 mod changer;
 mod ledger;
 mod link;
+mod paho;
 mod publisher;
 mod random;
 mod subscriber;
