@@ -1,5 +1,5 @@
 """paho-mqtt against a broker that is killed and started again meanwhile. Usage: paho_crash.py HOST PORT; standard input ends
-when the broker stays. Checks what paho's own sessions came to: QoS 1 at least once, QoS 2 once, both in order."""
+when the broker stays. Checks what paho's own sessions came to: QoS 1 at least once, QoS 2 once."""
 
 import queue
 import sys
@@ -11,13 +11,26 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 TIMEOUT = 30
+# Messages of a publisher that may be unacknowledged: after a reconnect paho sends all at once, whatever Receive Maximum says.
+WINDOW = 15
 HOST, PORT = sys.argv[1], int(sys.argv[2])
+
+
+class Client(mqtt.Client):
+    """paho 2.2 forgets at a second attempt to connect that PUBREC has come: it then publishes the message anew instead of
+    sending PUBREL again, which is another message if the first one's handshake was over."""
+
+    def _messages_reconnect_reset_out(self):
+        for message in self._out_messages.values():
+            if message.state == mqtt.mqtt_ms_resend_pubrel:
+                message.state = mqtt.mqtt_ms_wait_for_pubcomp
+        super()._messages_reconnect_reset_out()
 
 
 def client(name, version):
     """One with a persistent session that connects again by itself."""
     options = {} if version == mqtt.MQTTv5 else {"clean_session": False}
-    made = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=version, **options)
+    made = Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=version, **options)
     made.reconnect_delay_set(min_delay=0.05, max_delay=0.1)
     made.max_queued_messages_set(0)
     made.connected = threading.Event()
@@ -28,6 +41,14 @@ def client(name, version):
             made.sessions.append(flags.session_present)
             made.connected.set()
 
+    # Once a message, when its handshake is over. A MessageInfo does not serve: of a message that was published while there was
+    # no connection it raises, although paho keeps it and sends it later.
+    made.sent = made.published = 0
+
+    def on_publish(client, *_):
+        client.published += 1
+
+    made.on_publish = on_publish
     made.on_connect = on_connect
     return made
 
@@ -82,31 +103,32 @@ def main():
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     print("ready", flush=True)
-    infos, sent = [], {}
+    sent = {}
     while not ended.is_set():
         for publisher in publishers:
-            for qos in (1, 2):
+            for qos in (1, 2) if publisher.sent - publisher.published < WINDOW else ():
                 topic = f"crash/{int(publisher.protocol)}/{qos}"
                 number = sent.get(topic, 0)
                 sent[topic] = number + 1
-                infos.append(publisher.publish(topic, str(number), qos))
+                publisher.sent += 1
+                publisher.publish(topic, str(number), qos)
         time.sleep(0.005)
     deadline = time.monotonic() + TIMEOUT
-    for info in infos:
-        info.wait_for_publish(max(0.01, deadline - time.monotonic()))
-        assert info.is_published(), "a message was never acknowledged"
+    while (left := sum(publisher.sent - publisher.published for publisher in publishers)) > 0:
+        assert time.monotonic() < deadline, f"{left} messages were never acknowledged"
+        time.sleep(0.02)
     for subscriber in subscribers:
         for topic, count in sent.items():
             subscriber.take(topic, count - 1)
         subscriber.rest()
         for topic, count in sent.items():
             numbers = subscriber.numbers[topic]
-            first = list(dict.fromkeys(numbers))
+            # No word on the order: what is published between paho's reconnect and its repetitions overtakes those.
             lost = sorted(set(range(count)) - set(numbers))
             assert not lost, f"{topic}: {lost} of {count} are lost"
-            assert first == sorted(first), f"{topic}: not in order: {first}"
             if topic.endswith("2"):
-                assert numbers == first, f"{topic}: {len(numbers) - len(first)} came twice"
+                twice = [number for number in set(numbers) if numbers.count(number) > 1]
+                assert not twice, f"{subscriber.client.protocol}: {topic}: {twice} came more than once: {numbers}"
     for made in publishers + [subscriber.client for subscriber in subscribers]:
         assert made.sessions[0] is False and all(made.sessions[1:]), f"a session was lost: {made.sessions}"
         assert len(made.sessions) > 1, "no crash was noticed"
