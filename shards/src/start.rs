@@ -368,6 +368,7 @@ where
     drop(signals);
     let ready = wait_ready(&readies, threads.len());
     drop(small_pages);
+    // Whose thread has ended is told of by `wait_ready`.
     let go_on = || {
         for go in &goes {
             let _ = go.send(());
