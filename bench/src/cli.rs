@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::addresses::SourceAddresses;
 use crate::carrier::{Carriers, Wanted};
 use crate::million;
+use crate::sync;
 use crate::topology::{Scenario, Topology};
 use crate::wire::{PAYLOAD_HEADER_LEN, ProtocolVersion};
 
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Sessions(Box<million::Sessions>),
     /// Retained messages: bytes each, and a wildcard subscription to all of them
     Retained(Box<million::Retained>),
+    /// The disk: how long an append with an fdatasync takes, which bounds what a durable broker can do
+    Sync(sync::Options),
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod scanner;
 mod schedule;
 mod setup;
 mod stats;
+mod sync;
 mod topology;
 mod wire;
 mod worker;
@@ -45,6 +46,10 @@ fn main() -> ExitCode {
         Command::Churn(options) => million::run_churn(&options),
         Command::Sessions(options) => million::run_sessions(&options),
         Command::Retained(options) => million::run_retained(&options),
+        Command::Sync(options) => match sync::run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => fail(1, &format!("{why:#}")),
+        },
     }
 }
 

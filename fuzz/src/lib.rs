@@ -5,5 +5,6 @@ pub mod acl;
 pub mod broker;
 pub mod codec;
 pub mod credentials;
+pub mod journal;
 pub mod layers;
 pub mod topics;

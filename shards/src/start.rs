@@ -306,7 +306,8 @@ fn placement(config: &Config, cpus: &[usize], number: u16) -> Placement {
     }
 }
 
-/// Spawns the threads, lets each build its rings, opens the listeners, and lets the shards go.
+/// Spawns the threads, lets each build its rings and make its application, opens the listeners, and lets the shards go: nobody
+/// is accepted before all applications are there, and what they begin with is whole.
 fn launch<A, F>(
     config: &Config,
     seeds: impl Iterator<Item = Seed<A>>,
@@ -318,6 +319,7 @@ where
     F: Fn(ShardId, &mut Io<'_, A>) -> A + Send + Clone + 'static,
 {
     let (ready, readies) = mpsc::channel::<io::Result<()>>();
+    let (made, mades) = mpsc::channel::<io::Result<()>>();
     let mut threads = Vec::with_capacity(usize::from(config.shards));
     let mut goes = Vec::with_capacity(usize::from(config.shards));
     let cpus = cpus(config);
@@ -325,7 +327,7 @@ where
     let small_pages = SmallPages::new();
     for seed in seeds {
         let (go, wait) = mpsc::channel::<()>();
-        let (ready, make, number) = (ready.clone(), make.clone(), seed.number);
+        let (ready, made, make, number) = (ready.clone(), made.clone(), make.clone(), seed.number);
         // Pitfall 1: a preemption timer that never fires in practice.
         let thread = LocalExecutorBuilder::new(placement(config, &cpus, number))
             .name("shard")
@@ -344,6 +346,12 @@ where
                             return Vec::new();
                         }
                         let application = make(ShardId(number), &mut Io { core: &mut core });
+                        let _ = made.send(Ok(()));
+                        drop(made);
+                        // The same: a listener could not be opened.
+                        if wait.recv().is_err() {
+                            return Vec::new();
+                        }
                         run(Shard::new(core, application, stats))
                     }
                     Err(error) => {
@@ -356,18 +364,26 @@ where
         threads.push(thread);
         goes.push(go);
     }
-    drop(ready);
+    drop((ready, made));
     drop(signals);
     let ready = wait_ready(&readies, threads.len());
     drop(small_pages);
-    let started = ready.and_then(|()| bound.iter().try_for_each(Bound::listen));
+    // Whose thread has ended is told of by `wait_ready`.
+    let go_on = || {
+        for go in &goes {
+            let _ = go.send(());
+        }
+    };
+    let started = ready.and_then(|()| {
+        go_on();
+        wait_ready(&mades, threads.len())?;
+        bound.iter().try_for_each(Bound::listen)
+    });
     if let Err(error) = started {
         drop(goes);
         return Err(ended(threads, error));
     }
-    for go in goes {
-        let _ = go.send(());
-    }
+    go_on();
     Ok(threads)
 }
 

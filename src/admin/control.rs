@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::request;
+use super::request::{self, Desk};
 use crate::broker::Shared;
 use crate::clock::Timestamp;
+use crate::storage::thread::StorageHandle;
 
 /// Bytes of the longest request.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
@@ -42,13 +43,15 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Makes the socket in `data_dir` and serves it on a thread of its own. `now` is the shards' time.
+    /// Makes the socket in `data_dir` and serves it on a thread of its own. `now` is the shards' time, `storage` the journal if
+    /// there is one.
     ///
     /// # Errors
     /// The directory or the socket can't be made, or another broker uses it.
     pub fn start(
         data_dir: &Path,
         shared: Arc<Shared>,
+        storage: Option<StorageHandle>,
         now: impl Fn() -> Timestamp + Send + 'static,
     ) -> Result<Self, ControlError> {
         let path = data_dir.join("control.sock");
@@ -57,12 +60,13 @@ impl ControlSocket {
         }
         let failed = |error| ControlError::Io { path: path.clone(), error };
         let listener = bind(data_dir, &path).map_err(failed)?;
+        let desk = Desk { shared, storage };
         let serve = move || {
             for stream in listener.incoming() {
                 match stream {
                     Ok(stream) => {
                         // An operator who leaves is no concern of the broker.
-                        let _ = serve(&stream, &shared, &now);
+                        let _ = serve(&stream, &desk, &now);
                     }
                     // Out of descriptors, most likely: not in a tight loop.
                     Err(_) => thread::sleep(PATIENCE),
@@ -103,7 +107,7 @@ fn bind(data_dir: &Path, path: &Path) -> std::io::Result<UnixListener> {
 }
 
 /// Answers requests until the operator has no more.
-fn serve(stream: &UnixStream, shared: &Shared, now: impl Fn() -> Timestamp) -> std::io::Result<()> {
+fn serve(stream: &UnixStream, desk: &Desk, now: impl Fn() -> Timestamp) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream);
@@ -113,7 +117,7 @@ fn serve(stream: &UnixStream, shared: &Shared, now: impl Fn() -> Timestamp) -> s
             return Ok(());
         }
         let mut answer = String::new();
-        for value in request::answer(shared, now(), &line) {
+        for value in request::answer(desk, now(), &line) {
             answer.push_str(&value.to_string());
             answer.push('\n');
         }

@@ -271,6 +271,7 @@ impl Broker {
             self.clients.find(client_id).and_then(|index| self.clients.sessions.get(index)?.connection)
         {
             self.metrics().takeovers.inc();
+            self.go_in_unheard(old, fx);
             self.send_disconnect(old, ReasonCode::SessionTakenOver, None, fx);
             fx.close(old, Close::Flush);
             self.end_connection(now, old, End::Takeover { goes_on }, fx);

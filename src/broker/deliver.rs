@@ -340,26 +340,37 @@ impl Clients {
         outbound.inflight.release(packet_id);
         let has_unsent = outbound.inflight.has_unsent();
         let is_connected = self.connected(token.index).is_some();
-        let Self { sessions, connections, metrics, .. } = self;
+        let Self { sessions, connections, metrics, journal, .. } = self;
         let Some(session) = sessions.get_mut(token.index) else { return };
+        let mut has_gone = false;
         let connection = session.connection.and_then(|id| Some((id, connections.get_mut(id)?)));
         let Some(outbound) = &mut session.outbound else { return };
         match connection {
             Some((id, connection)) if is_connected && !has_unsent => {
                 while let Some((packet_id, slot)) = outbound.inflight.next_ready(sent_second(now)) {
-                    if let Slot::Publish(delivery) = slot {
-                        write(
-                            id,
-                            connection,
-                            &Outgoing::of(delivery, Some(packet_id), false, now),
-                            metrics,
-                            fx,
-                        );
+                    let Slot::Publish(delivery) = slot else { continue };
+                    // Its time may be over before anything of it was sent [MQTT-3.3.2-5].
+                    let is_expired = delivery.message.is_expired(now);
+                    let outgoing = Outgoing::of(delivery, Some(packet_id), false, now);
+                    if !is_expired && write(id, connection, &outgoing, metrics, fx) {
+                        continue;
                     }
+                    if is_expired {
+                        metrics.dropped_expired.inc();
+                        metrics.messages_dropped.inc();
+                    }
+                    let qos = delivery.qos;
+                    outbound.inflight.finish_publish(packet_id, qos);
+                    journal.write(&Entry::Done { serial: token.serial.0, packet_id: packet_id.value() });
+                    metrics.inflight.dec();
+                    has_gone = true;
                 }
             }
             // Behind what has to be sent again.
             _ => while outbound.inflight.next_ready(UNSENT).is_some() {},
+        }
+        if has_gone {
+            self.pump(now, token.index, fx);
         }
     }
 

@@ -150,9 +150,29 @@ impl Broker {
         promised.sort_unstable();
         promised.dedup();
         for connection in promised {
-            self.fail(now, connection, &Error::StorageDown, fx);
+            self.break_promise(now, connection, fx);
         }
         self.resume_stalled(now, fx);
+    }
+
+    fn break_promise<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        if connection.phase == Phase::Committing {
+            self.refuse(id, connection.version, ReasonCode::QuotaExceeded, fx);
+        }
+        self.fail(now, id, &Error::StorageDown, fx);
+    }
+
+    /// Another connection takes the session over while the CONNACK of this one waits for the disk: it goes out first, so that its
+    /// client can be told why it is closed [MQTT-3.1.4-3]. The other one waits for the same.
+    pub(super) fn go_in_unheard<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {
+        let Some(connection) = self.clients.connections.get_mut(id) else { return };
+        if connection.phase == Phase::Committing
+            && let Some(packet) = self.clients.journal.take_connack(id)
+        {
+            connection.phase = Phase::Connected;
+            self.put_connack(id, &packet, fx);
+        }
     }
 
     /// Whether a PUBLISH may not be taken now because of the disk; what becomes of it then.

@@ -336,6 +336,14 @@ impl Journal {
         if *ticket > self.durable { None } else { self.awaited.pop_front().map(|(_, awaited)| awaited) }
     }
 
+    /// The CONNACK of a connection, if it waits.
+    pub(super) fn take_connack(&mut self, of: ConnectionId) -> Option<Vec<u8>> {
+        self.awaited.iter_mut().find_map(|(_, awaited)| match awaited {
+            Awaited::ConnAck { connection, packet, .. } if *connection == of => Some(std::mem::take(packet)),
+            _ => None,
+        })
+    }
+
     /// Everything that waits.
     pub(super) fn awaited(&self) -> impl Iterator<Item = &Awaited> {
         self.awaited.iter().map(|(_, awaited)| awaited)

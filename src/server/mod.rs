@@ -157,7 +157,7 @@ pub fn run(
             let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             Timestamp(origins.now.0.saturating_add(elapsed_ms))
         };
-        ControlSocket::start(&config.node.data_dir, Arc::clone(&shared), now)
+        ControlSocket::start(&config.node.data_dir, Arc::clone(&shared), journal.clone(), now)
     });
     if let Some(Err(error)) = &control {
         tracing::warn!(%error, "no control socket: myriadctl can't ask anything of this broker");

@@ -9,6 +9,9 @@ use crate::clock::Timestamp;
 /// mark and the last frame's time count.
 pub const CLOCK_FILE: &str = "clock";
 
+/// Time between two signs of life, ms: a process that was killed lived until a moment between its last one and the next.
+pub const SIGN_OF_LIFE_MS: u64 = 10_000;
+
 /// Bytes of an encoded mark.
 pub const MARK_LEN: usize = 40;
 

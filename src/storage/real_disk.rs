@@ -1,5 +1,6 @@
 //! A folder of the file system as a [`Disk`]. Appends go out in one system call as a rule, a sync is fdatasync(2) (which also
-//! makes the new length last), names are synced by fsync(2) of the folder.
+//! makes the new length last), names are synced by fsync(2) of the folder. Segments grow: with space allocated or filled with zeros
+//! beforehand, or files used again, a sync measured the same on ext4.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
@@ -222,6 +223,14 @@ mod tests {
         drop(disk);
         RealDisk::open(&dir).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_nobody_can_write_to_is_named_with_the_mend() {
+        // Not even root makes files in this one.
+        let line = RealDisk::open(Path::new("/proc")).unwrap_err().to_string();
+        assert!(line.starts_with("/proc/LOCK: ") && line.lines().count() == 1, "{line}");
+        assert!(line.ends_with("the user that runs the broker must be able to write there"), "{line}");
     }
 
     #[test]

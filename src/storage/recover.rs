@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::disk::Disk;
 use super::entry::{Entry, EntryError, varint};
 use super::frame::{Damage, FrameKey};
-use super::marks::{CLOCK_FILE, ClockFile, Clocks, decode_clock_file, journal_now};
+use super::marks::{CLOCK_FILE, ClockFile, Clocks, SIGN_OF_LIFE_MS, decode_clock_file, journal_now};
 use super::replay::Replay;
 use super::report::{Finding, Report};
 use super::restored::{Restored, RestoredSession};
@@ -105,11 +105,11 @@ pub fn recover<D: Disk>(
     let mut reading = Reading {
         disk,
         accept_damage: options.accept_damage,
-        clock: read_clock(disk, newest.store_id),
         replay: Replay::default(),
         ticker: Ticker { call: progress, last: Instant::now(), before: 0, total },
         frames: 0,
-        last: None,
+        next_frame: None,
+        clock: written_clock(disk, newest.store_id),
         end: JournalEnd {
             base: newest.base,
             generation: survey.generation,
@@ -121,19 +121,16 @@ pub fn recover<D: Disk>(
         findings: survey.findings.clone(),
         accepts_now: survey.accepts_now,
     };
-    let last = survey.segments.last().map_or(0, |last| last.seq);
-    for segment in &survey.segments {
-        reading.segment(segment, survey.ends.get(&segment.seq).copied(), segment.seq == last)?;
+    for (at, segment) in survey.segments.iter().enumerate() {
+        reading.segment(segment, survey.segments.get(at + 1))?;
     }
-    reading.settle_last(None);
     let files = survey.segments.len() as u64;
     Ok(reading.finish(files, &newest, now))
 }
 
-/// What the clock file has, if it is whole: nothing depends on it.
-fn read_clock<D: Disk>(disk: &D, store_id: u64) -> Option<ClockFile> {
-    let bytes = disk.read(CLOCK_FILE, 0, CLOCK_FILE_BYTES_MAX).ok()?;
-    decode_clock_file(store_id, &bytes)
+/// The last sign of life, if it is there and whole.
+fn written_clock<D: Disk>(disk: &D, store_id: u64) -> Option<ClockFile> {
+    decode_clock_file(store_id, &disk.read(CLOCK_FILE, 0, CLOCK_FILE_BYTES_MAX).ok()?)
 }
 
 /// An empty state, of a folder without a journal.
@@ -167,112 +164,111 @@ impl Ticker<'_> {
 struct Reading<'d, 'p, D> {
     disk: &'d D,
     accept_damage: bool,
-    clock: Option<ClockFile>,
     replay: Replay,
     ticker: Ticker<'p>,
     frames: u64,
-    /// The segment that was read last.
-    last: Option<Last>,
+    /// The segment that comes next if none is missing, and the number of its first frame if none is lost.
+    next_frame: Option<(u64, u64)>,
+    clock: Option<ClockFile>,
     end: JournalEnd,
     findings: Vec<Finding>,
     accepts_now: bool,
 }
 
-/// How a segment ended.
-struct Last {
-    seq: u64,
-    /// Behind the last good frame.
-    good_end: u64,
-    /// Bytes behind that: no frame, or not there.
-    tail_len: u64,
-    /// A later header says where it ends: a tail is damage. Else a crash may have interrupted a write.
-    is_end_known: bool,
-    /// Number of the frame that should come next.
-    next_frame: u64,
-    /// Frames from that one on that had been synced and are not there.
-    frames_lost: u64,
-}
-
 impl<'d, D: Disk> Reading<'d, '_, D> {
-    /// Reads one; `end`: how many of its bytes count, by the header of the one after it; `is_last`: it is the last that counts.
-    fn segment(&mut self, segment: &Segment, end: Option<u64>, is_last: bool) -> Result<(), RecoverError> {
+    /// Reads one; `next`: the one that is read after it.
+    fn segment(&mut self, segment: &Segment, next: Option<&Segment>) -> Result<(), RecoverError> {
         let name = segment_name(segment.seq);
-        let after_last =
-            self.last.as_ref().filter(|last| last.seq + 1 == segment.seq).map(|last| last.next_frame);
-        self.settle_last(Some((segment.seq, segment.first_frame)));
         if let Err(error) = segment.header {
             self.findings.push(Finding::Header { file: name.clone(), error });
             self.note_damaged(segment.seq);
         }
-        let first_frame = match segment.header {
-            Ok(header) => header.first_frame,
-            // How many are lost before the first one that was found says where the last segment ended, if that is known.
-            Err(_) => after_last.unwrap_or(segment.first_frame),
-        };
-        // Without a key nothing is found in it: all of it is damage.
-        let key = segment.key.unwrap_or_else(|| FrameKey::new(0, 0, 0));
-        let stop = end.unwrap_or(segment.len).min(segment.len);
-        let synced_before = self.clock.map_or(0, |clock| clock.synced_before);
-        let newest = (is_last && end.is_none())
-            .then(|| SegmentReader::newest(self.disk, &name, key, first_frame, stop, synced_before).ok());
-        // What can't be read twice can't be read once: that is told then.
-        let mut reader =
-            newest.flatten().unwrap_or_else(|| SegmentReader::new(self.disk, &name, key, first_frame, stop));
-        let read = self.pieces(&mut reader, segment.seq, &name);
         self.end.last = segment.seq;
-        self.end.last_len = reader.good_end();
         self.end.bytes += segment.len;
-        self.end.next_frame = self.end.next_frame.max(reader.next_frame());
+        let read = match self.reader(segment, &name, next) {
+            Ok(mut reader) => {
+                let read = self.pieces(&mut reader, segment.seq, &name, next.is_none());
+                self.end.last_len = reader.good_end();
+                self.end.next_frame = self.end.next_frame.max(reader.next_frame());
+                self.next_frame = Some((segment.seq + 1, reader.next_frame()));
+                read.map_err(|error| (reader.offset(), error))
+            }
+            Err(error) => Err((0, error)),
+        };
         self.ticker.before += segment.len;
         match read {
-            Ok(frames_lost) => {
-                let good_end = reader.good_end();
-                self.last = Some(Last {
-                    seq: segment.seq,
-                    good_end,
-                    tail_len: end.unwrap_or(stop).max(stop).saturating_sub(good_end),
-                    is_end_known: end.is_some(),
-                    next_frame: reader.next_frame() - frames_lost,
-                    frames_lost,
-                });
-            }
-            Err(error) if self.accept_damage => {
-                let why = format!("can't be read from offset {} on: {error}", reader.offset());
+            Ok(()) => Ok(()),
+            Err((offset, error)) if self.accept_damage => {
+                let why = format!("can't be read from offset {offset} on: {error}");
                 self.findings.push(Finding::Missing { file: name, why });
                 self.note_damaged(segment.seq);
-                self.accepts_now = true;
-                self.last = None;
+                (self.accepts_now, self.next_frame) = (true, None);
+                Ok(())
             }
-            Err(error) => return Err(RecoverError::Unreadable { file: name, error }),
+            Err((_, error)) => Err(RecoverError::Unreadable { file: name, error }),
         }
-        Ok(())
     }
 
-    /// How many frames are known to be lost at the end.
-    fn pieces(&mut self, reader: &mut SegmentReader<'d, D>, seq: u64, name: &str) -> io::Result<u64> {
-        let mut lost_at_end = 0;
+    /// A reader that knows which of the segment's frames had been synced.
+    fn reader(
+        &self,
+        segment: &Segment,
+        name: &str,
+        next: Option<&Segment>,
+    ) -> io::Result<SegmentReader<'d, D>> {
+        // Without a key nothing is found in it: all of it is damage.
+        let key = segment.key.unwrap_or_else(|| FrameKey::new(0, 0, 0));
+        let first_frame = match (segment.header, self.next_frame) {
+            // How many are lost before the first one that was found says where the segment before ended.
+            (Err(_), Some((seq, frame))) if seq == segment.seq => frame,
+            _ => segment.first_frame,
+        };
+        let after = next.filter(|next| next.seq == segment.seq + 1).and_then(|next| next.header.ok());
+        Ok(match (after, next) {
+            (Some(after), _) => {
+                let end = after.previous_len.min(segment.len);
+                SegmentReader::with_synced(self.disk, name, key, first_frame, end, after.first_frame)
+            }
+            // All of it had been synced before a later one was begun; how much that was nobody knows.
+            (None, Some(_)) => SegmentReader::new(self.disk, name, key, first_frame, segment.len),
+            (None, None) => {
+                let synced = self.clock.map_or(0, |clock| clock.synced_before);
+                SegmentReader::newest(self.disk, name, key, first_frame, segment.len, synced)?
+            }
+        })
+    }
+
+    fn pieces(
+        &mut self,
+        reader: &mut SegmentReader<'d, D>,
+        seq: u64,
+        name: &str,
+        is_last: bool,
+    ) -> io::Result<()> {
         while let Some(piece) = reader.next()? {
+            let file = || name.to_owned();
             match piece {
                 Piece::Frame { number, offset, body, .. } => {
                     self.frames += 1;
                     if let Err(error) = self.frame(body) {
-                        let file = name.to_owned();
-                        self.findings.push(Finding::Entry { file, offset, frame: number, error });
+                        self.findings.push(Finding::Entry { file: file(), offset, frame: number, error });
                         self.note_damaged(seq);
                     }
                     if self.frames.is_multiple_of(FRAMES_PER_LOOK) {
                         self.ticker.tick(offset, self.replay.sessions());
                     }
                 }
-                // Whether it is a loss may be known when the next header is.
-                Piece::Damage(Damage { is_tail: true, frames_lost, .. }) => lost_at_end = frames_lost,
+                Piece::Damage(damage) if is_last && damage.is_torn() => {
+                    let Damage { offset, len, .. } = damage;
+                    self.findings.push(Finding::TornTail { file: file(), offset, len });
+                }
                 Piece::Damage(damage) => {
-                    self.findings.push(Finding::Damage { file: name.to_owned(), damage });
+                    self.findings.push(Finding::Damage { file: file(), damage });
                     self.note_damaged(seq);
                 }
             }
         }
-        Ok(lost_at_end)
+        Ok(())
     }
 
     fn frame(&mut self, mut body: &[u8]) -> Result<(), EntryError> {
@@ -282,25 +278,6 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
             self.replay.apply(time, &Entry::decode(&mut body)?);
         }
         Ok(())
-    }
-
-    /// Judges the end of the segment that was read last. `next`: which segment follows, and the number of its first frame.
-    fn settle_last(&mut self, next: Option<(u64, u64)>) {
-        let Some(last) = self.last.take() else { return };
-        let follows = next.filter(|(seq, _)| *seq == last.seq + 1);
-        let frames_lost =
-            follows.map_or(last.frames_lost, |(_, first)| first.saturating_sub(last.next_frame));
-        if last.tail_len == 0 && frames_lost == 0 {
-            return;
-        }
-        let (file, offset, len) = (segment_name(last.seq), last.good_end, last.tail_len);
-        if next.is_none() && !last.is_end_known && frames_lost == 0 {
-            self.findings.push(Finding::TornTail { file, offset, len });
-            return;
-        }
-        let damage = Damage { offset, len, first_lost: last.next_frame, frames_lost, is_tail: true };
-        self.findings.push(Finding::Damage { file, damage });
-        self.note_damaged(last.seq);
     }
 
     fn note_damaged(&mut self, seq: u64) {
@@ -315,7 +292,9 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
         let last = written.filter(|mark| mark.journal >= carried.journal).unwrap_or(carried);
         let journal = journal_now(last, now);
         let entries = self.replay.entries();
-        let (mut restored, outcome) = self.replay.finish(journal, last.journal);
+        // It may have lived until the next sign was due: no session may end before its time [MQTT-3.1.2-23].
+        let gone_at = last.journal.plus_ms(SIGN_OF_LIFE_MS).min(journal);
+        let (mut restored, outcome) = self.replay.finish(journal, gone_at);
         restored.user_key = newest.user_key;
         if outcome.deliveries_lost > 0 {
             self.findings.push(Finding::Deliveries(outcome.deliveries_lost));

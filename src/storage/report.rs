@@ -81,7 +81,7 @@ impl fmt::Display for Finding {
             Self::Damage { file, damage: Damage { offset, len, first_lost, frames_lost, .. } } => {
                 write!(f, "{file}: {len} damaged bytes at offset {offset}: ")?;
                 match frames_lost {
-                    0 => write!(f, "no frame is missing"),
+                    0 => write!(f, "what they held is lost"),
                     1 => write!(f, "frame {first_lost} is lost"),
                     more => {
                         write!(f, "frames {first_lost} to {} are lost", first_lost.saturating_add(more - 1))

@@ -35,8 +35,6 @@ pub(super) struct Survey {
     pub(super) segments: Vec<Segment>,
     /// Header of the newest file that has one; `None`: there is no journal.
     pub(super) newest: Option<SegmentHeader>,
-    /// Where the file after each one says that it ends.
-    pub(super) ends: BTreeMap<u64, u64>,
     pub(super) findings: Vec<Finding>,
     /// Files that are to be put aside, not removed.
     pub(super) damaged: Vec<u64>,
@@ -56,19 +54,24 @@ impl Survey {
         if let Some(last) = all.pop_if(|last| last.header == Err(HeaderError::Cut)) {
             survey.findings.push(Finding::JustMade { file: segment_name(last.seq) });
         }
+        let is_misplaced = |segment: &Segment| segment.header.is_ok_and(|header| header.seq != segment.seq);
+        survey.expel(&mut all, is_misplaced, accept_damage)?;
         let Some(newest) = all.iter().rev().find_map(|segment| segment.header.ok()) else {
             return survey.without_headers(all, accept_damage);
         };
         survey.newest = Some(newest);
-        survey.expel_foreign(&mut all, newest.store_id, accept_damage)?;
+        let is_foreign =
+            |segment: &Segment| segment.header.is_ok_and(|header| header.store_id != newest.store_id);
+        survey.expel(&mut all, is_foreign, accept_damage)?;
         survey.find_keys(disk, &mut all, newest.store_id, accept_damage)?;
         for header in all.iter().filter_map(|segment| segment.header.ok()) {
             survey.generation = survey.generation.max(header.generation);
             survey.next_frame = survey.next_frame.max(header.first_frame);
-            survey.ends.insert(header.seq.saturating_sub(1), header.previous_len);
         }
         all.retain(|segment| segment.seq >= newest.base);
-        survey.drop_unfinished(&mut all, &newest);
+        if newest.mending_since != 0 {
+            survey.drop_unmended(&mut all, newest.last_that_counts());
+        }
         survey.check_gaps(&all, &newest, accept_damage)?;
         survey.segments = all;
         Ok(survey)
@@ -107,16 +110,13 @@ impl Survey {
     }
 
     /// Takes out files of another store, or under another's name.
-    fn expel_foreign(
+    fn expel(
         &mut self,
         all: &mut Vec<Segment>,
-        store_id: u64,
+        is_foreign: impl Fn(&Segment) -> bool,
         accept_damage: bool,
     ) -> Result<(), RecoverError> {
-        let is_foreign = |segment: &mut Segment| {
-            segment.header.is_ok_and(|header| header.seq != segment.seq || header.store_id != store_id)
-        };
-        for segment in all.extract_if(.., is_foreign) {
+        for segment in all.extract_if(.., |segment| is_foreign(segment)) {
             if !accept_damage {
                 return Err(RecoverError::Foreign(segment_name(segment.seq)));
             }
@@ -190,10 +190,9 @@ impl Survey {
         Ok(())
     }
 
-    /// Leaves out what was written after the disk had failed, if no checkpoint after that was completed: it would mix with an
-    /// older state on which it does not rest.
-    fn drop_unfinished(&mut self, all: &mut Vec<Segment>, newest: &SegmentHeader) {
-        let last = if newest.mending_since == 0 { u64::MAX } else { newest.last_that_counts() };
+    /// Leaves out what was written after the disk had failed, unless its checkpoint was completed: partial images over an older
+    /// state would mix.
+    fn drop_unmended(&mut self, all: &mut Vec<Segment>, last: u64) {
         for segment in all.extract_if(.., |segment| segment.seq > last) {
             self.findings.push(Finding::AfterFailure { file: segment_name(segment.seq) });
         }

@@ -11,14 +11,12 @@ use std::time::{Duration, SystemTime};
 use nix::time::{ClockId, clock_gettime};
 
 use super::backup::{self, BackupReport};
-use super::marks::{Clocks, Mark};
+use super::marks::{Clocks, Mark, SIGN_OF_LIFE_MS};
 use super::real_disk::RealDisk;
 use super::segment::JournalEnd;
 use super::writer::{DownReason, JournalWriter, Outcome, StateChange, Statistics, WriterOptions};
 use crate::clock::Timestamp;
 
-/// Time between two signs of life.
-const CLOCK_MS: u64 = 10_000;
 /// What is committed at once at most; what comes then is in the next batch.
 const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -247,7 +245,7 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
         if self.clock_due_ms.is_none_or(|due_ms| now_ms < due_ms) {
             return;
         }
-        self.clock_due_ms = Some(now_ms + CLOCK_MS);
+        self.clock_due_ms = Some(now_ms + SIGN_OF_LIFE_MS);
         if let Err(error) = self.writer.write_clock(mark) {
             // On a full disk, as a rule, of which the log knows already.
             tracing::debug!(%error, "the journal's clock file can't be written");
@@ -293,4 +291,155 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
 
 fn mark(now: &dyn Fn() -> Timestamp, boot_id: u128) -> Mark {
     Mark { journal: now(), clocks: clocks_of(boot_id) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc::RecvError;
+
+    use super::*;
+    use crate::storage::Disk;
+    use crate::storage::backup::JOURNAL_DIR;
+    use crate::storage::marks::{CLOCK_FILE, decode_clock_file};
+    use crate::storage::real_disk::test_dir;
+    use crate::storage::segment::{Piece, SEGMENT_HEADER_LEN, SegmentHeader, SegmentReader, segment_name};
+
+    const OPTIONS: WriterOptions =
+        WriterOptions { shards: 2, segment_bytes: 4096, interval_ms: None, checkpoint_bytes_min: 20_000 };
+    /// More than any of this takes.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn start(dir: &Path, end: JournalEnd) -> (StorageHandle, Receiver<(u16, Notice)>) {
+        let (sender, notices) = mpsc::channel();
+        let disk = RealDisk::open(dir).unwrap();
+        let notify = move |shard, notice| sender.send((shard, notice)).unwrap();
+        (StorageThread::start(disk, end, OPTIONS, || Timestamp(5), notify).unwrap(), notices)
+    }
+
+    fn next(notices: &Receiver<(u16, Notice)>) -> (u16, Notice) {
+        notices.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Waits until `shard` was told of `ticket`.
+    fn wait_for(notices: &Receiver<(u16, Notice)>, shard: u16, ticket: u64) {
+        while !matches!(next(notices), (told, Notice::Durable { ticket: t }) if told == shard && t >= ticket)
+        {
+        }
+    }
+
+    /// All frames of segments `base` to `last`.
+    fn frames(dir: &Path, segments: std::ops::RangeInclusive<u64>) -> Vec<Vec<u8>> {
+        let disk = RealDisk::open_existing(dir).unwrap();
+        let mut frames = Vec::new();
+        for seq in segments {
+            let name = segment_name(seq);
+            let header = SegmentHeader::decode(&disk.read(&name, 0, SEGMENT_HEADER_LEN).unwrap()).unwrap();
+            let end = disk.len(&name).unwrap();
+            let mut reader = SegmentReader::new(&disk, &name, header.key(), header.first_frame, end);
+            while let Some(piece) = reader.next().unwrap() {
+                let Piece::Frame { body, .. } = piece else { panic!("{piece:?}") };
+                frames.push(body.to_vec());
+            }
+        }
+        frames
+    }
+
+    #[test]
+    fn what_many_threads_store_is_durable_when_they_are_told() {
+        let dir = test_dir("thread-store");
+        let (handle, notices) = start(&dir, JournalEnd::fresh(1, 2));
+        let writers: Vec<_> = (0..2_u16)
+            .map(|shard| {
+                let handle = handle.clone();
+                thread::spawn(move || {
+                    for ticket in 1..=50 {
+                        handle.store(shard, ticket, format!("{shard} {ticket}").into_bytes());
+                    }
+                })
+            })
+            .collect();
+        let mut told = [0; 2];
+        while told != [50, 50] {
+            let (shard, Notice::Durable { ticket }) = next(&notices) else { panic!("no checkpoint is due") };
+            assert!(ticket > told[usize::from(shard)]);
+            told[usize::from(shard)] = ticket;
+        }
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        let statistics = handle.statistics();
+        handle.stop();
+        assert!(matches!(notices.recv(), Err(RecvError)), "the thread has ended");
+        let found = frames(&dir, 1..=1);
+        assert_eq!(found.len(), 100);
+        for shard in 0..2 {
+            let own = found.iter().filter(|frame| frame.starts_with(format!("{shard} ").as_bytes()));
+            let expected = (1..=50).map(|ticket| format!("{shard} {ticket}").into_bytes());
+            assert!(own.cloned().eq(expected), "in order");
+        }
+        assert!(statistics.syncs <= 100 && statistics.frames <= 100);
+        let clock = RealDisk::open_existing(&dir).unwrap().read(CLOCK_FILE, 0, 1000).unwrap();
+        let clock = decode_clock_file(1, &clock).unwrap();
+        assert_eq!((clock.mark.journal, clock.synced_before), (Timestamp(5), 101));
+        assert_eq!(clock.mark.clocks.boot_id, machine_clocks().boot_id);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_start_asks_for_images_and_puts_the_old_away() {
+        let dir = test_dir("thread-images");
+        let (handle, notices) = start(&dir, JournalEnd::fresh(1, 2));
+        handle.store(0, 1, b"old".to_vec());
+        wait_for(&notices, 0, 1);
+        handle.stop();
+        let last_len = std::fs::metadata(dir.join(segment_name(1))).unwrap().len();
+        let end = JournalEnd {
+            base: 1,
+            last: 1,
+            last_len,
+            bytes: last_len,
+            generation: 1,
+            next_frame: 2,
+            ..JournalEnd::fresh(1, 2)
+        };
+        let (handle, notices) = start(&dir, end);
+        assert_eq!(next(&notices), (0, Notice::Checkpoint { generation: 2 }));
+        assert_eq!(next(&notices), (1, Notice::Checkpoint { generation: 2 }));
+        for shard in 0..2 {
+            handle.store(shard, 1, b"image".to_vec());
+            handle.imaged(shard, 2);
+        }
+        let begun = std::time::Instant::now();
+        while dir.join(segment_name(1)).exists() {
+            assert!(begun.elapsed() < PATIENCE, "{:?}", handle.statistics());
+            thread::sleep(Duration::from_millis(1));
+        }
+        handle.stop();
+        assert_eq!(frames(&dir, 2..=3), [b"image", b"image"]);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_backup_has_what_was_durable_when_it_began_while_writing_goes_on() {
+        let dir = test_dir("thread-backup");
+        let (handle, notices) = start(&dir.join("data"), JournalEnd::fresh(1, 2));
+        for ticket in 1..=200 {
+            handle.store(0, ticket, vec![b'x'; 100]);
+        }
+        wait_for(&notices, 0, 200);
+        let to = dir.join("copy");
+        let writer = thread::spawn({
+            let handle = handle.clone();
+            move || (201..=1000).for_each(|ticket| handle.store(0, ticket, vec![b'x'; 100]))
+        });
+        let report = handle.backup(&to).unwrap();
+        writer.join().unwrap();
+        assert!(report.bytes >= 200 * 100, "{report:?}");
+        let found = frames(&to.join(JOURNAL_DIR), 1..=report.files);
+        assert!(found.len() >= 200, "{}", found.len());
+        let again = handle.backup(&to).unwrap_err();
+        assert!(again.to_string().contains("copy: exists already"), "{again}");
+        handle.stop();
+        assert!(handle.backup(&dir.join("late")).unwrap_err().to_string().contains("closed"));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

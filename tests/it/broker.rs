@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -32,7 +32,17 @@ impl Options {
         Self { shards, settings: vec![format!("storage.durability={durability}")] }
     }
 
-    /// `KEY=VALUE`, as for `--set`.
+    /// With so many shards, and with all that it acknowledges on disk.
+    pub fn durable(shards: u16) -> Self {
+        Self { shards, settings: vec!["storage.durability=sync".into()] }
+    }
+
+    /// The same with another number of shards.
+    pub fn with_shards(&self, shards: u16) -> Self {
+        Self { shards, settings: self.settings.clone() }
+    }
+
+    /// `KEY=VALUE`, as for `--set`. The last one of a key counts.
     pub fn set(mut self, setting: &str) -> Self {
         self.settings.push(setting.into());
         self
@@ -48,6 +58,8 @@ pub struct Broker {
     child: Child,
     output: Arc<Mutex<String>>,
     dir: PathBuf,
+    /// The test itself ended it without a chance to end well.
+    is_killed: bool,
 }
 
 /// Whether the suite runs against Mosquitto.
@@ -92,36 +104,68 @@ impl Broker {
     pub fn start(options: &Options) -> Option<Self> {
         let address = unused_address();
         let dir = temporary_dir();
-        let mut command = if peer_is_mosquitto() {
-            mosquitto(options, address, &dir)?
-        } else {
-            let mut command = Command::new(binary());
-            command.arg("--listen").arg(format!("mqtt://{address}"));
-            command.arg("--shards").arg(options.shards.to_string()).arg("--data-dir").arg(&dir);
-            command.args(options.settings.iter().flat_map(|setting| ["--set", setting.as_str()]));
-            command
-        };
+        let mut command = command(options, address, &dir)?;
         Some(Self::spawn(&mut command, address, options.shards, dir))
     }
 
     /// Runs `command`, which listens on `address`, until it is ready.
     pub fn spawn(command: &mut Command, address: SocketAddr, shards: u16, dir: PathBuf) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let output = Arc::new(Mutex::new(String::new()));
-        collect(child.stdout.take().unwrap(), &output);
-        collect(child.stderr.take().unwrap(), &output);
-        let mut broker = Self { address, shards, child, output, dir };
+        let (child, output) = launch(command);
+        let mut broker = Self { address, shards, child, output, dir, is_killed: false };
+        broker.wait_until_ready();
+        broker
+    }
+
+    fn wait_until_ready(&mut self) {
         let ready = if peer_is_mosquitto() { " running" } else { "myriad ready" };
         let deadline = Instant::now() + START_TIMEOUT;
-        while !broker.output().contains(ready) {
-            if let Some(status) = broker.child.try_wait().unwrap() {
-                panic!("the broker ended with {status} before it was ready:\n{}", broker.output());
+        while !self.output().contains(ready) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the broker ended with {status} before it was ready:\n{}", self.output());
             }
-            assert!(Instant::now() < deadline, "not ready in {START_TIMEOUT:?}:\n{}", broker.output());
+            assert!(Instant::now() < deadline, "not ready in {START_TIMEOUT:?}:\n{}", self.output());
             thread::sleep(Duration::from_millis(2));
         }
-        broker
+    }
+
+    /// Ends it where it stands, by SIGKILL.
+    pub fn kill(&mut self) {
+        self.is_killed = true;
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again after its end, on the same address and data directory, and waits until it is ready.
+    pub fn restart(&mut self, options: &Options) {
+        self.relaunch(options);
+        self.wait_until_ready();
+    }
+
+    /// Starts it again without waiting for anything.
+    pub fn relaunch(&mut self, options: &Options) {
+        self.relaunch_as(&mut command(options, self.address, &self.dir).unwrap(), options.shards);
+    }
+
+    /// Starts `command` in its place without waiting for anything. `output` begins anew.
+    pub fn relaunch_as(&mut self, command: &mut Command, shards: u16) {
+        assert!(self.child.try_wait().unwrap().is_some(), "the broker still runs");
+        // The kernel closes the rings of a process that was killed a moment after its end, and what they listen on with them.
+        wait_until("nobody listens any more", || TcpStream::connect(self.address).is_err());
+        (self.child, self.output) = launch(command);
+        (self.shards, self.is_killed) = (shards, false);
+    }
+
+    /// Starts it again after its end, which has to fail with one line that has all of `words`; returns the line.
+    pub fn expect_no_restart(&mut self, options: &Options, words: &[&str]) -> String {
+        self.relaunch(options);
+        let status = self.wait();
+        self.forgive();
+        let said = self.output();
+        assert_eq!(status.code(), Some(1), "{said}");
+        let line = said.lines().last().unwrap_or_default().to_owned();
+        words.iter().for_each(|word| assert!(line.contains(word), "{word:?} is not named by {line:?}"));
+        assert!(!said.contains("panicked") && !said.contains("myriad ready"), "{said}");
+        line
     }
 
     /// All that it printed so far.
@@ -174,6 +218,16 @@ impl Broker {
             .unwrap_or_else(|| panic!("still runs after {START_TIMEOUT:?}:\n{}", self.output()))
     }
 
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// It had to end badly.
+    pub fn forgive(&mut self) {
+        self.is_killed = true;
+    }
+
     /// Its data directory.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -183,6 +237,28 @@ impl Broker {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+}
+
+/// The command line of a broker; `None`: the peer in use has no such setting.
+pub fn command(options: &Options, address: SocketAddr, dir: &Path) -> Option<Command> {
+    if peer_is_mosquitto() {
+        return mosquitto(options, address, dir);
+    }
+    let mut command = Command::new(binary());
+    command.arg("--listen").arg(format!("mqtt://{address}"));
+    command.arg("--shards").arg(options.shards.to_string()).arg("--data-dir").arg(dir);
+    command.args(options.settings.iter().flat_map(|setting| ["--set", setting.as_str()]));
+    Some(command)
+}
+
+/// Starts a process whose output is collected.
+fn launch(command: &mut Command) -> (Child, Arc<Mutex<String>>) {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = Arc::new(Mutex::new(String::new()));
+    collect(child.stdout.take().unwrap(), &output);
+    collect(child.stderr.take().unwrap(), &output);
+    (child, output)
 }
 
 /// Waits for a child to end; `None`: it still runs after the longest time allowed.
@@ -205,7 +281,7 @@ impl Drop for Broker {
         let _ = std::fs::remove_dir_all(&self.dir);
         if thread::panicking() {
             eprintln!("--- the broker ({} shards) printed:\n{}---", self.shards, self.output());
-        } else if let Some(status) = ended.filter(|status| !status.success()) {
+        } else if let Some(status) = ended.filter(|status| !status.success() && !self.is_killed) {
             panic!("the broker ended by itself with {status}:\n{}", self.output());
         }
     }
@@ -229,7 +305,15 @@ fn mosquitto(options: &Options, address: SocketAddr, dir: &Path) -> Option<Comma
     for setting in &options.settings {
         let (key, value) = setting.split_once('=').unwrap();
         let name = match key {
-            "storage.durability" => continue,
+            "storage.durability" if value == "memory" => continue,
+            // As near as Mosquitto comes: it writes its whole database after each change.
+            "storage.durability" => {
+                let dir = dir.display();
+                let _ = write!(conf, "user root\npersistence true\npersistence_location {dir}/\n");
+                conf += "autosave_on_changes true\nautosave_interval 1\n";
+                continue;
+            }
+            "storage.segment_bytes" | "storage.will_grace_s" => continue,
             "limits.max_connections" => "max_connections",
             "limits.packet_bytes_max" => "max_packet_size",
             "limits.receive_max" | "session.inflight_max" => "max_inflight_messages",

@@ -116,6 +116,14 @@ impl Client {
         }
     }
 
+    /// The next packet within `timeout`; `None`: none came, whether the connection stays open or not.
+    pub fn recv_within_or_closed(&mut self, timeout: Duration) -> Option<Packet> {
+        match self.event(timeout) {
+            Event::Packet(packet) => Some(packet),
+            Event::Closed | Event::Silence => None,
+        }
+    }
+
     /// The next packet; `None` when the broker closes instead.
     pub fn try_recv(&mut self) -> Option<Packet> {
         match self.event(TIMEOUT) {

@@ -18,6 +18,7 @@ mod limits;
 mod mqtt3;
 mod mqtt5;
 mod process;
+mod storage;
 mod tenants;
 mod tidy;
 mod tls;

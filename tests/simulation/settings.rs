@@ -77,7 +77,7 @@ pub fn store(config: &mut Config, seed: u64) -> u64 {
     config.storage.durability =
         random.pick(&[Durability::Memory, Durability::Sync, Durability::Sync, Durability::Interval]);
     config.storage.backlog_bytes = random.pick(&[300, 2_000, 1_000_000]);
-    random.pick(&[0, 5, 50, 400])
+    random.pick(&[0, 5, 50, 100])
 }
 
 /// Memory has a limit under some seeds, with chances of their own: it runs short now and then.

@@ -1,6 +1,8 @@
 //! The writer against the simulated disk: what was reported durable is readable after a crash at any point, whatever the disk
 //! did. The reader here is as simple as can be: newest valid header, its base, all frames from there.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::io;
 

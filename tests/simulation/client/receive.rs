@@ -1,8 +1,6 @@
 //! What a client makes of the broker's bytes: the acknowledgements that it owes, and the checks that one connection
 //! alone allows (identifiers, Receive Maximum, order of acknowledgements, repetitions).
 
-use myriad::config::Durability;
-
 use super::{Client, Held, Mood, Phase, Request};
 use crate::model::{Model, Reception};
 use crate::trace::{Check, broken, ensure};
@@ -75,12 +73,8 @@ impl Client {
         }
         // A shutdown does not wait for the rest of a CONNECT.
         let refused = model.connections[socket].refused || model.drain_from.is_some();
-        // Another connection of the client may come while the CONNACK waits for the disk.
-        let overtaken =
-            model.connections[socket].rival && model.settings.last().storage.durability == Durability::Sync;
         if self.phase == (Phase::Open)
             || refused
-            || overtaken
             || world.sockets[socket].hand_over_failed
             || model.connections[socket].silent
         {

@@ -26,7 +26,7 @@ pub struct Will {
 }
 
 /// Virtual time that a Will may need through a rough world.
-pub const WILL_SLACK_MS: u64 = 15_000;
+pub const WILL_SLACK_MS: u64 = 30_000;
 
 /// Virtual time by which timers may be late, and a little more.
 pub const LATE_MS: u64 = 2_000;

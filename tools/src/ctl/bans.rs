@@ -1,13 +1,16 @@
 //! `myriadctl bans`: who is kept out of a running broker, over its control socket (`<node.data_dir>/control.sock`).
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
+
+use crate::control::ask;
+
+/// How long a broker may think.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Of `myriadctl bans`.
 #[derive(Debug, clap::Args)]
@@ -79,41 +82,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             json!({ "request": "bans.lift", "kind": subject.kind.name(), "name": subject.name })
         }
     };
-    let lines = ask(arguments, &request)?;
+    let answer = ask(&arguments.socket, &request, Some(PATIENCE))?;
+    let lines = answer.lines;
     match &arguments.command {
         Command::List { json: true } => lines.iter().for_each(|line| println!("{line}")),
         Command::List { json: false } => lines.iter().for_each(|line| println!("{}", describe(line))),
         Command::Add { .. } => {}
         Command::Lift { subject } => {
-            if lines.last().is_none_or(|line| line["was_banned"] != true) {
+            if answer.last["was_banned"] != true {
                 bail!("{} {} was not banned", subject.kind.name(), subject.name);
             }
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The lines of the answer; without the last one where it only says that all is well.
-fn ask(arguments: &Arguments, request: &Value) -> Result<Vec<Value>> {
-    let socket = &arguments.socket;
-    let mut stream = UnixStream::connect(socket)
-        .with_context(|| format!("{}: no broker answers here (see node.data_dir)", socket.display()))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    stream.write_all(format!("{request}\n").as_bytes())?;
-    let mut lines = Vec::new();
-    for line in BufReader::new(&stream).lines() {
-        let line: Value = serde_json::from_str(&line?).context("the broker's answer is no JSON")?;
-        match line.get("ok").and_then(Value::as_bool) {
-            Some(true) if line.get("was_banned").is_none() => return Ok(lines),
-            Some(true) => {
-                lines.push(line);
-                return Ok(lines);
-            }
-            Some(false) => bail!("{}", line["error"].as_str().unwrap_or("refused")),
-            None => lines.push(line),
-        }
-    }
-    bail!("the broker did not answer")
 }
 
 fn describe(ban: &Value) -> String {

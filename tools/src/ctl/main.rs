@@ -2,8 +2,10 @@
 //! Exit status 0: all is well; 1: something falls short or failed; 2: the arguments are wrong.
 
 mod bans;
+mod control;
 mod count;
 mod passwd;
+mod store;
 mod tune;
 
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ enum Command {
     Tune(tune::Arguments),
     /// The users of a password file: add, change, delete.
     Passwd(passwd::Arguments),
+    /// What outlasts the broker's process: check it, measure it, back it up.
+    Store(store::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
         Command::Bans(arguments) => bans::run(&arguments),
         Command::Tune(arguments) => tune::run(&arguments),
         Command::Passwd(arguments) => passwd::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("myriadctl: {error:#}");

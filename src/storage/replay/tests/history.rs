@@ -24,7 +24,7 @@ fn read(frames: &[(Timestamp, Vec<u8>)], alive: Timestamp) -> Restored {
 fn assert_same(model: &Model, from: usize, what: &str) {
     let alive = model.last_alive();
     let found = describe(&read(&model.frames[from..], alive));
-    let expected = describe(&model.expected(alive.plus_ms(AWAY_MS)));
+    let expected = describe(&model.expected(alive.plus_ms(AWAY_MS), alive));
     assert!(found == expected, "{what}\n--- read\n{found}--- the model\n{expected}");
 }
 
@@ -44,7 +44,7 @@ fn what_is_read_is_what_the_model_knows() {
 #[test]
 fn reading_from_a_checkpoint_is_reading_from_the_beginning() {
     let mut checkpoints = 0;
-    for seed in 0..200 {
+    for seed in 0..100 {
         let mut model = Model::new(seed);
         let mut base = 0;
         for turn in 0..200 {
@@ -60,7 +60,7 @@ fn reading_from_a_checkpoint_is_reading_from_the_beginning() {
             }
         }
     }
-    assert!(checkpoints > 500, "{checkpoints} checkpoints");
+    assert!(checkpoints > 250, "{checkpoints} checkpoints");
 }
 
 #[test]

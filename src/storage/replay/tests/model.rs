@@ -95,6 +95,8 @@ struct Imaging {
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) random: Random,
+    /// Some sessions and messages expire.
+    pub(crate) has_expiry: bool,
     /// Time and bytes of each frame.
     pub(crate) frames: Vec<(Timestamp, Vec<u8>)>,
     /// Where reading may begin: the last complete checkpoint.
@@ -115,6 +117,7 @@ impl Model {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: Random(seed),
+            has_expiry: true,
             frames: Vec::new(),
             base: 0,
             begun: 0,
@@ -137,6 +140,11 @@ impl Model {
 
     pub(crate) const fn is_checkpointing(&self) -> bool {
         self.imaging.is_some()
+    }
+
+    /// The checkpoint is void.
+    pub(crate) fn abandon_checkpoint(&mut self) {
+        self.imaging = None;
     }
 
     /// One turn of a shard: a frame with the entries of one or more changes.
@@ -315,7 +323,8 @@ impl Model {
                 }
                 self.serials += 1;
                 let last = [0, 5, 65_530, 65_535][self.random.below(4)];
-                let expiry_s = [u32::MAX, u32::MAX, 1_000_000, 3][self.random.below(4)];
+                let shortest = if self.has_expiry { 3 } else { 1_000_000 };
+                let expiry_s = [u32::MAX, u32::MAX, 1_000_000, shortest][self.random.below(4)];
                 let known = Known { will, last, expiry_s, ..blank(client_id) };
                 self.write_session(self.serials, &known, true);
                 self.sessions.insert(self.serials, known);
@@ -400,7 +409,7 @@ impl Model {
         self.numbers += 1;
         let number = self.numbers;
         let retain = self.random.one_in(4);
-        let expires = self.random.one_in(8);
+        let expires = self.random.one_in(8) && self.has_expiry;
         let publication = Publication {
             topic,
             payload: format!("payload {number}"),
@@ -518,8 +527,8 @@ impl Model {
         self.emit(&Entry::Unretain { topic });
     }
 
-    /// What must come back at `now`.
-    pub(crate) fn expected(&self, now: Timestamp) -> Restored {
+    /// What must come back at `now`, where connections ended at `gone_at`.
+    pub(crate) fn expected(&self, now: Timestamp, gone_at: Timestamp) -> Restored {
         let message = |number: u64| {
             let publication = &self.messages[&number];
             let head = MessageHead {
@@ -550,7 +559,7 @@ impl Model {
             self.wills.iter().map(|(serial, word)| (*serial, word.will(*serial))).collect();
         let mut sessions = Vec::new();
         for (serial, known) in &self.sessions {
-            let since = known.disconnected_at.unwrap_or(self.now);
+            let since = known.disconnected_at.unwrap_or(gone_at);
             if known.expiry_s != u32::MAX && since.0 + u64::from(known.expiry_s) * 1000 <= now.0 {
                 wills.extend(known.will.map(|word| (*serial, word.will(*serial))));
                 continue;
