@@ -33,7 +33,7 @@ impl Broker {
         }
         let outbound = self.clients.session_of(id).and_then(|session| session.outbound.as_mut());
         let received = outbound.map_or(Acked::Unknown, |o| o.inflight.received(ack.packet_id));
-        let kept = self.kept_session(id).filter(|_| matches!(received, Acked::Delivery(_) | Acked::Released));
+        let kept = self.kept_session(id);
         if let Some(session) = kept
             && matches!(received, Acked::Delivery(_))
         {
@@ -87,12 +87,16 @@ impl Broker {
         let reason = if is_known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         if !is_known {
             self.metrics().packets_pubrel_missed.inc();
-        } else if let Some(session) = self.kept_session(id) {
+        }
+        if let Some(session) = self.kept_session(id) {
             let packet_id = ack.packet_id.value();
-            self.clients.journal.write(&Entry::InboundDone { serial: session.serial.0, packet_id });
+            if is_known {
+                self.clients.journal.write(&Entry::InboundDone { serial: session.serial.0, packet_id });
+            }
             if self.clients.journal.is_synced() {
-                // After PUBCOMP the client gives the identifier to another message, which must not pass for this one.
-                return self.clients.journal.wait(Awaited::PubComp(id, ack.packet_id));
+                // After PUBCOMP the client gives the identifier to another message, which must not pass for this one; also if it is
+                // a repetition that asks, and the disk does not know yet.
+                return self.clients.journal.wait(Awaited::PubComp(id, ack.packet_id, reason));
             }
         }
         self.send_pubcomp(id, ack.packet_id, reason, fx);

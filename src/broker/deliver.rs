@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::clients::{Clients, SharedNews};
 use super::effects::Effects;
 use super::fan_out::terms_of;
+use super::journal::Awaited;
 use super::message::{SessionToken, delivery_qos};
 use super::mount::unmounted;
 use super::publication::{Publication, SHARED_PAYLOAD_MIN};
@@ -443,6 +444,13 @@ impl Clients {
                             journal.write(&Entry::Done { serial, packet_id: packet_id.value() });
                         }
                     }
+                }
+                // That PUBREC came is perhaps not on disk yet: while that fails, clients come back all the same.
+                Some((packet_id, Slot::Release { .. }))
+                    if kept.is_some() && journal.is_synced() && journal.is_behind() =>
+                {
+                    let pubrel = Awaited::PubRel(id, packet_id, packet::ReasonCode::Success);
+                    journal.wait(pubrel);
                 }
                 Some((packet_id, Slot::Release { .. })) => {
                     let output = fx.output(id);

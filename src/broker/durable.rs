@@ -98,8 +98,8 @@ impl Broker {
             Awaited::PubRel(connection, packet_id, reason) => {
                 self.send_pubrel(connection, packet_id, reason, fx);
             }
-            Awaited::PubComp(connection, packet_id) => {
-                self.send_pubcomp(connection, packet_id, ReasonCode::Success, fx);
+            Awaited::PubComp(connection, packet_id, reason) => {
+                self.send_pubcomp(connection, packet_id, reason, fx);
             }
             Awaited::SubAck(pending) => self.send_suback(&pending, fx),
             Awaited::UnsubAck(pending) => {

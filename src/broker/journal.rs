@@ -81,7 +81,7 @@ pub(super) enum Awaited {
     /// PUBREL.
     PubRel(ConnectionId, PacketId, ReasonCode),
     /// PUBCOMP.
-    PubComp(ConnectionId, PacketId),
+    PubComp(ConnectionId, PacketId, ReasonCode),
     /// SUBACK.
     SubAck(Box<PendingSubAck>),
     /// UNSUBACK.
@@ -164,6 +164,11 @@ impl Journal {
     #[inline]
     pub(super) const fn is_synced(&self) -> bool {
         self.is_synced
+    }
+
+    /// Whether something that was written or should have been may not be on disk.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_down || self.walk.is_some() || !self.buffer.is_empty() || self.durable + 1 < self.ticket
     }
 
     /// Whether the disk takes nothing now.
