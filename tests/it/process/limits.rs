@@ -69,7 +69,7 @@ sharded!(connections_that_come_and_go_leave_nothing_behind, "sys.interval_s=1", 
 });
 
 /// Ticks of CPU time that the process has used, of which a second has 100.
-fn cpu_ticks(pid: u32) -> u64 {
+pub fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()

@@ -14,6 +14,8 @@ mod seccomp;
 mod signals;
 mod sys;
 
+pub use limits::cpu_ticks;
+
 /// Runs the broker's binary to its end; `None` where Mosquitto takes its place.
 fn run(args: &[&str]) -> Option<Output> {
     if peer_is_mosquitto() {

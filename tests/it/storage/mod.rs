@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod expiry;
 mod failing;
+mod formats;
 mod inflight;
 mod injection;
 mod modes;

@@ -133,3 +133,20 @@ fn interval_keeps_all_but_the_last_moments() {
     broker.stop_and_start();
     broker.resume(Connect::v5("c").persistent()).expect_nothing();
 }
+
+#[test]
+fn an_idle_broker_with_durable_sessions_uses_no_cpu_and_writes_nothing() {
+    if has_no_journal() {
+        return;
+    }
+    let broker = Durable::start(&[]).unwrap();
+    let mut clients: Vec<_> =
+        (0..100).map(|number| broker.connect(Connect::v5(&format!("c-{number}")).persistent())).collect();
+    clients.iter_mut().for_each(|client| client.subscribe("t", 1));
+    let before = settled_sizes(&broker.journal());
+    let ticks = crate::process::cpu_ticks(broker.pid());
+    std::thread::sleep(Duration::from_secs(3));
+    let used = crate::process::cpu_ticks(broker.pid()) - ticks;
+    assert!(used <= 3, "{used} ticks of 300");
+    assert_eq!(sizes(&broker.journal()), before);
+}

@@ -41,7 +41,7 @@ pub(crate) fn describe(restored: &Restored) -> String {
             let _ = writeln!(out, "  queued {}", delivery(queued));
         }
     }
-    let mut retained: Vec<_> = restored.retained.iter().map(|kept| message(kept)).collect();
+    let mut retained: Vec<_> = restored.retained.iter().map(message).collect();
     retained.sort();
     retained.iter().for_each(|kept| writeln!(out, "retained {kept}").unwrap_or_default());
     restored.wills.iter().for_each(|due| writeln!(out, "will {}", will(due)).unwrap_or_default());

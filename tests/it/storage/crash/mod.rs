@@ -6,6 +6,7 @@
 mod changer;
 mod ledger;
 mod link;
+mod paho;
 mod publisher;
 mod random;
 mod subscriber;
@@ -271,8 +272,10 @@ fn check_retained(broker: &Broker, ledger: &Ledger) {
         match link.hear(Duration::from_millis(20)) {
             Heard::Packet(Packet::Publish(publish)) => {
                 link.send(Ack::new(AckKind::Puback, publish.id));
-                if publish.retain {
-                    found.insert(publish.topic.clone(), publish.text().parse::<u32>().unwrap());
+                // A later one that arrives live may take the place of the one that is retained.
+                match publish.text().parse::<u32>() {
+                    Ok(version) => drop(found.insert(publish.topic.clone(), version)),
+                    Err(_) => drop(found.remove(&publish.topic)),
                 }
             }
             Heard::Closed => return ledger.fault("retained", "closed"),
