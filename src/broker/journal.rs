@@ -101,6 +101,9 @@ impl Awaited {
     }
 }
 
+/// Who waits for the `Commit` of a message: the identifier if it is inflight.
+pub(super) type Holders = SmallVec<[(SessionToken, Option<PacketId>); 1]>;
+
 /// A shard's side of the journal.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -118,7 +121,7 @@ pub(super) struct Journal {
     under_way_bytes: usize,
     awaited: VecDeque<(u64, Awaited)>,
     /// Sessions with deliveries of QoS 2 that wait for a message's `Commit`.
-    held: HashMap<u64, SmallVec<[(SessionToken, Option<PacketId>); 1]>, ahash::RandomState>,
+    held: HashMap<u64, Holders, ahash::RandomState>,
     /// Of the publication under way: it counts with its `Commit` only; what it came to.
     is_conditional: bool,
     reach: Reach,
@@ -193,7 +196,8 @@ impl Journal {
     /// that the disk has it may be learned only after all older files are gone.
     pub(super) fn begin_generation(&mut self, generation: u32) {
         // While the disk mends nothing is confirmed before the images are complete.
-        let waits_for = if self.is_mending { HashSet::default() } else { self.held.keys().copied().collect() };
+        let waits_for =
+            if self.is_mending { HashSet::default() } else { self.held.keys().copied().collect() };
         self.is_down = false;
         self.generation = generation;
         self.walk = Some(Box::new(Walk::new(waits_for)));
@@ -311,7 +315,7 @@ impl Journal {
     }
 
     /// The message is committed: who waits for it.
-    pub(super) fn release(&mut self, number: u64) -> SmallVec<[(SessionToken, Option<PacketId>); 1]> {
+    pub(super) fn release(&mut self, number: u64) -> Holders {
         let waiting = self.held.remove(&number).unwrap_or_default();
         if self.walk.as_mut().is_some_and(|walk| walk.held_before.remove(&number)) {
             // Its `Commit` may lie before this generation.
