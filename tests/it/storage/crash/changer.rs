@@ -143,9 +143,15 @@ impl Changer {
                         came.insert(filter.unwrap(), publish.qos);
                     }
                 }
+                // Refused, it does not come.
+                Heard::Packet(Packet::Ack(ack)) if ack.reasons[0] == 0x97 && self.ledger.disk_fails => {
+                    return None;
+                }
                 Heard::Packet(Packet::Ack(ack)) if ack.kind == AckKind::Puback => acks += 1,
                 Heard::Packet(Packet::Pingresp) => deadline = Instant::now() + SILENCE,
-                Heard::Packet(Packet::Disconnect(disconnect)) if disconnect.reason == 0x8B => return None,
+                Heard::Packet(Packet::Disconnect(disconnect)) if self.ledger.may_say(disconnect.reason) => {
+                    return None;
+                }
                 Heard::Packet(other) => self.fault(format!("{other:?} came")),
                 Heard::Malformed(why) => self.fault(why),
                 Heard::Nothing => {}
@@ -173,6 +179,14 @@ impl Changer {
         Some(())
     }
 
+    /// Whether the broker may refuse to change a subscription.
+    fn refused(&self, reason: u8) -> bool {
+        if !self.ledger.may_say(reason) {
+            self.fault(format!("refused with {reason:#04x}"));
+        }
+        self.ledger.may_say(reason)
+    }
+
     /// Changes one subscription.
     fn change(&mut self, mut link: Link) -> Option<Link> {
         let filter = self.random.below(FILTERS.into()) as u8;
@@ -190,6 +204,9 @@ impl Changer {
         while Instant::now() < deadline {
             match link.hear(Duration::from_millis(5)) {
                 Heard::Packet(Packet::Ack(ack)) if ack.kind == kind && ack.id == id => {
+                    if ack.reasons[0] >= 0x80 {
+                        return self.refused(ack.reasons[0]).then_some(link);
+                    }
                     self.filters[usize::from(filter)] = Known::Is(wanted);
                     return Some(link);
                 }

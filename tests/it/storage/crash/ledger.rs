@@ -1,6 +1,6 @@
 //! What the clients of the crash test know together: what was published and acknowledged, what arrived, and every fault found.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Display;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
@@ -34,6 +34,8 @@ pub(super) type Log = BTreeMap<String, Vec<u32>>;
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
+    /// The disk fails at times, so the broker may refuse what needs it.
+    pub(super) disk_fails: bool,
     phase: AtomicU8,
     round: AtomicU32,
     /// Clients that have something under way while draining.
@@ -41,6 +43,8 @@ pub(super) struct Ledger {
     faults: Mutex<Vec<String>>,
     /// How many messages each topic had; all numbers below have been sent.
     sent: Mutex<BTreeMap<String, u32>>,
+    /// Numbers of a topic that were refused in the end: they may have come all the same.
+    refused: Mutex<HashSet<(String, u32)>>,
     acknowledged: AtomicUsize,
     repeated: AtomicUsize,
     retained: Mutex<HashMap<String, Retained>>,
@@ -48,6 +52,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    pub(super) fn new(disk_fails: bool) -> Self {
+        Self { disk_fails, ..Self::default() }
+    }
+
     pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::SeqCst) {
             0 => Phase::Traffic,
@@ -102,6 +110,24 @@ impl Ledger {
     /// PUBACK or PUBREC came.
     pub(super) fn acknowledge(&self) {
         self.acknowledged.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// PUBACK or PUBREC refused it, because of the disk.
+    pub(super) fn refuse(&self, topic: &str, number: u32) {
+        self.refused.lock().unwrap().insert((topic.into(), number));
+    }
+
+    pub(super) fn is_refused(&self, topic: &str, number: u32) -> bool {
+        self.refused.lock().unwrap().contains(&(topic.into(), number))
+    }
+
+    pub(super) fn refusals(&self) -> usize {
+        self.refused.lock().unwrap().len()
+    }
+
+    /// Whether an answer with this Reason Code says no more than that the broker or its disk is going. UNSUBACK has no 0x97.
+    pub(super) fn may_say(&self, reason: u8) -> bool {
+        reason == 0x8B || (matches!(reason, 0x83 | 0x97) && self.disk_fails)
     }
 
     /// A PUBLISH is sent again.

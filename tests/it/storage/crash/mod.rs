@@ -23,6 +23,8 @@ use publisher::Publisher;
 use random::Random;
 use subscriber::{Manner, Subscriber};
 
+use super::has_no_journal;
+use super::injection::Injection;
 use crate::broker::{Broker, Options};
 use crate::wire::{Ack, AckKind, Connect, Packet, Subscribe, Version};
 
@@ -109,6 +111,18 @@ fn the_crash_test_sees_what_memory_loses() {
     }
 }
 
+/// The same, and one of some syncs fails.
+#[test]
+fn nothing_acknowledged_is_lost_over_crashes_and_failing_syncs() {
+    if has_no_journal() {
+        return;
+    }
+    let options = Options::durable(SHARDS[0]);
+    let Some(found) = run_on(&options, rounds(5), 1, Some("fdatasync:error=EIO:when=40+120")) else { return };
+    let shown = found.faults.iter().take(FAULTS_SHOWN).cloned().collect::<Vec<_>>().join("\n");
+    assert!(found.faults.is_empty(), "{} faults:\n{shown}", found.faults.len());
+}
+
 /// What a run came to.
 struct Found {
     faults: Vec<String>,
@@ -116,19 +130,28 @@ struct Found {
     repeated: usize,
 }
 
-/// Ends before its time when `faults_max` were found: then the rest is noise.
 fn run(options: &Options, rounds: u32, faults_max: usize) -> Option<Found> {
+    run_on(options, rounds, faults_max, None)
+}
+
+/// Ends before its time when `faults_max` were found: then the rest is noise. `inject`: what fails of the disk.
+fn run_on(options: &Options, rounds: u32, faults_max: usize, inject: Option<&str>) -> Option<Found> {
     let seed = seed();
     let mut random = Random::new(seed);
     // Small segments make room for checkpoints between the crashes.
     let options = options.clone().set("session.queue_len_max=1000000").set("storage.segment_bytes=65536");
     let options = options.set("sys.interval_s=0");
     let mut broker = Broker::start(&options)?;
-    let ledger = Arc::<Ledger>::default();
+    let ledger = Arc::new(Ledger::new(inject.is_some()));
     let clients = start_clients(&broker, &ledger, seed);
     for round in 1..=rounds {
-        thread::sleep(random.pause(150, 900));
+        let injection = inject.map(|inject| Injection::new(broker.pid(), inject));
+        if matches!(injection, Some(None)) {
+            break;
+        }
+        thread::sleep(random.pause(150, 900) * if inject.is_some() { 3 } else { 1 });
         end(&mut broker, &mut random);
+        drop(injection);
         ledger.begin_round(round);
         let options = options.with_shards(SHARDS[round as usize % 3]);
         if random.chance(20) {
@@ -150,7 +173,8 @@ fn run(options: &Options, rounds: u32, faults_max: usize) -> Option<Found> {
     clients.into_iter().for_each(|client| client.join().unwrap());
     check_messages(&ledger);
     let (acknowledged, repeated) = ledger.counts();
-    println!("{acknowledged} messages acknowledged, {repeated} PUBLISHes repeated");
+    let refused = ledger.refusals();
+    println!("{acknowledged} messages acknowledged, {repeated} PUBLISHes repeated, {refused} refused");
     assert_eq!(broker.terminate().code(), Some(0), "{}", broker.output());
     Some(Found { faults: ledger.faults(), repeated })
 }
@@ -207,7 +231,8 @@ fn has_all(ledger: &Ledger) -> bool {
     let logs: Vec<_> = SUBSCRIBERS.iter().map(|manner| ledger.log(manner.name)).collect();
     let group = together(&GROUP.map(|manner| ledger.log(manner.name)));
     let has_last = |log: &Log, topic: &str, count: u32| {
-        log.get(topic).is_some_and(|numbers| numbers.contains(&(count - 1)))
+        let last = (0..count).rev().find(|number| !ledger.is_refused(topic, *number));
+        last.is_none_or(|last| log.get(topic).is_some_and(|numbers| numbers.contains(&last)))
     };
     ledger.sent().iter().all(|(topic, count)| {
         logs.iter().all(|log| has_last(log, topic, *count)) && has_last(&group, topic, *count)
@@ -243,7 +268,8 @@ fn check_numbers(ledger: &Ledger, who: &str, topic: &str, numbers: Vec<u32>, cou
     let mut seen = BTreeSet::new();
     let is_first = |number: &u32| seen.insert(*number);
     let first: Vec<u32> = numbers.iter().copied().filter(is_first).collect();
-    let missing: Vec<u32> = (0..count).filter(|number| !first.contains(number)).collect();
+    let is_missing = |number: &u32| !first.contains(number) && !ledger.is_refused(topic, *number);
+    let missing: Vec<u32> = (0..count).filter(is_missing).collect();
     if !missing.is_empty() {
         ledger.fault(who, format!("{topic} lost {missing:?} of {count}"));
     } else if !first.is_sorted() {

@@ -137,7 +137,9 @@ impl Publisher {
         }
         match link.hear(Duration::from_millis(2)) {
             Heard::Packet(Packet::Ack(ack)) => self.acknowledged(&mut link, &ack),
-            Heard::Packet(Packet::Disconnect(disconnect)) if disconnect.reason == 0x8B => return None,
+            Heard::Packet(Packet::Disconnect(disconnect)) if self.ledger.may_say(disconnect.reason) => {
+                return None;
+            }
             Heard::Packet(other) => self.ledger.fault(&self.name, format!("{other:?} came")),
             Heard::Malformed(why) => {
                 self.ledger.fault(&self.name, why);
@@ -211,6 +213,12 @@ impl Publisher {
     /// The broker has taken responsibility, or says why not.
     fn taken(&self, publish: &Publish, number: u32, ack: &Ack) {
         let reason = ack.reasons[0];
+        if reason == 0x97 && self.ledger.disk_fails {
+            if !publish.retain {
+                self.ledger.refuse(&publish.topic, number);
+            }
+            return;
+        }
         // A message that nobody subscribes to is a lost subscription here, but for the retained ones.
         if reason != 0 && !(reason == 0x10 && publish.retain) {
             self.ledger.fault(&self.name, format!("{reason:#04x} for {publish:?}"));

@@ -164,7 +164,9 @@ impl Subscriber {
         match link.hear(Duration::from_millis(2)) {
             Heard::Packet(Packet::Publish(publish)) => self.published(&publish),
             Heard::Packet(Packet::Ack(ack)) if ack.kind == AckKind::Pubrel => self.released(ack.id),
-            Heard::Packet(Packet::Disconnect(disconnect)) if disconnect.reason == 0x8B => return false,
+            Heard::Packet(Packet::Disconnect(disconnect)) if self.ledger.may_say(disconnect.reason) => {
+                return false;
+            }
             Heard::Packet(other) => self.fault(format!("{other:?} came")),
             Heard::Malformed(why) => {
                 self.fault(why);
