@@ -250,7 +250,8 @@ impl Broker {
             if let Some(connection) = self.clients.connections.get_mut(id) {
                 connection.phase = Phase::Committing;
             }
-            self.clients.journal.wait(Awaited::ConnAck { connection: id, packet, is_present });
+            let Some(session) = self.clients.token(index) else { return };
+            self.clients.journal.wait(Awaited::ConnAck { connection: id, session, packet, is_present });
         } else {
             self.go_in(now, id, &packet, is_present, fx);
         }

@@ -56,13 +56,17 @@ impl Broker {
         reach: Reach,
         fx: &mut E,
     ) {
-        let journal = &mut self.clients.journal;
         if key.publisher.is_some() || reach.written {
-            journal.write(&key.entry(true));
+            self.clients.journal.write(&key.entry(true));
         }
         if let Some(publisher) = key.publisher {
-            journal.wills_under_way.remove(&publisher.serial);
+            self.clients.journal.wills_under_way.remove(&publisher.serial);
+            if self.clients.session_by(publisher).is_some_and(|session| session.will.is_some()) {
+                // A later connection has brought another one, which the journal must not take for that.
+                self.write_session(publisher.index, false);
+            }
         }
+        let journal = &mut self.clients.journal;
         if !reach.held {
             return;
         }
@@ -106,7 +110,7 @@ impl Broker {
             Awaited::UnsubAck(pending) => {
                 self.send_unsuback(pending.connection, pending.packet_id, &pending.reasons, fx);
             }
-            Awaited::ConnAck { connection, packet, is_present } => {
+            Awaited::ConnAck { connection, packet, is_present, .. } => {
                 self.go_in(now, connection, &packet, is_present, fx);
             }
         }
@@ -147,11 +151,18 @@ impl Broker {
     /// The disk takes nothing any more: who waits for a promise is sent away, and will repeat what it said.
     pub(super) fn storage_failed<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
         self.clients.journal.fail();
+        let begun: Vec<_> = self.clients.journal.awaited().filter_map(Awaited::begins).collect();
         let mut promised: Vec<_> = self.clients.journal.awaited().filter_map(Awaited::promised_to).collect();
         promised.sort_unstable();
         promised.dedup();
         for connection in promised {
             self.break_promise(now, connection, fx);
+        }
+        for session in begun {
+            // Nobody was told of it; while the disk fails a client could go on with it, and lose it with a crash.
+            if self.clients.session_by(session).is_some() {
+                self.end_session(now, session.index, fx);
+            }
         }
         self.resume_stalled(now, fx);
     }

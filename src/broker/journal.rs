@@ -86,11 +86,19 @@ pub(super) enum Awaited {
     SubAck(Box<PendingSubAck>),
     /// UNSUBACK.
     UnsubAck(Box<PendingSubAck>),
-    /// CONNACK, and the session goes on.
-    ConnAck { connection: ConnectionId, packet: Vec<u8>, is_present: bool },
+    /// CONNACK, and the session goes on or begins.
+    ConnAck { connection: ConnectionId, session: SessionToken, packet: Vec<u8>, is_present: bool },
 }
 
 impl Awaited {
+    /// The session that begins with it.
+    pub(super) const fn begins(&self) -> Option<SessionToken> {
+        match self {
+            Self::ConnAck { session, is_present: false, .. } => Some(*session),
+            _ => None,
+        }
+    }
+
     /// Whose connection is told something by it that it can't be told while the disk fails.
     pub(super) const fn promised_to(&self) -> Option<ConnectionId> {
         match self {
