@@ -275,8 +275,12 @@ impl World {
     /// One turn of shard `at`: a few inputs in any order, then the end of the turn.
     pub fn turn(&mut self, at: usize) -> Check {
         let inputs = self.random.within(1, self.weather.inputs_max);
-        for _ in 0..inputs {
-            let candidates = self.candidates(at);
+        for input in 0..inputs {
+            let mut candidates = self.candidates(at);
+            if input > 0 {
+                // What waits for the disk is known at the end of a turn: see `may_reload`.
+                candidates.retain(|candidate| !matches!(candidate, Candidate::Order));
+            }
             if candidates.is_empty() {
                 break;
             }
