@@ -2,7 +2,8 @@
 //! Storage is described in `docs/STORAGE.md`; what a shard writes is in `journal`.
 
 use super::Broker;
-use super::effects::Effects;
+use super::disconnect::End;
+use super::effects::{Close, Effects};
 use super::journal::{Awaited, CommitKey, Reach};
 use super::message::{SessionToken, ShardMessage};
 use super::receive::Flow;
@@ -25,6 +26,9 @@ impl Broker {
         reach: Reach,
         fx: &mut E,
     ) {
+        if let Some(owed) = self.clients.connections.get_mut(connection).and_then(|c| c.owed.as_mut()) {
+            owed.arrived(number);
+        }
         if !needs_commit(&key, reach) {
             return self.acknowledge_owed(now, connection, number, reach.matched, fx);
         }
@@ -60,11 +64,7 @@ impl Broker {
             self.clients.journal.write(&key.entry(true));
         }
         if let Some(publisher) = key.publisher {
-            self.clients.journal.wills_under_way.remove(&publisher.serial);
-            if self.clients.session_by(publisher).is_some_and(|session| session.will.is_some()) {
-                // A later connection has brought another one, which the journal must not take for that.
-                self.write_session(publisher.index, false);
-            }
+            self.clients.journal.end_will(publisher.serial);
         }
         let journal = &mut self.clients.journal;
         if !reach.held {
@@ -171,6 +171,9 @@ impl Broker {
         let Some(connection) = self.clients.connections.get(id) else { return };
         if connection.phase == Phase::Committing {
             self.refuse(id, connection.version, ReasonCode::QuotaExceeded, fx);
+            // It never was connected, as far as its client knows: no Will [MQTT-3.1.2-8].
+            fx.close(id, Close::Flush);
+            return self.end_connection(now, id, End::Goodbye, fx);
         }
         self.fail(now, id, &Error::StorageDown, fx);
     }
@@ -197,7 +200,11 @@ impl Broker {
         fx: &mut E,
     ) -> Option<Flow> {
         let journal = &self.clients.journal;
-        if publish.qos == QoS::AtMostOnce || !(journal.is_down() || journal.is_backlogged()) {
+        if !(journal.is_down() || journal.is_backlogged()) {
+            return None;
+        }
+        if publish.qos == QoS::AtMostOnce && (journal.is_down() || !publish.retain) {
+            // Nothing was promised; and what is not retained is not written.
             return None;
         }
         if !self.may_be_durable(id, publish, topic) {

@@ -119,6 +119,7 @@ pub fn recover<D: Disk>(
             ..JournalEnd::fresh(newest.store_id, newest.user_key)
         },
         findings: survey.findings.clone(),
+        unnamed: 0,
         accepts_now: survey.accepts_now,
     };
     for (at, segment) in survey.segments.iter().enumerate() {
@@ -177,6 +178,8 @@ struct Reading<'d, 'p, D> {
     clock: Option<ClockFile>,
     end: JournalEnd,
     findings: Vec<Finding>,
+    /// Findings that are not named.
+    unnamed: u64,
     accepts_now: bool,
 }
 
@@ -256,7 +259,7 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
                 Piece::Frame { number, offset, body, .. } => {
                     self.frames += 1;
                     if let Err(error) = self.frame(body) {
-                        self.findings.push(Finding::Entry { file: file(), offset, frame: number, error });
+                        self.find(Finding::Entry { file: file(), offset, frame: number, error });
                         self.note_damaged(seq);
                     }
                     if self.frames.is_multiple_of(FRAMES_PER_LOOK) {
@@ -270,7 +273,7 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
                     self.findings.push(Finding::TornTail { file: file(), offset, len });
                 }
                 Piece::Damage(damage) => {
-                    self.findings.push(Finding::Damage { file: file(), damage });
+                    self.find(Finding::Damage { file: file(), damage });
                     self.note_damaged(seq);
                 }
             }
@@ -285,6 +288,14 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
             self.replay.apply(time, &Entry::decode(&mut body)?);
         }
         Ok(())
+    }
+
+    fn find(&mut self, finding: Finding) {
+        if self.findings.len() < Report::FINDINGS_MAX {
+            self.findings.push(finding);
+        } else {
+            self.unnamed += 1;
+        }
     }
 
     fn note_damaged(&mut self, seq: u64) {
@@ -303,6 +314,9 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
         let gone_at = last.journal.plus_ms(SIGN_OF_LIFE_MS).min(journal);
         let (mut restored, outcome) = self.replay.finish(journal, gone_at);
         restored.user_key = newest.user_key;
+        if self.unnamed > 0 {
+            self.findings.push(Finding::More(self.unnamed));
+        }
         if outcome.deliveries_lost > 0 {
             self.findings.push(Finding::Deliveries(outcome.deliveries_lost));
         }

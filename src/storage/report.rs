@@ -66,6 +66,8 @@ pub enum Finding {
     Deliveries(u64),
     /// Retained Messages that are nowhere in the journal: they were in what is damaged.
     Retained(u64),
+    /// So many more than [`Report::FINDINGS_MAX`], which are not named.
+    More(u64),
 }
 
 impl Finding {
@@ -112,6 +114,7 @@ impl fmt::Display for Finding {
             Self::Retained(count) => {
                 write!(f, "up to {count} Retained Messages are lost: they were in what is damaged")
             }
+            Self::More(count) => write!(f, "{count} more damaged places, not named"),
         }
     }
 }
@@ -146,6 +149,9 @@ pub struct Report {
 }
 
 impl Report {
+    /// Findings that are named each: nobody reads more lines.
+    pub const FINDINGS_MAX: usize = 200;
+
     /// Whether something that was acknowledged may be lost.
     pub fn is_damaged(&self) -> bool {
         self.findings.iter().any(Finding::is_damage)

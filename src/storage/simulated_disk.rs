@@ -256,6 +256,22 @@ impl SimulatedDisk {
         self.state().power = Some(operations);
     }
 
+    /// Another disk with the same files, all of them synced: to try something on.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state();
+        let copy = Self::new(state.random);
+        let mut other = copy.state();
+        for (id, contents) in &state.contents {
+            let bytes = contents.bytes.clone();
+            other.contents.insert(*id, Contents { synced: bytes.len(), bytes, lost: Vec::new() });
+        }
+        (other.next_id, other.names) = (state.next_id, state.names.clone());
+        other.keep_names();
+        drop(other);
+        copy
+    }
+
     /// Changes so far.
     pub fn operations(&self) -> u64 {
         self.state().operations

@@ -277,10 +277,8 @@ impl World {
         let inputs = self.random.within(1, self.weather.inputs_max);
         for input in 0..inputs {
             let mut candidates = self.candidates(at);
-            if input > 0 {
-                // What waits for the disk is known at the end of a turn: see `may_reload`.
-                candidates.retain(|candidate| !matches!(candidate, Candidate::Order));
-            }
+            // A reload comes first: see `may_reload`.
+            candidates.retain(|candidate| input == 0 || !matches!(candidate, Candidate::Order));
             if candidates.is_empty() {
                 break;
             }

@@ -360,6 +360,17 @@ fn nonsense_in_a_whole_frame_costs_its_rest() {
     assert_eq!(lines(&found), [line]);
 }
 
+#[test]
+fn no_more_findings_are_named_than_anyone_reads() {
+    let disk = SimulatedDisk::new(1);
+    let (mut writer, _) = writer(&disk, JournalEnd::fresh(77, 88), 0);
+    (1..=1000).for_each(|ticket| writer.append(0, ticket, vec![1, 99]));
+    writer.commit(mark(2));
+    let found = lines(&read(&disk));
+    assert_eq!(found.len(), Report::FINDINGS_MAX + 1);
+    assert_eq!(found.last().unwrap(), "800 more damaged places, not named");
+}
+
 /// A model and a writer that live together.
 struct Life<S> {
     disk: SimulatedDisk,
@@ -493,7 +504,7 @@ fn after_a_crash_there_is_what_was_at_one_moment_and_no_ticket_is_lost() {
 #[test]
 fn what_was_written_before_a_failure_of_the_disk_and_after_it_never_mix() {
     let (mut failures, mut left_out) = (0, 0);
-    for seed in 0..60 {
+    for seed in 0..30 {
         // Its connections end when the journal does, which is later than any frame.
         let mut life = Life::begin(seed, |model| timeless(&state(model)));
         life.model.has_expiry = false;
@@ -512,13 +523,13 @@ fn what_was_written_before_a_failure_of_the_disk_and_after_it_never_mix() {
         let (.., report) = life.assert_recovers(&format!("seed {seed}"));
         left_out += report.findings.iter().filter(|f| matches!(f, Finding::AfterFailure { .. })).count();
     }
-    assert!(failures > 60 && left_out > 5, "{failures} failures, {left_out} files left out");
+    assert!(failures > 30 && left_out > 2, "{failures} failures, {left_out} files left out");
 }
 
 #[test]
 fn no_damage_makes_recovery_fail_in_another_way_than_by_an_error() {
     let (mut read, mut refused) = (0, 0);
-    for seed in 0..120 {
+    for seed in 0..80 {
         let mut life = Life::begin(seed, |_| String::new());
         life.disk.lose_power_after(100 + 5 * seed);
         (0..150).for_each(|_| life.turn(3));

@@ -136,6 +136,8 @@ pub struct JournalWriter<D: Disk> {
     accepted_before: u64,
     damaged: BTreeSet<u64>,
     base: u64,
+    /// Headers that name it.
+    base_headers: u32,
     generation: u64,
     open: Option<OpenSegment<D::File>>,
     /// All other segments, with the bytes that count; those before `base` are about to be removed.
@@ -183,6 +185,7 @@ impl<D: Disk> JournalWriter<D> {
             accepted_before: end.accepted_before,
             damaged: end.damaged.iter().copied().collect(),
             base: end.base.max(1),
+            base_headers: u32::from(!is_fresh),
             generation: end.generation,
             open: None,
             sealed: BTreeMap::new(),
@@ -380,6 +383,7 @@ impl<D: Disk> JournalWriter<D> {
         if let Some(before) = self.open.replace(open) {
             self.sealed.insert(before.seq, before.synced);
         }
+        self.base_headers = if base == self.base { self.base_headers + 1 } else { 1 };
         self.base = base;
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::storage::marks::{CLOCK_FILE, Clocks, decode_clock_file};
 use crate::storage::segment::{Piece, SegmentReader};
 use crate::storage::simulated_disk::{SimulatedDisk, SyncFault};
+use crate::storage::{RecoverOptions, recover};
 
 const SHARDS: u16 = 2;
 
@@ -280,6 +281,28 @@ fn a_full_segment_is_followed_by_the_next_and_checkpoints_remove_the_old() {
     let found = shards.check();
     assert_eq!(found.lost, 0);
     assert_eq!(replay(&found.frames), shards.memories);
+}
+
+/// Else the header before it would name a base that is not there any more, and a start would be refused though nothing is lost.
+#[test]
+fn one_damaged_header_never_makes_removed_segments_missing() {
+    let (disk, mut shards) = started(2);
+    for _ in 0..400 {
+        shards.write(0);
+        shards.settle();
+        let newest = shards.writer.statistics().newest;
+        for seq in shards.writer.statistics().base..=newest {
+            let damaged = disk.copy();
+            damaged.flip_bit(&segment_name(seq), 300);
+            let options = RecoverOptions::default();
+            match recover(&damaged, Clocks::default(), &options, &mut |_| {}) {
+                Ok((_, end, _)) => assert!(end.base <= shards.writer.statistics().base),
+                // The first of all has no other that knows what the journal is.
+                Err(error) => assert!(newest == 1, "{seq} of {newest}: {error}"),
+            }
+        }
+    }
+    assert!(shards.writer.statistics().checkpoints > 3);
 }
 
 #[test]

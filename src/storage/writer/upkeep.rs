@@ -17,6 +17,9 @@ const IDLE_MS: u64 = 5000;
 /// Less than this is not worth it.
 const IDLE_BYTES_MIN: u64 = 1024 * 1024;
 
+/// Headers that must name a base before what lies before it is removed.
+const BASE_HEADERS_MIN: u32 = 2;
+
 /// What the clock file is called until it is whole.
 const NEW_CLOCK_FILE: &str = "clock.new";
 
@@ -51,6 +54,10 @@ impl<D: Disk> JournalWriter<D> {
             self.sync()?;
             return self.begin_segment(self.base, mark);
         }
+        if self.needs_another_header() {
+            self.sync()?;
+            return self.begin_segment(self.base, mark);
+        }
         if let Some(seq) = self.obsolete() {
             self.sealed.remove(&seq);
             // It is of no use, but does no harm; the next start tries again.
@@ -68,7 +75,12 @@ impl<D: Disk> JournalWriter<D> {
             return Some(self.retry_at_ms);
         }
         let is_full = self.open.as_ref().is_some_and(|open| open.len >= self.options.segment_bytes);
-        if is_full || self.is_complete() || self.obsolete().is_some() || self.wants_checkpoint(0) {
+        if is_full
+            || self.needs_another_header()
+            || self.is_complete()
+            || self.obsolete().is_some()
+            || self.wants_checkpoint(0)
+        {
             return Some(0);
         }
         let idle_at = self.is_worth_an_idle_checkpoint().then(|| self.last_append_ms + IDLE_MS);
@@ -164,7 +176,14 @@ impl<D: Disk> JournalWriter<D> {
     /// The oldest segment that is to be removed.
     fn obsolete(&self) -> Option<u64> {
         let oldest = self.sealed.first_key_value().map(|(seq, _)| *seq);
-        oldest.filter(|seq| *seq < self.base && self.pins == 0)
+        oldest.filter(|seq| *seq < self.base && self.pins == 0 && self.base_headers >= BASE_HEADERS_MIN)
+    }
+
+    /// Segments could be removed, but only one header says that they are of no use: if that were damaged, the one before it would ask
+    /// for them.
+    fn needs_another_header(&self) -> bool {
+        let has_old = self.sealed.first_key_value().is_some_and(|(seq, _)| *seq < self.base);
+        has_old && self.base_headers < BASE_HEADERS_MIN
     }
 
     /// Number of the last segment that counts.
