@@ -13,9 +13,9 @@ use crate::wire::{Ack, AckKind, Connect, Publish, Subscribe, Unsubscribe};
 
 const DELAY: Duration = Duration::from_millis(400);
 
-/// A broker whose syncs take `DELAY` from now on.
-fn slow(broker: &Broker) -> Option<Injection> {
-    Injection::new(broker.pid(), &format!("fdatasync:delay_enter={}", DELAY.as_micros()))
+/// Syncs of the broker take so long from now on.
+fn slow(broker: &Broker, delay: Duration) -> Option<Injection> {
+    Injection::new(broker.pid(), &format!("fdatasync:delay_enter={}", delay.as_micros()))
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn acknowledgements_of_durable_things_wait_for_the_sync() {
     let mut subscriber = broker.connect(Connect::v5("s").persistent());
     subscriber.subscribe("t", 2);
     subscriber.disconnect();
-    let Some(_injection) = slow(&broker) else { return };
+    let Some(_injection) = slow(&broker, DELAY) else { return };
     let start = Instant::now();
     let waits = |what: &str, since: Instant| {
         assert!(
@@ -79,7 +79,9 @@ fn what_needs_no_disk_does_not_wait() {
     let broker = Durable::start(&[]).unwrap();
     let mut durable = broker.connect(Connect::v5("durable").persistent());
     durable.subscribe("durable/#", 1);
-    let Some(_injection) = slow(&broker) else { return };
+    // Long, because a machine that others use is slow by itself.
+    let delay = Duration::from_secs(3);
+    let Some(_injection) = slow(&broker, delay) else { return };
     // Something is under way to the disk all the time.
     durable.send(Publish::new("durable/t", "x").qos(1).id(100));
     let start = Instant::now();
@@ -94,7 +96,7 @@ fn what_needs_no_disk_does_not_wait() {
     client.unsubscribe(&["own/#"]);
     client.ping();
     let elapsed = start.elapsed();
-    assert!(elapsed < DELAY, "{elapsed:?} for what needs no disk");
+    assert!(elapsed < delay, "{elapsed:?} for what needs no disk");
 }
 
 #[test]
@@ -108,7 +110,7 @@ fn publishers_of_durable_messages_are_paused_and_others_not() {
     let mut client = broker.connect(Connect::v5("offline").persistent());
     client.subscribe("t", 1);
     client.disconnect();
-    let Some(injection) = Injection::new(broker.pid(), "fdatasync:delay_enter=100000") else { return };
+    let Some(injection) = slow(&broker, Duration::from_millis(100)) else { return };
     let mut publisher = broker.connect(Connect::v5("p"));
     let flood = thread::spawn(move || {
         let start = Instant::now();
@@ -123,20 +125,21 @@ fn publishers_of_durable_messages_are_paused_and_others_not() {
     });
     let mut other = broker.connect(Connect::v5("other"));
     other.subscribe("own", 1);
-    let mut longest = Duration::ZERO;
-    let mut rounds = 0;
+    let mut rounds = Vec::new();
     while !flood.is_finished() {
         let start = Instant::now();
         other.publish(Publish::new("own", "x").qos(1));
         other.recv_message();
-        longest = longest.max(start.elapsed());
-        rounds += 1;
+        rounds.push(start.elapsed());
         thread::sleep(Duration::from_millis(2));
     }
     let took = flood.join().unwrap();
     // 1.6 MB through a backlog of 64 KiB are some 20 syncs.
     assert!(took >= Duration::from_millis(800), "nobody was paused: {took:?}");
-    assert!(rounds > 50 && longest < Duration::from_millis(400), "{rounds} rounds, the longest {longest:?}");
+    // Of those who are not paused hardly one waits as long as a sync.
+    rounds.sort_unstable();
+    let usual = rounds[rounds.len() * 9 / 10];
+    assert!(rounds.len() > 50 && usual < Duration::from_millis(90), "{} rounds, p90 {usual:?}", rounds.len());
     drop(injection);
     assert!(numbers::wait_for(&broker, "metrics/storage/waits", |waits| waits > 0) > 0);
     let mut client = broker.connect(Connect::v5("offline").persistent());
