@@ -17,10 +17,9 @@ use crate::connection::{Connection, ConnectionTable, Grant, Grants, Phase};
 use crate::interest::ShardId;
 use crate::limits::Pressure;
 use crate::metrics::{Counter, Metrics};
-use crate::packet::{ProtocolVersion, QoS};
+use crate::packet::ProtocolVersion;
 use crate::session::{ConnectionId, Delivery, Message, Session, SessionSerial, ShareName};
 use crate::slab::{ChunkedSlab, KeyTable};
-use crate::storage::Entry;
 use sha1::{Digest, Sha1};
 
 /// What became of a delivery of a Shared Subscription, to be told to its home.
@@ -105,10 +104,16 @@ impl Clients {
         self.sessions.get(index).map(|session| self.hasher.hash_one(&*session.client_id))
     }
 
-    /// A new session.
-    pub(super) fn open_session(&mut self, client_id: &str, version: ProtocolVersion) -> u32 {
+    /// A serial that nothing has.
+    pub(super) fn next_serial(&mut self) -> SessionSerial {
         let serial = SessionSerial(self.next_serial);
         self.next_serial += self.serial_step;
+        serial
+    }
+
+    /// A new session.
+    pub(super) fn open_session(&mut self, client_id: &str, version: ProtocolVersion) -> u32 {
+        let serial = self.next_serial();
         self.add_session(Session::new(client_id, serial, version))
     }
 
@@ -171,14 +176,9 @@ impl Clients {
         let len_max = self.config.session.queue_len_max;
         let Self { sessions, journal, .. } = self;
         let Some(session) = sessions.get_mut(index) else { return };
-        let serial = journal.keeps(session).then_some(session.serial.0);
-        let dropped = session.outbound_mut().mqueue.push(delivery, len_max, |gone| {
-            if let Some(serial) = serial
-                && gone.qos > QoS::AtMostOnce
-            {
-                journal.write(&Entry::Gone { serial, number: gone.message.head().number });
-            }
-        }) as u64;
+        let kept = journal.keeps(session).then_some(session.serial.0);
+        let mqueue = &mut session.outbound_mut().mqueue;
+        let dropped = mqueue.push(delivery, len_max, |gone| journal.write_gone(kept, gone)) as u64;
         if dropped > 0 {
             self.metrics.dropped_queue_full.add(dropped);
             self.metrics.messages_dropped.add(dropped);

@@ -151,10 +151,12 @@ impl Broker {
     }
 
     /// Whether a CONNECT asks for something that only the disk can keep: a session that outlasts the connection and is not
-    /// there yet, or the Will of one.
+    /// there yet, the Will of one, the end of one.
     fn needs_disk(&self, id: ConnectionId, connect: &Connect<'_>, name: &str) -> bool {
         let goes_on = !connect.clean_start && self.clients.find_own(id, name).is_some();
-        session_expiry_s(connect, self.config()) > 0 && !(goes_on && connect.will.is_none())
+        let former = self.clients.find(name).and_then(|index| self.clients.sessions.get(index));
+        let ends_one = !goes_on && former.is_some_and(|session| self.clients.journal.keeps(session));
+        ends_one || session_expiry_s(connect, self.config()) > 0 && !(goes_on && connect.will.is_none())
     }
 
     /// Refuses a CONNECT and closes.
@@ -250,7 +252,8 @@ impl Broker {
             if let Some(connection) = self.clients.connections.get_mut(id) {
                 connection.phase = Phase::Committing;
             }
-            self.clients.journal.wait(Awaited::ConnAck { connection: id, packet, is_present });
+            let Some(session) = self.clients.token(index) else { return };
+            self.clients.journal.wait(Awaited::ConnAck { connection: id, session, packet, is_present });
         } else {
             self.go_in(now, id, &packet, is_present, fx);
         }
@@ -292,13 +295,15 @@ impl Broker {
         index: u32,
         fx: &mut E,
     ) {
-        let Some(session) = self.clients.sessions.get_mut(index) else { return };
+        let super::clients::Clients { sessions, journal, .. } = &mut self.clients;
+        let Some(session) = sessions.get_mut(index) else { return };
         if let Some(inbound) = &mut session.inbound {
             inbound.resume();
         }
+        let kept = journal.keeps(session).then_some(session.serial.0);
         if let Some(outbound) = &mut session.outbound {
             outbound.inflight.mark_unsent();
-            let expired = outbound.mqueue.drop_expired(now) as u64;
+            let expired = outbound.mqueue.drop_expired(now, |gone| journal.write_gone(kept, gone)) as u64;
             let metrics = self.metrics();
             metrics.queues.set(metrics.queues.load().wrapping_sub(expired));
             metrics.dropped_expired.add(expired);

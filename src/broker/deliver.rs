@@ -157,9 +157,13 @@ impl Clients {
         let Some((session, id, connection)) = self.connected(index) else {
             return self.keep_qos0(index, publication, terms, retain);
         };
-        if session.outbound.as_ref().is_some_and(|outbound| outbound.mqueue.has_qos0()) {
+        let waits = session.outbound.as_ref().is_some_and(|outbound| {
+            // An older retained message waits for the disk: nobody sees it after a newer one.
+            outbound.mqueue.has_qos0() || publication.head.retain && outbound.inflight.has_held()
+        });
+        if waits {
             // Kept ones of before wait for the window: this one must not overtake them [MQTT-4.6.0-6].
-            return self.keep_qos0(index, publication, terms, retain);
+            return self.enqueue(index, delivery_of(publication, terms, QoS::AtMostOnce, retain));
         }
         let is_plain = terms.ids.is_empty()
             && !retain
@@ -303,7 +307,7 @@ impl Clients {
                 > connection.packet_bytes_max as usize
         {
             if is_kept && from == From::Mqueue {
-                journal.write(&Entry::Gone { serial: token.serial.0, number });
+                journal.write_gone(Some(token.serial.0), &delivery);
             }
             return self.dropped(&self.metrics.dropped_too_large);
         }
@@ -369,7 +373,9 @@ impl Clients {
             // Behind what has to be sent again.
             _ => while outbound.inflight.next_ready(UNSENT).is_some() {},
         }
-        if has_gone {
+        let session = self.sessions.get(token.index);
+        let has_waiting = session.is_some_and(|session| session.mqueue_len() > 0);
+        if has_gone || has_waiting {
             self.pump(now, token.index, fx);
         }
     }
@@ -386,7 +392,8 @@ impl Clients {
             if outbound.mqueue.is_empty() {
                 return session.shrink_outbound();
             }
-            if outbound.mqueue.is_uncommitted() {
+            let is_behind_held = outbound.mqueue.begins_with_qos0() && outbound.inflight.has_held();
+            if outbound.mqueue.is_uncommitted() || is_behind_held {
                 return;
             }
             if !self.has_room(index, fx) {
@@ -394,6 +401,9 @@ impl Clients {
             }
             let Some(delivery) = self.pop_mqueue(index) else { return };
             if delivery.message.is_expired(now) {
+                let session = self.sessions.get(index).filter(|session| self.journal.keeps(session));
+                let kept = session.map(|session| session.serial.0);
+                self.journal.write_gone(kept, &delivery);
                 self.dropped(&self.metrics.dropped_expired);
             } else if delivery.qos == QoS::AtMostOnce {
                 if let Some(id) = self.sessions.get(index).and_then(|session| session.connection) {

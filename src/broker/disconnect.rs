@@ -10,7 +10,7 @@ use crate::connection::Error;
 use crate::connection::Phase;
 use crate::packet::{Disconnect, ReasonCode};
 use crate::router::{FilterId, SessionIndex};
-use crate::session::{ConnectionId, Message, MessageHead, Session, Will};
+use crate::session::{ConnectionId, Message, MessageHead, Session, SessionSerial, Will};
 use crate::storage::Entry;
 
 /// Why a connection ends.
@@ -89,21 +89,22 @@ impl Broker {
         session.connection = None;
         session.disconnected_at = now;
         let is_persistent = session.is_persistent();
-        let token = SessionToken { index, serial: session.serial };
-        if matches!(end, End::Goodbye | End::Drain) {
-            session.will = None;
-        }
-        // Before a Will that is due leaves the session: the journal has it until it is committed.
-        self.write_session(index, false);
-        let Some(session) = self.clients.sessions.get_mut(index) else { return };
+        let is_kept = self.clients.journal.keeps(session);
         let will = match end {
-            End::Goodbye | End::Drain => None,
+            // The Will of a session that outlasts the node is published after its next start (5.0 section 3.1.2.5).
+            End::Drain if is_kept => None,
+            End::Goodbye | End::Drain => {
+                session.will = None;
+                None
+            }
             End::Lost => session.will.take_if(|will| will.delay_s == 0 || !is_persistent),
             // The new connection comes before any delay is over [MQTT-3.1.3-9]: either now or never.
             End::Takeover { goes_on } => {
                 session.will.take().filter(|will| will.delay_s == 0 || !goes_on || !is_persistent)
             }
         };
+        // Without the Will that is due, which the journal has apart from the session then.
+        self.write_session(index, false);
         if is_persistent {
             self.want_session_end(index, fx);
             self.tell_presence(index, false, fx);
@@ -111,8 +112,7 @@ impl Broker {
             self.end_session(now, index, fx);
         }
         if let Some(will) = will {
-            let publisher = (self.clients.journal.is_on() && is_persistent).then_some(token);
-            self.publish_will(now, *will, client, publisher, fx);
+            self.publish_will(now, *will, client, is_kept, fx);
         }
     }
 
@@ -135,18 +135,15 @@ impl Broker {
         self.count_persistent(session.is_persistent(), false);
         self.cursors.remove(&index);
         let is_kept = self.clients.journal.keeps(&session);
-        let token = SessionToken { index, serial: session.serial };
         if is_kept {
-            let keeps_will =
-                session.will.is_some() || self.clients.journal.wills_under_way.contains(&session.serial);
-            self.clients.journal.write(&Entry::End { serial: session.serial.0, keeps_will });
+            self.clients.journal.write(&Entry::End { serial: session.serial.0, keeps_will: false });
         }
         self.release_session_quota(index, session.subscriptions.len());
         self.drop_subscriptions(index, &mut session, fx);
         self.clients.give_up(&mut session);
         self.send_shared_news(now, fx);
         if let Some(will) = session.will.take() {
-            self.publish_will(now, *will, client, is_kept.then_some(token), fx);
+            self.publish_will(now, *will, client, is_kept, fx);
         }
     }
 
@@ -166,14 +163,30 @@ impl Broker {
         }
     }
 
-    /// Publishes a Will now: its Message Expiry Interval counts from here (3.1.3.2.4). `publisher`: the journal has it as
-    /// this session's.
+    /// Publishes a Will now: its Message Expiry Interval counts from here (3.1.3.2.4). `is_kept`: its
+    /// session outlasts the process, and so does the Will until everyone has it.
     pub(super) fn publish_will<E: Effects>(
         &mut self,
         now: Timestamp,
         will: Will,
         client: Option<u64>,
-        publisher: Option<SessionToken>,
+        is_kept: bool,
+        fx: &mut E,
+    ) {
+        let serial = is_kept.then(|| self.clients.next_serial());
+        if let Some(serial) = serial {
+            self.clients.journal.begin_will(serial, &will);
+        }
+        self.publish_due_will(now, will, client, serial, fx);
+    }
+
+    /// Publishes a Will that the journal has under `serial`, if it has it.
+    pub(super) fn publish_due_will<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        will: Will,
+        client: Option<u64>,
+        serial: Option<SessionSerial>,
         fx: &mut E,
     ) {
         let expires_at = will.expiry_s.map(|seconds| now.plus_s(u64::from(seconds)));
@@ -184,9 +197,7 @@ impl Broker {
             let head = MessageHead { expires_at, number, ..*will.message.head() };
             Message::new(head, will.message.topic(), will.message.forwarded(), will.message.payload())
         };
-        if let Some(publisher) = publisher {
-            self.clients.journal.wills_under_way.insert(publisher.serial);
-        }
+        let publisher = serial.map(|serial| SessionToken { index: u32::MAX, serial });
         let key = (number > 0).then_some(CommitKey { message: number, publisher, packet_id: None });
         self.publish_own(now, message, client, key, fx);
     }

@@ -2,7 +2,8 @@
 //! Storage is described in `docs/STORAGE.md`; what a shard writes is in `journal`.
 
 use super::Broker;
-use super::effects::Effects;
+use super::disconnect::End;
+use super::effects::{Close, Effects};
 use super::journal::{Awaited, CommitKey, Reach};
 use super::message::{SessionToken, ShardMessage};
 use super::receive::Flow;
@@ -25,6 +26,9 @@ impl Broker {
         reach: Reach,
         fx: &mut E,
     ) {
+        if let Some(owed) = self.clients.connections.get_mut(connection).and_then(|c| c.owed.as_mut()) {
+            owed.arrived(number);
+        }
         if !needs_commit(&key, reach) {
             return self.acknowledge_owed(now, connection, number, reach.matched, fx);
         }
@@ -56,13 +60,13 @@ impl Broker {
         reach: Reach,
         fx: &mut E,
     ) {
-        let journal = &mut self.clients.journal;
         if key.publisher.is_some() || reach.written {
-            journal.write(&key.entry(true));
+            self.clients.journal.write(&key.entry(true));
         }
         if let Some(publisher) = key.publisher {
-            journal.wills_under_way.remove(&publisher.serial);
+            self.clients.journal.end_will(publisher.serial);
         }
+        let journal = &mut self.clients.journal;
         if !reach.held {
             return;
         }
@@ -106,7 +110,7 @@ impl Broker {
             Awaited::UnsubAck(pending) => {
                 self.send_unsuback(pending.connection, pending.packet_id, &pending.reasons, fx);
             }
-            Awaited::ConnAck { connection, packet, is_present } => {
+            Awaited::ConnAck { connection, packet, is_present, .. } => {
                 self.go_in(now, connection, &packet, is_present, fx);
             }
         }
@@ -147,11 +151,18 @@ impl Broker {
     /// The disk takes nothing any more: who waits for a promise is sent away, and will repeat what it said.
     pub(super) fn storage_failed<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
         self.clients.journal.fail();
+        let begun: Vec<_> = self.clients.journal.awaited().filter_map(Awaited::begins).collect();
         let mut promised: Vec<_> = self.clients.journal.awaited().filter_map(Awaited::promised_to).collect();
         promised.sort_unstable();
         promised.dedup();
         for connection in promised {
             self.break_promise(now, connection, fx);
+        }
+        for session in begun {
+            // Nobody was told of it; while the disk fails a client could go on with it, and lose it with a crash.
+            if self.clients.session_by(session).is_some() {
+                self.end_session(now, session.index, fx);
+            }
         }
         self.resume_stalled(now, fx);
     }
@@ -160,6 +171,9 @@ impl Broker {
         let Some(connection) = self.clients.connections.get(id) else { return };
         if connection.phase == Phase::Committing {
             self.refuse(id, connection.version, ReasonCode::QuotaExceeded, fx);
+            // It never was connected, as far as its client knows: no Will [MQTT-3.1.2-8].
+            fx.close(id, Close::Flush);
+            return self.end_connection(now, id, End::Goodbye, fx);
         }
         self.fail(now, id, &Error::StorageDown, fx);
     }
@@ -186,7 +200,11 @@ impl Broker {
         fx: &mut E,
     ) -> Option<Flow> {
         let journal = &self.clients.journal;
-        if publish.qos == QoS::AtMostOnce || !(journal.is_down() || journal.is_backlogged()) {
+        if !(journal.is_down() || journal.is_backlogged()) {
+            return None;
+        }
+        if publish.qos == QoS::AtMostOnce && (journal.is_down() || !publish.retain) {
+            // Nothing was promised; and what is not retained is not written.
             return None;
         }
         if !self.may_be_durable(id, publish, topic) {

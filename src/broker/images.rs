@@ -23,8 +23,6 @@ const BYTES_BUDGET: usize = 64 * 1024;
 pub(super) struct Walk {
     /// The next session; `None`: all are written.
     session: Option<u32>,
-    /// Sessions that come last: their Wills are under way.
-    deferred: Vec<u32>,
     /// The Retained Message written last; `None`: none yet.
     retained: Option<Box<str>>,
     is_retained_done: bool,
@@ -34,14 +32,12 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(held_before: HashSet<u64, ahash::RandomState>) -> Self {
-        Self { session: Some(0), deferred: Vec::new(), retained: None, is_retained_done: false, held_before }
+        Self { session: Some(0), retained: None, is_retained_done: false, held_before }
     }
 
-    /// Whether there is anything to do but wait for Wills and `Commit`s under way.
-    fn can_go_on(&self, are_wills_out: bool) -> bool {
-        self.session.is_some()
-            || !self.is_retained_done
-            || are_wills_out && (!self.deferred.is_empty() || self.held_before.is_empty())
+    /// Whether there is anything to do but wait for `Commit`s under way.
+    fn can_go_on(&self) -> bool {
+        self.session.is_some() || !self.is_retained_done || self.held_before.is_empty()
     }
 }
 
@@ -54,13 +50,7 @@ impl Broker {
     /// Whether images can be written now, or the walk be ended.
     pub(super) fn has_images_to_write(&self) -> bool {
         let journal = &self.clients.journal;
-        let can_go_on = |walk: &Walk| walk.can_go_on(self.are_wills_out());
-        !journal.is_busy() && journal.walk.as_deref().is_some_and(can_go_on)
-    }
-
-    /// Whether no Will is on its way that only older entries know: of a session that has ended, from before a crash or now.
-    fn are_wills_out(&self) -> bool {
-        self.restored_wills.is_empty() && self.clients.journal.wills_under_way.is_empty()
+        !journal.is_busy() && journal.walk.as_deref().is_some_and(Walk::can_go_on)
     }
 
     /// Goes on with the images, within the budget of a turn.
@@ -73,11 +63,7 @@ impl Broker {
         while budget > 0 && self.clients.journal.buffered() < BYTES_BUDGET && self.write_next(&mut walk) {
             budget -= 1;
         }
-        let is_done = walk.session.is_none()
-            && walk.deferred.is_empty()
-            && walk.is_retained_done
-            && walk.held_before.is_empty()
-            && self.are_wills_out();
+        let is_done = walk.session.is_none() && walk.is_retained_done && walk.held_before.is_empty();
         if !is_done {
             self.clients.journal.walk = Some(walk);
             return;
@@ -89,15 +75,16 @@ impl Broker {
     /// Writes one session or Retained Message; false: there is none to be written now.
     fn write_next(&mut self, walk: &mut Walk) -> bool {
         if let Some(from) = walk.session {
-            let next =
-                self.clients.sessions.iter_from(from).next().map(|(index, session)| (index, session.serial));
-            walk.session = next.map(|(index, _)| index + 1);
-            if let Some((index, serial)) = next {
-                if self.clients.journal.wills_under_way.contains(&serial) {
-                    walk.deferred.push(index);
-                } else {
-                    self.write_image(index);
-                }
+            let next = self.clients.sessions.iter_from(from).next().map(|(index, _)| index);
+            if let Some(index) = next
+                && !self.write_messages(index)
+            {
+                walk.session = Some(index);
+                return false;
+            }
+            walk.session = next.map(|index| index + 1);
+            if let Some(index) = next {
+                self.write_image(index);
             }
             return true;
         }
@@ -110,11 +97,27 @@ impl Broker {
             }
             return true;
         }
-        if !self.clients.journal.wills_under_way.is_empty() {
-            return false;
+        false
+    }
+
+    /// Writes the messages of a session's queues that the generation has not yet, as far as the turn's budget goes: its image
+    /// is one frame, which then only names them. Whether all are written.
+    fn write_messages(&mut self, index: u32) -> bool {
+        let journal = &mut self.clients.journal;
+        let Some(session) = self.clients.sessions.get(index) else { return true };
+        let Some(outbound) = session.outbound.as_deref().filter(|_| journal.keeps(session)) else {
+            return true;
+        };
+        let inflight = outbound.inflight.iter().filter_map(|(_, slot)| match slot {
+            Slot::Publish(delivery) => Some(delivery),
+            Slot::Release { .. } | Slot::Done => None,
+        });
+        for delivery in inflight.chain(outbound.mqueue.iter()).filter(|delivery| is_known(delivery)) {
+            if journal.buffered() >= BYTES_BUDGET {
+                return false;
+            }
+            journal.write_message(&delivery.message);
         }
-        let Some(index) = walk.deferred.pop() else { return false };
-        self.write_image(index);
         true
     }
 

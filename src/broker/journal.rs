@@ -14,10 +14,17 @@ use super::message::SessionToken;
 use super::operations::PendingSubAck;
 use crate::clock::Timestamp;
 use crate::config::{Config, Durability};
-use crate::packet::{Ack, PacketId, ReasonCode};
+use crate::packet::{Ack, PacketId, ProtocolVersion, QoS, ReasonCode};
 use crate::session::{ConnectionId, Delivery, HELD, Message, Session, SessionSerial, UNCOMMITTED, Will};
 use crate::storage::entry::put_varint;
 use crate::storage::{Entry, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds};
+
+/// What may wait for the disk before clients have to wait that make more of it.
+const AWAITED_MAX: usize = 262_144;
+/// A frame is cut behind the entry with which it gets longer than this.
+const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Memory of the buffer that is kept between turns.
+const BUFFER_BYTES_KEPT: usize = 64 * 1024;
 
 /// What one message reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,11 +93,19 @@ pub(super) enum Awaited {
     SubAck(Box<PendingSubAck>),
     /// UNSUBACK.
     UnsubAck(Box<PendingSubAck>),
-    /// CONNACK, and the session goes on.
-    ConnAck { connection: ConnectionId, packet: Vec<u8>, is_present: bool },
+    /// CONNACK, and the session goes on or begins.
+    ConnAck { connection: ConnectionId, session: SessionToken, packet: Vec<u8>, is_present: bool },
 }
 
 impl Awaited {
+    /// The session that begins with it.
+    pub(super) const fn begins(&self) -> Option<SessionToken> {
+        match self {
+            Self::ConnAck { session, is_present: false, .. } => Some(*session),
+            _ => None,
+        }
+    }
+
     /// Whose connection is told something by it that it can't be told while the disk fails.
     pub(super) const fn promised_to(&self) -> Option<ConnectionId> {
         match self {
@@ -114,6 +129,8 @@ pub(super) struct Journal {
     is_mending: bool,
     backlog_max: usize,
     buffer: Vec<u8>,
+    /// Where the buffer is cut into several frames.
+    cuts: Vec<usize>,
     ticket: u64,
     durable: u64,
     /// Frames on their way: ticket and bytes.
@@ -127,8 +144,8 @@ pub(super) struct Journal {
     reach: Reach,
     next_number: u64,
     step: u64,
-    /// Sessions whose Wills are published and not committed yet.
-    pub(super) wills_under_way: HashSet<SessionSerial, ahash::RandomState>,
+    /// Wills that are due and whose `Commit` is not written yet, each under a serial of its own.
+    wills_under_way: HashMap<SessionSerial, Will, ahash::RandomState>,
     pub(super) generation: u32,
     pub(super) walk: Option<Box<Walk>>,
 }
@@ -144,6 +161,7 @@ impl Journal {
             is_mending: false,
             backlog_max: config.storage.backlog_bytes as usize,
             buffer: Vec::new(),
+            cuts: Vec::new(),
             ticket: 1,
             durable: 0,
             under_way: VecDeque::new(),
@@ -154,7 +172,7 @@ impl Journal {
             reach: Reach::default(),
             next_number: first_number.max(1) + u64::from(shard),
             step: u64::from(shards.max(1)),
-            wills_under_way: HashSet::default(),
+            wills_under_way: HashMap::default(),
             generation: 1,
             walk: None,
         }
@@ -187,6 +205,7 @@ impl Journal {
         self.is_down = true;
         self.is_mending = true;
         self.buffer.clear();
+        self.cuts.clear();
         self.under_way.clear();
         self.under_way_bytes = 0;
         self.walk = None;
@@ -201,6 +220,9 @@ impl Journal {
         self.is_down = false;
         self.generation = generation;
         self.walk = Some(Box::new(Walk::new(waits_for)));
+        for (serial, will) in &self.wills_under_way {
+            encode_due_will(*serial, will, &mut self.buffer);
+        }
         for (_, awaited) in &self.awaited {
             match awaited {
                 Awaited::Publisher { key, .. } => key.entry(false).encode(&mut self.buffer),
@@ -237,6 +259,10 @@ impl Journal {
     pub(super) fn write_message(&mut self, message: &Message) {
         if self.is_on && !self.is_down && message.write_in(self.generation) {
             Entry::Message(stored_message(message)).encode(&mut self.buffer);
+            if self.buffer.len() - self.cuts.last().copied().unwrap_or(0) > FRAME_BYTES_MAX {
+                // Nothing has to be in one frame with the messages that it names.
+                self.cuts.push(self.buffer.len());
+            }
         }
     }
 
@@ -255,6 +281,17 @@ impl Journal {
     /// Whether a delivery of the publication has to wait for its `Commit`.
     pub(super) const fn holds(&self) -> bool {
         self.is_conditional && self.is_synced
+    }
+
+    /// Writes that a delivery leaves the mqueue undelivered. `kept`: serial of its session, if that is kept.
+    pub(super) fn write_gone(&mut self, kept: Option<u64>, delivery: &Delivery) {
+        let number = delivery.message.head().number;
+        if let Some(serial) = kept
+            && delivery.qos > QoS::AtMostOnce
+            && number > 0
+        {
+            self.write(&Entry::Gone { serial, number });
+        }
     }
 
     /// Writes that a message is the Retained Message of its topic. The broker's own are not kept.
@@ -301,6 +338,24 @@ impl Journal {
         if is_held {
             self.wait(Awaited::Send(token, packet_id));
         }
+    }
+
+    /// A Will is due: from here on the journal has it under `serial`, apart from its session, until its `Commit`.
+    pub(super) fn begin_will(&mut self, serial: SessionSerial, will: &Will) {
+        if self.is_on && !self.is_down {
+            encode_due_will(serial, will, &mut self.buffer);
+        }
+        self.keep_will(serial, will.clone());
+    }
+
+    /// A Will that the journal has under `serial` is still to be published.
+    pub(super) fn keep_will(&mut self, serial: SessionSerial, will: Will) {
+        self.wills_under_way.insert(serial, will);
+    }
+
+    /// The Will's `Commit` is written.
+    pub(super) fn end_will(&mut self, serial: SessionSerial) {
+        self.wills_under_way.remove(&serial);
     }
 
     /// A delivery of QoS 2 that waits for the `Commit` of its message.
@@ -365,8 +420,8 @@ impl Journal {
     }
 
     /// Whether so much waits for the disk that publishers of durable messages have to wait too.
-    pub(super) const fn is_backlogged(&self) -> bool {
-        self.under_way_bytes > self.backlog_max
+    pub(super) fn is_backlogged(&self) -> bool {
+        self.under_way_bytes > self.backlog_max || self.awaited.len() > AWAITED_MAX
     }
 
     /// Whether so much waits for the disk that images have to wait: but those that mend are waited for.
@@ -385,19 +440,48 @@ impl Journal {
 
     /// Sends the frame of this turn, also an empty one.
     pub(super) fn hand_over<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
-        let mut frame = Vec::with_capacity(self.buffer.len() + 10);
-        put_varint(&mut frame, now.0);
-        frame.append(&mut self.buffer);
-        self.under_way.push_back((self.ticket, frame.len()));
-        self.under_way_bytes += frame.len();
-        fx.store(self.ticket, frame);
+        let mut from = 0;
+        for cut in std::mem::take(&mut self.cuts) {
+            // Under the ticket before: what waits for this one waits for the last part.
+            self.send_part(now, self.ticket - 1, from, cut, fx);
+            from = cut;
+        }
+        self.send_part(now, self.ticket, from, self.buffer.len(), fx);
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.ticket += 1;
+    }
+
+    fn send_part<E: Effects>(&mut self, now: Timestamp, ticket: u64, from: usize, to: usize, fx: &mut E) {
+        let mut frame = Vec::with_capacity(to - from + 10);
+        put_varint(&mut frame, now.0);
+        frame.extend_from_slice(self.buffer.get(from..to).unwrap_or_default());
+        self.under_way.push_back((ticket, frame.len()));
+        self.under_way_bytes += frame.len();
+        fx.store(ticket, frame);
     }
 
     /// PUBACK, PUBCOMP, a PUBREC that refuses: the identifier is free.
     pub(super) fn write_done(&mut self, serial: u64, ack: &Ack<'_>) {
         self.write(&Entry::Done { serial, packet_id: ack.packet_id.value() });
     }
+}
+
+/// A Will that is on its way out: as that of a session of its own, which has ended.
+fn encode_due_will(serial: SessionSerial, will: &Will, out: &mut Vec<u8>) {
+    let session = StoredSession {
+        serial: serial.0,
+        is_new: true,
+        client_id: "",
+        version: ProtocolVersion::V5,
+        expiry_s: 0,
+        user: 0,
+        last_packet_id: 0,
+        disconnected_at: Some(Timestamp::default()),
+        will: Some(stored_will(will)),
+    };
+    Entry::Session(session).encode(out);
+    Entry::End { serial: serial.0, keeps_will: true }.encode(out);
 }
 
 /// A message as the journal has it.

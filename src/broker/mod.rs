@@ -70,7 +70,7 @@ use crate::metrics::{Metrics, Totals};
 use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
-use crate::session::{ConnectionId, Message, Will};
+use crate::session::{ConnectionId, Message, SessionSerial, Will};
 use crate::slab::ChunkedSlab;
 
 /// What all shards of a node see.
@@ -204,7 +204,7 @@ pub struct Broker {
     usages: HashMap<u32, Arc<Usage>, ahash::RandomState>,
     sampling: Sampling,
     /// Of sessions that had ended before a crash, to be published.
-    restored_wills: VecDeque<Will>,
+    restored_wills: VecDeque<(SessionSerial, Will)>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.

@@ -212,7 +212,7 @@ impl Broker {
         self.count_received(publish);
         let key = self.record_inbound(id, publish, number);
         match routed {
-            Routed::Done { reach } if needs_commit(&key, reach) && publish.qos > QoS::AtMostOnce => {
+            Routed::Done { reach } if needs_commit(&key, reach) => {
                 if let Some(number) = self.owe(id, publish, true) {
                     self.commit_publish(now, id, number, key, reach, fx);
                 }
@@ -230,7 +230,9 @@ impl Broker {
 
     /// Records the identifier of a QoS 2 message, and gives what the journal will say of a message with this number.
     fn record_inbound(&mut self, id: ConnectionId, publish: &Publish<'_>, number: u64) -> CommitKey {
-        let mut key = CommitKey { message: number, ..CommitKey::default() };
+        let is_acknowledged = publish.qos > QoS::AtMostOnce;
+        let message = if is_acknowledged { number } else { 0 };
+        let mut key = CommitKey { message, ..CommitKey::default() };
         if publish.qos != QoS::ExactlyOnce {
             return key;
         }

@@ -33,6 +33,11 @@ pub(super) enum Flow {
     LeaveBehind(ShardId),
 }
 
+/// Whether what a packet does to a durable session is written, and grows with each of them. PUBLISH is judged by itself.
+const fn is_written(packet: &Packet<'_>) -> bool {
+    matches!(packet, Packet::Subscribe(_) | Packet::Unsubscribe(_) | Packet::PubRec(_) | Packet::PubRel(_))
+}
+
 /// Whether a packet's first byte says that it is a CONNECT.
 pub(super) fn is_connect(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|first| first >> 4 == PacketType::Connect as u8)
@@ -245,6 +250,10 @@ impl Broker {
         packet: Packet<'_>,
         fx: &mut E,
     ) -> Flow {
+        if self.clients.journal.is_backlogged() && is_written(&packet) && self.is_kept(id) {
+            self.metrics().storage_waits.inc();
+            return Flow::Stall;
+        }
         match packet {
             Packet::Publish(publish) => return self.publish(now, id, &publish, fx),
             Packet::PubAck(ack) => self.puback(now, id, &ack, fx),

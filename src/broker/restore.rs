@@ -86,7 +86,11 @@ impl Broker {
         }
         if !wills.is_empty() {
             // Other shards may not be there yet.
-            self.restored_wills.extend(wills);
+            for will in wills {
+                let serial = will.message.head().publisher;
+                self.clients.journal.keep_will(serial, will.clone());
+                self.restored_wills.push_back((serial, will));
+            }
             fx.set_timer(Timer::Wills, now.plus_s(1));
         }
     }
@@ -94,10 +98,8 @@ impl Broker {
     /// Wills of sessions that had ended before the crash, so many a second.
     pub(super) fn publish_restored_wills<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
         for _ in 0..self.config().storage.will_rate {
-            let Some(will) = self.restored_wills.pop_front() else { return };
-            // The session is no more, but the journal knows the Will by it.
-            let publisher = SessionToken { index: u32::MAX, serial: will.message.head().publisher };
-            self.publish_will(now, will, None, Some(publisher), fx);
+            let Some((serial, will)) = self.restored_wills.pop_front() else { return };
+            self.publish_due_will(now, will, None, Some(serial), fx);
         }
         if !self.restored_wills.is_empty() {
             fx.set_timer(Timer::Wills, now.plus_s(1));

@@ -62,6 +62,7 @@ impl Broker {
         let is_new = former.is_none();
         let count = self.shared.retained_count.load(Relaxed);
         let is_refused = is_too_large || (is_new && count >= config.retained.count_max);
+        let deletes = is_too_large && publication.head.number > 0;
         // Whoever replaces a message of another user takes it over, whatever its quota: an older one must not stay.
         let owner = publication.head.owner;
         if is_refused || is_new && !self.enter_retained(owner) {
@@ -70,7 +71,7 @@ impl Broker {
             if is_marked {
                 self.unmark_retained(publication.topic);
             }
-            return false;
+            return deletes;
         }
         let message = match (publication.head.expires_at, config.retained.expiry_s) {
             (None, expiry_s) if expiry_s > 0 => {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use super::effects::{Effects, Timer};
-use super::message::SessionToken;
 use super::{Broker, rates};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -134,9 +133,9 @@ impl Broker {
         if session.will_at().is_some_and(|at| at <= now)
             && let Some(will) = session.will.take()
         {
-            let token = SessionToken { index, serial: session.serial };
-            let publisher = self.clients.journal.is_on().then_some(token);
-            self.publish_will(now, *will, client, publisher, fx);
+            let is_kept = self.clients.journal.keeps(session);
+            self.write_session(index, false);
+            self.publish_will(now, *will, client, is_kept, fx);
         }
         self.want_session_end(index, fx);
     }

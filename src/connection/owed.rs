@@ -21,7 +21,7 @@ pub enum OwedKind {
 pub struct OwedAck {
     /// What is owed.
     pub kind: OwedKind,
-    /// The message takes the way over its retained slice.
+    /// The message takes the way over its retained slice, or has arrived everywhere.
     pub relayed: bool,
     /// Reason Code; `None`: the answer is still awaited.
     pub reason: Option<u8>,
@@ -43,6 +43,15 @@ impl Owed {
         self.pubacks += u32::from(matches!(ack.kind, OwedKind::PubAck(_)));
         self.ring.push_back(ack);
         self.first.wrapping_add(self.ring.len() as u32 - 1)
+    }
+
+    /// Every shard has the message of `number`, whose acknowledgement may wait for the disk still.
+    pub fn arrived(&mut self, number: u32) {
+        let offset = number.wrapping_sub(self.first) as usize;
+        if let Some(ack) = self.ring.get_mut(offset) {
+            self.direct -= u32::from(!ack.relayed && ack.reason.is_none());
+            ack.relayed = true;
+        }
     }
 
     /// The answer for `number` is here.

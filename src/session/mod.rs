@@ -32,7 +32,7 @@ pub struct ConnectionId {
 pub const NEVER: u32 = u32::MAX;
 
 /// The Will of a connection [MQTT-3.1.2-7].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Will {
     /// What is published.
     pub message: Arc<Message>,

@@ -45,6 +45,11 @@ impl Mqueue {
         self.queue.front().is_some_and(|delivery| delivery.sent_s == UNCOMMITTED)
     }
 
+    /// Whether the oldest has QoS 0.
+    pub fn begins_with_qos0(&self) -> bool {
+        self.queue.front().is_some_and(|delivery| delivery.qos == QoS::AtMostOnce)
+    }
+
     /// The message with this number is committed: it came lately.
     pub fn commit(&mut self, number: u64) {
         for delivery in self.queue.iter_mut().rev() {
@@ -88,10 +93,16 @@ impl Mqueue {
         self.queue.drain(..)
     }
 
-    /// Drops what has expired and says how many went.
-    pub fn drop_expired(&mut self, now: Timestamp) -> usize {
+    /// Drops what has expired, of which `dropped` is told, and says how many went.
+    pub fn drop_expired(&mut self, now: Timestamp, mut dropped: impl FnMut(&Delivery)) -> usize {
         let before = self.queue.len();
-        self.queue.retain(|delivery| !delivery.message.is_expired(now));
+        self.queue.retain(|delivery| {
+            let is_expired = delivery.message.is_expired(now);
+            if is_expired {
+                dropped(delivery);
+            }
+            !is_expired
+        });
         self.qos0 = self.queue.iter().filter(|delivery| delivery.qos == QoS::AtMostOnce).count() as u32;
         before - self.queue.len()
     }
@@ -153,7 +164,7 @@ mod tests {
         let mut mqueue = Mqueue::default();
         mqueue.push(delivery("a", Some(Timestamp(10))), 9, |_| {});
         mqueue.push(delivery("b", None), 9, |_| {});
-        assert_eq!(mqueue.drop_expired(Timestamp(10)), 1);
+        assert_eq!(mqueue.drop_expired(Timestamp(10), |_| {}), 1);
         assert_eq!(mqueue.pop().unwrap().message.topic(), "b");
     }
 }

@@ -275,8 +275,10 @@ impl World {
     /// One turn of shard `at`: a few inputs in any order, then the end of the turn.
     pub fn turn(&mut self, at: usize) -> Check {
         let inputs = self.random.within(1, self.weather.inputs_max);
-        for _ in 0..inputs {
-            let candidates = self.candidates(at);
+        for input in 0..inputs {
+            let mut candidates = self.candidates(at);
+            // A reload comes first: see `may_reload`.
+            candidates.retain(|candidate| input == 0 || !matches!(candidate, Candidate::Order));
             if candidates.is_empty() {
                 break;
             }

@@ -355,7 +355,10 @@ impl Model {
     pub fn finish(&mut self) -> Check {
         for (number, message) in self.messages.iter().enumerate() {
             let Some((_, at)) = message.accepted else { continue };
-            if message.delete || self.may_be_tail(at) {
+            // PUBREL went with the tail: the broker takes the identifier's next message for a repetition.
+            let is_taken_for_old =
+                self.tail_ms.is_some() && message.qos == 2 && self.crashes.iter().any(|crash| *crash < at);
+            if message.delete || self.may_be_tail(at) || is_taken_for_old {
                 continue;
             }
             for session in &self.sessions {

@@ -235,6 +235,10 @@ impl Client {
         let is_refusal = self.profile.version != Version::V31 && codes[0] >= 0x80;
         if is_refusal && model.checked.failures > 0 {
             model.checked.refused += 1;
+            if self.profile.is_watcher {
+                // Comes again and asks again.
+                self.phase = Phase::Away { until: moment.1 + REFUSED_MS };
+            }
             return Ok(());
         }
         ensure(codes == [qos_of(filter)], "suback-codes", || format!("client {}: {codes:?}", self.index))?;
