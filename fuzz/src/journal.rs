@@ -92,7 +92,7 @@ fn check_damaged(data: &[u8]) {
         let place = usize::from(harm[2]) << 8 | usize::from(harm[3]);
         let len = disk.len(name).unwrap_or_default() as usize;
         match harm[1] % 4 {
-            0 => disk.cut(name, place % (len + 1)),
+            0 => disk.cut_existing(name, place % (len + 1)),
             1 => drop(disk.remove(name)),
             _ => disk.flip_bit(name, place * 8 + usize::from(harm[4] % 8)),
         }

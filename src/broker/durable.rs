@@ -33,6 +33,7 @@ impl Broker {
         if journal.is_synced() {
             journal.wait(Awaited::Publisher { connection, number, reach, key });
         } else {
+            self.end_inbound_commit(now, &key, reach.matched, fx);
             self.acknowledge_owed(now, connection, number, reach.matched, fx);
         }
     }

@@ -36,6 +36,13 @@ impl Walk {
     pub(super) fn new(held_before: HashSet<u64, ahash::RandomState>) -> Self {
         Self { session: Some(0), deferred: Vec::new(), retained: None, is_retained_done: false, held_before }
     }
+
+    /// Whether there is anything to do but wait for Wills and `Commit`s under way.
+    fn can_go_on(&self, are_wills_out: bool) -> bool {
+        self.session.is_some()
+            || !self.is_retained_done
+            || are_wills_out && (!self.deferred.is_empty() || self.held_before.is_empty())
+    }
 }
 
 impl Broker {
@@ -44,9 +51,16 @@ impl Broker {
         self.clients.journal.begin_generation(generation);
     }
 
-    /// Whether images can be written now.
+    /// Whether images can be written now, or the walk be ended.
     pub(super) fn has_images_to_write(&self) -> bool {
-        self.clients.journal.walk.is_some() && !self.clients.journal.is_busy()
+        let journal = &self.clients.journal;
+        let can_go_on = |walk: &Walk| walk.can_go_on(self.are_wills_out());
+        !journal.is_busy() && journal.walk.as_deref().is_some_and(can_go_on)
+    }
+
+    /// Whether no Will is on its way that only older entries know: of a session that has ended, from before a crash or now.
+    fn are_wills_out(&self) -> bool {
+        self.restored_wills.is_empty() && self.clients.journal.wills_under_way.is_empty()
     }
 
     /// Goes on with the images, within the budget of a turn.
@@ -63,7 +77,7 @@ impl Broker {
             && walk.deferred.is_empty()
             && walk.is_retained_done
             && walk.held_before.is_empty()
-            && self.clients.journal.wills_under_way.is_empty();
+            && self.are_wills_out();
         if !is_done {
             self.clients.journal.walk = Some(walk);
             return;

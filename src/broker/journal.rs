@@ -101,12 +101,17 @@ impl Awaited {
     }
 }
 
+/// Who waits for the `Commit` of a message: the identifier if it is inflight.
+pub(super) type Holders = SmallVec<[(SessionToken, Option<PacketId>); 1]>;
+
 /// A shard's side of the journal.
 #[derive(Debug)]
 pub(super) struct Journal {
     is_on: bool,
     is_synced: bool,
     is_down: bool,
+    /// The disk has failed, and has confirmed nothing since.
+    is_mending: bool,
     backlog_max: usize,
     buffer: Vec<u8>,
     ticket: u64,
@@ -116,7 +121,7 @@ pub(super) struct Journal {
     under_way_bytes: usize,
     awaited: VecDeque<(u64, Awaited)>,
     /// Sessions with deliveries of QoS 2 that wait for a message's `Commit`.
-    held: HashMap<u64, SmallVec<[(SessionToken, Option<PacketId>); 1]>, ahash::RandomState>,
+    held: HashMap<u64, Holders, ahash::RandomState>,
     /// Of the publication under way: it counts with its `Commit` only; what it came to.
     is_conditional: bool,
     reach: Reach,
@@ -136,6 +141,7 @@ impl Journal {
             is_on: durability != Durability::Memory,
             is_synced: durability == Durability::Sync,
             is_down: false,
+            is_mending: false,
             backlog_max: config.storage.backlog_bytes as usize,
             buffer: Vec::new(),
             ticket: 1,
@@ -179,6 +185,7 @@ impl Journal {
     /// The disk takes nothing any more: what it has not confirmed is in doubt, and written anew with the next images.
     pub(super) fn fail(&mut self) {
         self.is_down = true;
+        self.is_mending = true;
         self.buffer.clear();
         self.under_way.clear();
         self.under_way_bytes = 0;
@@ -188,7 +195,9 @@ impl Journal {
     /// Images of a new generation begin: from here on everything is written. What waits for the disk is said again, since
     /// that the disk has it may be learned only after all older files are gone.
     pub(super) fn begin_generation(&mut self, generation: u32) {
-        let waits_for = if self.is_down { HashSet::default() } else { self.held.keys().copied().collect() };
+        // While the disk mends nothing is confirmed before the images are complete.
+        let waits_for =
+            if self.is_mending { HashSet::default() } else { self.held.keys().copied().collect() };
         self.is_down = false;
         self.generation = generation;
         self.walk = Some(Box::new(Walk::new(waits_for)));
@@ -306,7 +315,7 @@ impl Journal {
     }
 
     /// The message is committed: who waits for it.
-    pub(super) fn release(&mut self, number: u64) -> SmallVec<[(SessionToken, Option<PacketId>); 1]> {
+    pub(super) fn release(&mut self, number: u64) -> Holders {
         let waiting = self.held.remove(&number).unwrap_or_default();
         if self.walk.as_mut().is_some_and(|walk| walk.held_before.remove(&number)) {
             // Its `Commit` may lie before this generation.
@@ -323,6 +332,7 @@ impl Journal {
     /// All frames up to `ticket` are on disk.
     pub(super) fn confirmed(&mut self, ticket: u64) {
         self.durable = self.durable.max(ticket);
+        self.is_mending = false;
         while self.under_way.front().is_some_and(|(of, _)| *of <= ticket) {
             if let Some((_, bytes)) = self.under_way.pop_front() {
                 self.under_way_bytes -= bytes;
@@ -359,9 +369,9 @@ impl Journal {
         self.under_way_bytes > self.backlog_max
     }
 
-    /// Whether so much waits for the disk that images have to wait.
+    /// Whether so much waits for the disk that images have to wait: but those that mend are waited for.
     pub(super) const fn is_busy(&self) -> bool {
-        self.under_way_bytes > self.backlog_max / 4
+        !self.is_mending && self.under_way_bytes > self.backlog_max / 4
     }
 
     /// The turn is over: its entries leave, before any message to another shard does.

@@ -235,7 +235,6 @@ impl Broker {
             return key;
         }
         let publisher = self.kept_session(id);
-        let is_synced = self.clients.journal.is_synced();
         let (Some(packet_id), Some(session)) = (publish.packet_id, self.clients.session_of(id)) else {
             return key;
         };
@@ -243,9 +242,9 @@ impl Broker {
         inbound.insert(packet_id);
         if publisher.is_some() {
             (key.publisher, key.packet_id) = (publisher, Some(packet_id));
-            if is_synced {
-                inbound.begin_commit(packet_id);
-            }
+            // Also where acknowledgements do not wait for the disk: a PUBREC of the repetition, and the PUBREL that follows, must not come
+            // before the `Commit` in the journal, which would bring the identifier back.
+            inbound.begin_commit(packet_id);
         }
         key
     }

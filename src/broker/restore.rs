@@ -95,7 +95,9 @@ impl Broker {
     pub(super) fn publish_restored_wills<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
         for _ in 0..self.config().storage.will_rate {
             let Some(will) = self.restored_wills.pop_front() else { return };
-            self.publish_will(now, will, None, None, fx);
+            // The session is no more, but the journal knows the Will by it.
+            let publisher = SessionToken { index: u32::MAX, serial: will.message.head().publisher };
+            self.publish_will(now, will, None, Some(publisher), fx);
         }
         if !self.restored_wills.is_empty() {
             fx.set_timer(Timer::Wills, now.plus_s(1));

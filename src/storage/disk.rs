@@ -36,6 +36,18 @@ pub trait Disk {
     /// What the system says; see above.
     fn sync(&mut self, file: &mut Self::File) -> io::Result<()>;
 
+    /// The same for a file that another process wrote, whose bytes may be in memory only.
+    ///
+    /// # Errors
+    /// There is no such file, or what the system says.
+    fn sync_existing(&mut self, name: &str) -> io::Result<()>;
+
+    /// Cuts a file to its first `len` bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn cut(&mut self, file: &mut Self::File, len: u64) -> io::Result<()>;
+
     /// Makes created, renamed and removed names outlast a loss of power.
     ///
     /// # Errors

@@ -121,6 +121,15 @@ impl Disk for RealDisk {
         file.file.sync_data().map_err(named(&file.path))
     }
 
+    fn sync_existing(&mut self, name: &str) -> io::Result<()> {
+        let path = self.path(name);
+        File::open(&path).and_then(|file| file.sync_data()).map_err(named(&path))
+    }
+
+    fn cut(&mut self, file: &mut RealFile, len: u64) -> io::Result<()> {
+        file.file.set_len(len).map_err(named(&file.path))
+    }
+
     fn sync_names(&mut self) -> io::Result<()> {
         self.folder.sync_all().map_err(named(&self.dir))
     }
@@ -190,6 +199,11 @@ mod tests {
         assert_eq!(disk.read("one", 0, usize::MAX).unwrap(), whole);
         assert_eq!(disk.read("one", 100, 50).unwrap(), whole[100..150]);
         assert!(disk.read("one", u64::MAX / 2, 50).unwrap().is_empty());
+        disk.cut(&mut file, 5).unwrap();
+        disk.append(&mut file, &[b"after"]).unwrap();
+        disk.sync_existing("one").unwrap();
+        assert_eq!(disk.read("one", 0, 50).unwrap(), [&whole[..5], b"after"].concat());
+        assert_eq!(disk.sync_existing("none").unwrap_err().kind(), io::ErrorKind::NotFound);
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -129,6 +129,11 @@ pub fn recover<D: Disk>(
     Ok(reading.finish(files, &newest, now))
 }
 
+/// The header of the segment right after one.
+fn follower(segment: &Segment, next: Option<&Segment>) -> Option<SegmentHeader> {
+    next.filter(|next| next.seq == segment.seq + 1)?.header.ok()
+}
+
 /// The last sign of life, if it is there and whole.
 fn written_clock<D: Disk>(disk: &D, store_id: u64) -> Option<ClockFile> {
     decode_clock_file(store_id, &disk.read(CLOCK_FILE, 0, CLOCK_FILE_BYTES_MAX).ok()?)
@@ -190,7 +195,8 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
         self.end.bytes += segment.len;
         let read = match self.reader(segment, &name, next) {
             Ok(mut reader) => {
-                let read = self.pieces(&mut reader, segment.seq, &name, next.is_none());
+                let is_whole = follower(segment, next).is_some_and(|after| segment.len >= after.previous_len);
+                let read = self.pieces(&mut reader, (segment.seq, &name), next.is_none(), is_whole);
                 self.end.last_len = reader.good_end();
                 self.end.next_frame = self.end.next_frame.max(reader.next_frame());
                 self.next_frame = Some((segment.seq + 1, reader.next_frame()));
@@ -226,8 +232,7 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
             (Err(_), Some((seq, frame))) if seq == segment.seq => frame,
             _ => segment.first_frame,
         };
-        let after = next.filter(|next| next.seq == segment.seq + 1).and_then(|next| next.header.ok());
-        Ok(match (after, next) {
+        Ok(match (follower(segment, next), next) {
             (Some(after), _) => {
                 let end = after.previous_len.min(segment.len);
                 SegmentReader::with_synced(self.disk, name, key, first_frame, end, after.first_frame)
@@ -244,9 +249,9 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
     fn pieces(
         &mut self,
         reader: &mut SegmentReader<'d, D>,
-        seq: u64,
-        name: &str,
+        (seq, name): (u64, &str),
         is_last: bool,
+        is_whole: bool,
     ) -> io::Result<()> {
         while let Some(piece) = reader.next()? {
             let file = || name.to_owned();
@@ -261,6 +266,8 @@ impl<'d, D: Disk> Reading<'d, '_, D> {
                         self.ticker.tick(offset, self.replay.sessions());
                     }
                 }
+                // Numbers were skipped: those of an attempt to mend that was left out.
+                Piece::Damage(damage) if is_whole && damage.len == 0 => {}
                 Piece::Damage(damage) if is_last && damage.is_torn() => {
                     let Damage { offset, len, .. } = damage;
                     self.findings.push(Finding::TornTail { file: file(), offset, len });

@@ -32,6 +32,27 @@ struct Contents {
     lost: Vec<Range<usize>>,
 }
 
+impl Contents {
+    fn cut(&mut self, len: usize) {
+        self.bytes.truncate(len);
+        self.synced = self.synced.min(len);
+        for range in &mut self.lost {
+            *range = range.start.min(len)..range.end.min(len);
+        }
+    }
+
+    /// A sync takes everything for synced, also one that fails: the system takes the pages for clean, and the next sync succeeds
+    /// without them.
+    fn sync(&mut self, fault: Option<SyncFault>) -> io::Result<()> {
+        let unsynced = std::mem::replace(&mut self.synced, self.bytes.len())..self.bytes.len();
+        let Some(fault) = fault else { return Ok(()) };
+        if fault == SyncFault::Lost && !unsynced.is_empty() {
+            self.lost.push(unsynced);
+        }
+        Err(io::Error::other("the sync failed"))
+    }
+}
+
 #[derive(Debug, Clone)]
 enum NameChange {
     Create(String, u64),
@@ -286,13 +307,11 @@ impl SimulatedDisk {
     }
 
     /// Cuts a file to `len` bytes; nothing if it is not longer.
-    pub fn cut(&self, name: &str, len: usize) {
+    pub fn cut_existing(&self, name: &str, len: usize) {
         let mut state = self.state();
         let Ok(id) = state.id(name) else { return };
         if let Some(contents) = state.contents.get_mut(&id) {
-            contents.bytes.truncate(len);
-            contents.synced = contents.synced.min(len);
-            contents.lost.clear();
+            contents.cut(len);
         }
     }
 
@@ -344,18 +363,27 @@ impl Disk for SimulatedDisk {
         state.operate()?;
         state.syncs += 1;
         let fault = state.sync_fault.take();
+        state.file(file)?.sync(fault)
+    }
+
+    fn sync_existing(&mut self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.operate()?;
+        state.syncs += 1;
+        let fault = state.sync_fault.take();
+        let id = state.id(name)?;
+        state.contents.get_mut(&id).map_or(Ok(()), |contents| contents.sync(fault))
+    }
+
+    fn cut(&mut self, file: &mut SimulatedFile, len: u64) -> io::Result<()> {
+        let mut state = self.state();
+        state.operate()?;
         let contents = state.file(file)?;
-        // After a failure too: the system takes the pages for clean, and the next sync succeeds without them.
-        let unsynced = std::mem::replace(&mut contents.synced, contents.bytes.len())..contents.bytes.len();
-        match fault {
-            None => Ok(()),
-            Some(fault) => {
-                if fault == SyncFault::Lost && !unsynced.is_empty() {
-                    contents.lost.push(unsynced);
-                }
-                Err(io::Error::other("the sync failed"))
-            }
-        }
+        let before = contents.bytes.len();
+        contents.cut(usize::try_from(len).unwrap_or(usize::MAX));
+        let freed = (before - contents.bytes.len()) as u64;
+        state.free = state.free.map(|free| free + freed);
+        Ok(())
     }
 
     fn sync_names(&mut self) -> io::Result<()> {

@@ -40,6 +40,8 @@ pub struct ShardState {
     pub config: usize,
     /// Tickets of the journal on their way back: when, which.
     pub stored: VecDeque<(u64, u64)>,
+    /// What the journal's writer has to say, and when it arrives; only where there is one.
+    pub notices: VecDeque<(u64, Notice)>,
     /// The generation whose images are being written.
     pub imaging: bool,
     /// What the main thread has to say to this shard, and when it arrives.
@@ -57,6 +59,21 @@ pub enum Order {
     Drain,
 }
 
+/// What a shard hands to the journal's writer, where there is one.
+#[derive(Debug)]
+pub enum Written {
+    Frame { shard: u16, ticket: u64, frame: Vec<u8> },
+    Imaged { shard: u16, generation: u64 },
+}
+
+/// What the journal's writer tells a shard.
+#[derive(Debug, Clone, Copy)]
+pub enum Notice {
+    Stored(u64),
+    Generation(u32),
+    Down,
+}
+
 /// The world as one shard's broker may touch it.
 pub struct Port<'w> {
     pub me: usize,
@@ -68,6 +85,8 @@ pub struct Port<'w> {
     pub random: &'w mut Random,
     pub trace: &'w mut Trace,
     pub saboteur: &'w mut Saboteur,
+    /// To the journal's writer, from all shards in one order; `None`: tickets come back by themselves.
+    pub journal: Option<&'w mut VecDeque<Written>>,
     pub delays: Delays,
     /// Clients have to authenticate.
     pub authenticates: bool,
@@ -269,14 +288,20 @@ impl Effects for Port<'_> {
         Step::Refused(Refusal::bad_method("not in the simulation"))
     }
 
-    fn store(&mut self, ticket: u64, _frame: Vec<u8>) {
+    fn store(&mut self, ticket: u64, frame: Vec<u8>) {
+        if let Some(journal) = &mut self.journal {
+            return journal.push_back(Written::Frame { shard: self.me as u16, ticket, frame });
+        }
         let at = self.now + Delays::some(self.random, self.delays.disk_max);
         let at = self.state.stored.back().map_or(at, |last| last.0.max(at));
         self.state.stored.push_back((at, ticket));
     }
 
-    fn imaged(&mut self, _generation: u32) {
+    fn imaged(&mut self, generation: u32) {
         self.state.imaging = false;
+        if let Some(journal) = &mut self.journal {
+            journal.push_back(Written::Imaged { shard: self.me as u16, generation: generation.into() });
+        }
     }
 
     fn stop_accepting(&mut self) {

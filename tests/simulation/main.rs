@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
 mod client;
+mod crash;
 mod defect;
 #[cfg(test)]
 mod directed;
@@ -14,6 +15,7 @@ mod guard;
 mod link;
 mod mail;
 mod model;
+mod power;
 mod random;
 mod scenario;
 mod settings;

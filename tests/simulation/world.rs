@@ -1,6 +1,7 @@
 //! The machine around the brokers: shards that take turns in any order, sockets, mailboxes and timers, one clock.
 //! It knows no MQTT. Everything that may happen next is a candidate; the seed chooses.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use myriad::limits::{Level, Pressure};
 use myriad::session::ConnectionId;
 
 use crate::defect::Saboteur;
-use crate::effects::{Delays, Order, Port, ShardState};
+use crate::effects::{Delays, Notice, Order, Port, ShardState, Written};
 use crate::link::Link;
 use crate::random::Random;
 use crate::socket::{ClientEnd, Ended, Place, Socket, SocketId};
@@ -37,7 +38,7 @@ pub struct World {
     pub links: Vec<Vec<Link>>,
     pub sockets: Vec<Socket>,
     /// Those of them that are not gone yet.
-    live: Vec<SocketId>,
+    pub(super) live: Vec<SocketId>,
     pub now: u64,
     pub step: u64,
     pub weather: Weather,
@@ -50,6 +51,8 @@ pub struct World {
     pub random: Random,
     pub trace: Trace,
     pub saboteur: Saboteur,
+    /// What waits for the journal's writer, where there is one.
+    pub journal: Option<VecDeque<Written>>,
     /// Sockets whose broker's end is over since last asked.
     pub ended: Vec<SocketId>,
     /// What else the model has to hear.
@@ -80,6 +83,7 @@ enum Candidate {
     HandOverFailed(usize),
     Verdict(usize),
     Stored,
+    Notice,
     Order,
 }
 
@@ -109,6 +113,7 @@ impl World {
             random,
             trace,
             saboteur: Saboteur::new(None, 0),
+            journal: None,
             ended: Vec::new(),
             news: Vec::new(),
         }
@@ -202,6 +207,9 @@ impl World {
         if state.stored.front().is_some_and(|stored| stored.0 <= self.now) {
             found.push(Candidate::Stored);
         }
+        if state.notices.front().is_some_and(|notice| notice.0 <= self.now) {
+            found.push(Candidate::Notice);
+        }
         let failed = state.failed.iter().enumerate().filter(|(_, f)| f.0 <= self.now);
         found.extend(failed.map(|(index, _)| Candidate::HandOverFailed(index)));
         let verdicts = state.verdicts.iter().enumerate().filter(|(_, v)| v.0 <= self.now);
@@ -253,7 +261,8 @@ impl World {
             _ => None,
         });
         let stored = self.states.iter().filter_map(|s| s.stored.front().map(|t| t.0));
-        let orders = orders.chain(verdicts).chain(stored);
+        let notices = self.states.iter().filter_map(|s| s.notices.front().map(|n| n.0));
+        let orders = orders.chain(verdicts).chain(stored).chain(notices);
         links.chain(timers).chain(failed).chain(orders).chain(sockets).filter(|&at| at > self.now).min()
     }
 
@@ -315,7 +324,11 @@ impl World {
         self.perform(at, |node, now, port| node.handle(now, input, port))
     }
 
-    fn perform(&mut self, at: usize, act: impl FnOnce(&mut Broker, Timestamp, &mut Port<'_>)) -> Check {
+    pub(super) fn perform(
+        &mut self,
+        at: usize,
+        act: impl FnOnce(&mut Broker, Timestamp, &mut Port<'_>),
+    ) -> Check {
         let mut port = Port {
             me: at,
             now: self.now,
@@ -325,6 +338,7 @@ impl World {
             random: &mut self.random,
             trace: &mut self.trace,
             saboteur: &mut self.saboteur,
+            journal: self.journal.as_mut(),
             delays: self.weather.delays,
             authenticates: self.authenticates,
             closed: Vec::new(),
@@ -395,11 +409,20 @@ impl World {
             Candidate::Order => self.order(at),
             Candidate::Stored => {
                 let mut last = 0;
-                while let Some((_, ticket)) = self.states[at].stored.pop_front_if(|s| s.0 <= self.now) {
+                while let Some(&(due, ticket)) = self.states[at].stored.front()
+                    && due <= self.now
+                {
+                    self.states[at].stored.pop_front();
                     last = ticket;
                 }
                 self.input(at, Input::Stored(last))
             }
+            Candidate::Notice => match self.states[at].notices.pop_front() {
+                None => Ok(()),
+                Some((_, Notice::Stored(ticket))) => self.input(at, Input::Stored(ticket)),
+                Some((_, Notice::Generation(generation))) => self.input(at, Input::Generation(generation)),
+                Some((_, Notice::Down)) => self.input(at, Input::StorageDown),
+            },
             Candidate::Timer(when, timer) => {
                 self.states[at].timers.remove(&(when, timer));
                 if self.saboteur.stops(timer) {
@@ -530,7 +553,11 @@ impl World {
                 || matches!(s.place, Place::At(..)) && !s.up.is_empty()
         };
         let failed = self.states.iter().all(|s| {
-            s.failed.is_empty() && s.orders.is_empty() && s.verdicts.is_empty() && s.stored.is_empty()
+            s.failed.is_empty()
+                && s.orders.is_empty()
+                && s.verdicts.is_empty()
+                && s.stored.is_empty()
+                && s.notices.is_empty()
         });
         let idle = |link: &Link| link.queue.is_empty() && link.returning.is_empty() && !link.starved;
         failed && self.links.iter().flatten().all(idle) && !self.sockets.iter().any(moving)

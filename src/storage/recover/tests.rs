@@ -146,7 +146,7 @@ fn a_torn_tail_is_left_out_wherever_it_is_cut() {
     let mut good = 0;
     for cut in SEGMENT_HEADER_LEN..len {
         let disk = journal(2);
-        disk.cut(&name, cut);
+        disk.cut_existing(&name, cut);
         let found = read(&disk);
         let (_, end, report) = &found;
         assert!(!report.is_damaged());
@@ -163,12 +163,12 @@ fn a_torn_tail_is_left_out_wherever_it_is_cut() {
 fn a_file_that_was_just_made_is_nothing() {
     for cut in 0..SEGMENT_HEADER_LEN {
         let disk = journal(1);
-        disk.cut(&segment_name(1), cut);
+        disk.cut_existing(&segment_name(1), cut);
         let found = read(&disk);
         assert_eq!((&found.1, lines(&found).len()), (&JournalEnd::fresh(77, 88), 1));
         let disk = journal(6);
         let last = *segments(&disk).last().unwrap();
-        disk.cut(&segment_name(last), cut);
+        disk.cut_existing(&segment_name(last), cut);
         let found = read(&disk);
         assert_eq!((found.1.last, found.2.is_damaged()), (last - 1, false));
         assert_eq!(lines(&found), [format!("{}: was just being made: left out", segment_name(last))]);
@@ -207,14 +207,14 @@ fn a_lost_frame_is_counted_by_its_number_also_at_the_end_of_a_file() {
     let disk = journal(8);
     let name = segment_name(1);
     let len = disk.len(&name).unwrap();
-    disk.cut(&name, len as usize - 1);
+    disk.cut_existing(&name, len as usize - 1);
     let found = read(&disk);
     let line = format!("{name}: {} damaged bytes at offset ", (len - 128) / 3 - 1);
     assert!(lines(&found)[0].starts_with(&line), "{:?}", lines(&found));
     assert!(lines(&found)[0].ends_with(": frame 3 is lost"), "{:?}", lines(&found));
     assert_eq!(serials(&found), [1, 2, 4, 5, 6, 7, 8]);
     // All frames gone, at the border of the first.
-    disk.cut(&name, SEGMENT_HEADER_LEN);
+    disk.cut_existing(&name, SEGMENT_HEADER_LEN);
     let found = read(&disk);
     assert!(lines(&found)[0].ends_with("at offset 128: frames 1 to 3 are lost"), "{:?}", lines(&found));
     assert_eq!(serials(&found), [4, 5, 6, 7, 8]);
@@ -312,6 +312,12 @@ impl Disk for Unreadable {
         unreachable!("recovery changes nothing")
     }
     fn sync(&mut self, (): &mut ()) -> io::Result<()> {
+        unreachable!("recovery changes nothing")
+    }
+    fn sync_existing(&mut self, _: &str) -> io::Result<()> {
+        unreachable!("recovery changes nothing")
+    }
+    fn cut(&mut self, (): &mut (), _: u64) -> io::Result<()> {
         unreachable!("recovery changes nothing")
     }
     fn sync_names(&mut self) -> io::Result<()> {
@@ -535,7 +541,7 @@ fn no_damage_makes_recovery_fail_in_another_way_than_by_an_error() {
             let len = disk.len(name).unwrap() as usize;
             match disk.random_below(12) {
                 0 => disk.clone().remove(name).unwrap(),
-                1 => disk.cut(name, disk.random_below(len + 1)),
+                1 => disk.cut_existing(name, disk.random_below(len + 1)),
                 _ => disk.flip_bit(name, disk.random_below(len * 8 + 1)),
             }
         }

@@ -236,6 +236,8 @@ impl<D: Disk> JournalWriter<D> {
         }
         if end.last != 0 {
             self.sealed.insert(end.last, end.last_len);
+            // What was read of it may be in memory only, if its writer was killed: but from now on it counts.
+            self.disk.sync_existing(&segment_name(end.last))?;
         }
         if is_cleared { self.disk.sync_names() } else { Ok(()) }
     }
@@ -391,8 +393,11 @@ impl<D: Disk> JournalWriter<D> {
         self.batch.clear();
         self.running = None;
         self.sync_due_ms = None;
-        if let Some(open) = self.open.take() {
+        if let Some(mut open) = self.open.take() {
             self.sealed.insert(open.seq, open.synced);
+            // If this process is killed now the next one must not read what perhaps is in memory only. If it can't be cut, a loss of
+            // power after that loses what nobody was promised.
+            let _ = self.disk.cut(&mut open.file, open.synced);
         }
         match self.health {
             Health::Up => {
