@@ -33,7 +33,8 @@ pub enum Notice {
         /// Which checkpoint.
         generation: u64,
     },
-    /// Nothing becomes durable any more, up to `Up`. What it stores may be thrown away.
+    /// Nothing becomes durable any more, up to `Up`. What it stores may be thrown away before the next `Checkpoint`. Said again
+    /// when images that were to mend it could not be written.
     Down {
         /// Why.
         reason: DownReason,
@@ -262,7 +263,11 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
                 tracing::warn!("the journal is written again: what is acknowledged from now on is durable");
                 self.notify_all(Notice::Up);
             }
-            Some(StateChange::Down { reason, error }) => {
+            Some(StateChange::Down { reason, error, is_again: true }) => {
+                tracing::debug!(%error, "journal: it can't be written yet");
+                self.notify_all(Notice::Down { reason });
+            }
+            Some(StateChange::Down { reason, error, is_again: false }) => {
                 let what = match reason {
                     DownReason::Full => "the disk is full: durable publishes are refused until space is free",
                     DownReason::Failed => {

@@ -568,5 +568,5 @@ fn no_damage_makes_recovery_fail_in_another_way_than_by_an_error() {
             }
         }
     }
-    assert!(read > 30 && refused > 10, "{read} read, {refused} refused");
+    assert!(read > 30 && refused > 5, "{read} read, {refused} refused");
 }

@@ -54,12 +54,14 @@ pub enum DownReason {
 pub enum StateChange {
     /// Tickets are reported again: all that were issued up to now, too.
     Up,
-    /// No ticket is reported any more.
+    /// No ticket is reported any more. Also after each attempt to mend that failed, whose images are of no use.
     Down {
         /// Why.
         reason: DownReason,
         /// What the system said, for the log.
         error: String,
+        /// It was said before, and nothing has been `Up` since.
+        is_again: bool,
     },
 }
 
@@ -399,16 +401,16 @@ impl<D: Disk> JournalWriter<D> {
             // power after that loses what nobody was promised.
             let _ = self.disk.cut(&mut open.file, open.synced);
         }
-        match self.health {
-            Health::Up => {
-                self.statistics.failures += 1;
-                let reason = down_reason(error);
-                outcome.state = Some(StateChange::Down { reason, error: error.to_string() });
-                // What was durable before is so still, even if nobody was told: but nobody needs to know any more.
-                outcome.durable.clear();
-            }
-            Health::Down => {}
-            Health::Mending => self.forget_attempt(),
+        let is_again = self.health == Health::Mending;
+        if is_again {
+            self.forget_attempt();
+        }
+        if self.health != Health::Down {
+            self.statistics.failures += u64::from(!is_again);
+            let reason = down_reason(error);
+            outcome.state = Some(StateChange::Down { reason, error: error.to_string(), is_again });
+            // What was durable before is so still, even if nobody was told: but nobody needs to know any more.
+            outcome.durable.clear();
         }
         outcome.checkpoint = None;
         self.health = Health::Down;

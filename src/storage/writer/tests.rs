@@ -466,7 +466,7 @@ fn a_full_disk_heals_when_space_returns() {
     shards.write(1);
     let outcome = shards.writer.commit(at(shards.now_ms));
     let error = io::Error::from(io::ErrorKind::StorageFull).to_string();
-    assert_eq!(outcome.state, Some(StateChange::Down { reason: DownReason::Full, error }));
+    assert_eq!(outcome.state, Some(StateChange::Down { reason: DownReason::Full, error, is_again: false }));
     shards.told(outcome);
     // Too little even for a header, then for the images; each time it gives back what it took.
     for (free, waits_ms) in [(20, 1000), (200, 1000), (200, 2000), (200, 4000), (200, 8000), (200, 16_000)] {
@@ -484,6 +484,35 @@ fn a_full_disk_heals_when_space_returns() {
     assert!(shards.is_up);
     assert_eq!(shards.durable[1], 21 + 12, "all that was issued, with the images of six attempts");
     disk.crash();
+    assert_eq!(replay(&shards.check().frames), shards.memories);
+}
+
+/// Else shards that have begun to write the images of the attempt would wait for ever for what they were told to write.
+#[test]
+fn shards_are_told_of_every_attempt_to_mend_that_fails() {
+    let (disk, mut shards) = started(16);
+    disk.fail_sync(SyncFault::Lost);
+    shards.write(0);
+    shards.commit();
+    assert!(!shards.is_up);
+    for (attempt, waits_ms) in [(1, 1000), (2, 2000), (3, 4000)] {
+        shards.now_ms += waits_ms;
+        shards.maintain();
+        assert!(shards.imaging.is_some(), "attempt {attempt}");
+        shards.write_image();
+        disk.fail_append(io::ErrorKind::StorageFull);
+        let outcome = shards.writer.commit(at(shards.now_ms));
+        let Some(StateChange::Down { reason, is_again: true, .. }) = outcome.state else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(reason, DownReason::Full);
+        assert_eq!(shards.writer.maintain(at(shards.now_ms)), Outcome::default(), "once an attempt");
+    }
+    assert_eq!(shards.writer.statistics().failures, 1);
+    shards.imaging = None;
+    shards.now_ms += 8000;
+    shards.settle();
+    assert!(shards.is_up);
     assert_eq!(replay(&shards.check().frames), shards.memories);
 }
 
