@@ -125,7 +125,7 @@ fn mqtt5_4_3_2_a_megabyte_comes_again() {
     let mut client = broker.connect(Connect::v5("c").persistent());
     client.subscribe("t", 1);
     client.disconnect();
-    let payload: Vec<u8> = (0..1_000_000_u32).map(|number| (number * 31 >> 3) as u8).collect();
+    let payload: Vec<u8> = (0..1_000_000_u32).map(|number| ((number * 31) >> 3) as u8).collect();
     let mut publisher = broker.connect(Connect::v5("p"));
     (0..4).for_each(|_| publisher.publish(Publish::new("t", payload.clone()).qos(1)));
     broker.crash();

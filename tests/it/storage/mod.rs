@@ -2,6 +2,7 @@
 //! a disk that fails. `crash` has the long test with traffic; the others show one thing each.
 
 mod backup;
+mod backup_traffic;
 mod crash;
 mod damage;
 mod expiry;
