@@ -121,6 +121,8 @@ pub enum Input<'a> {
     },
     /// All frames up to this ticket are on disk.
     Stored(u64),
+    /// All frames up to this ticket are written, and not yet for good: the disk mends, and there is place for more.
+    Written(u64),
     /// The journal begins a generation: this shard's state is to be written whole.
     Generation(u32),
     /// The disk takes nothing any more, until the next `Generation`.

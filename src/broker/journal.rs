@@ -333,6 +333,11 @@ impl Journal {
     pub(super) fn confirmed(&mut self, ticket: u64) {
         self.durable = self.durable.max(ticket);
         self.is_mending = false;
+        self.written(ticket);
+    }
+
+    /// All frames up to `ticket` are out of the way, and promise nothing yet.
+    pub(super) fn written(&mut self, ticket: u64) {
         while self.under_way.front().is_some_and(|(of, _)| *of <= ticket) {
             if let Some((_, bytes)) = self.under_way.pop_front() {
                 self.under_way_bytes -= bytes;
@@ -369,9 +374,9 @@ impl Journal {
         self.under_way_bytes > self.backlog_max
     }
 
-    /// Whether so much waits for the disk that images have to wait: but those that mend are waited for.
+    /// Whether so much waits for the disk that images have to wait.
     pub(super) const fn is_busy(&self) -> bool {
-        !self.is_mending && self.under_way_bytes > self.backlog_max / 4
+        self.under_way_bytes > self.backlog_max / 4
     }
 
     /// The turn is over: its entries leave, before any message to another shard does.

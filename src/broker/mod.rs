@@ -312,6 +312,7 @@ impl Broker {
                 self.authorized(now, connection, key, answer, fx);
             }
             Input::Stored(ticket) => self.stored(now, ticket, fx),
+            Input::Written(ticket) => self.written(now, ticket, fx),
             Input::Generation(generation) => self.begin_images(generation),
             Input::StorageDown => self.storage_failed(now, fx),
             Input::Drain => self.drain(fx),

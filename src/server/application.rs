@@ -66,6 +66,8 @@ pub(super) enum ServerMessage {
     },
     /// All that the shard stored up to this ticket is on disk.
     Stored(u64),
+    /// The same is written, and not durable: the disk mends.
+    Written(u64),
     /// The journal begins a generation.
     Generation(u32),
     /// The disk takes nothing any more.
@@ -444,6 +446,7 @@ impl shards::Application for Application {
                 self.input(io, Input::Authenticated { connection, verdict });
             }
             (ServerMessage::Stored(ticket), _) => self.input(io, Input::Stored(ticket)),
+            (ServerMessage::Written(ticket), _) => self.input(io, Input::Written(ticket)),
             (ServerMessage::Generation(generation), _) => self.input(io, Input::Generation(generation)),
             (ServerMessage::StorageDown, _) => self.input(io, Input::StorageDown),
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),

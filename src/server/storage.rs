@@ -135,6 +135,7 @@ impl Opened {
 fn message_of(notice: Notice) -> Option<ServerMessage> {
     Some(match notice {
         Notice::Durable { ticket } => ServerMessage::Stored(ticket),
+        Notice::Written { ticket } => ServerMessage::Written(ticket),
         Notice::Checkpoint { generation } => {
             ServerMessage::Generation(u32::try_from(generation).unwrap_or(u32::MAX))
         }

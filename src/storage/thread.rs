@@ -28,6 +28,11 @@ pub enum Notice {
         /// The ticket.
         ticket: u64,
     },
+    /// What it stored up to this ticket is written, and not durable: said instead of `Durable` while a checkpoint mends.
+    Written {
+        /// The ticket.
+        ticket: u64,
+    },
     /// It is to write images of all that it has, and call [`StorageHandle::imaged`] then. An earlier checkpoint is void.
     Checkpoint {
         /// Which checkpoint.
@@ -280,6 +285,9 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
         }
         for (shard, ticket) in outcome.durable {
             (self.notify)(shard, Notice::Durable { ticket });
+        }
+        for (shard, ticket) in outcome.written {
+            (self.notify)(shard, Notice::Written { ticket });
         }
         if let Some(generation) = outcome.checkpoint {
             self.notify_all(Notice::Checkpoint { generation });

@@ -70,6 +70,7 @@ pub enum Written {
 #[derive(Debug, Clone, Copy)]
 pub enum Notice {
     Stored(u64),
+    Written(u64),
     Generation(u32),
     Down,
 }

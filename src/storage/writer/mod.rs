@@ -72,6 +72,8 @@ pub struct Outcome {
     pub state: Option<StateChange>,
     /// The highest ticket of a shard that is durable; a shard whose has not changed is not named.
     pub durable: Vec<(u16, u64)>,
+    /// While a checkpoint mends: the highest ticket of a shard that is written, which promises nothing; as above.
+    pub written: Vec<(u16, u64)>,
     /// For all shards: write images of everything; earlier checkpoints are void.
     pub checkpoint: Option<u64>,
     /// For the log: what went wrong without harm to anyone.
@@ -101,6 +103,8 @@ struct OpenSegment<F> {
 struct Tickets {
     issued: u64,
     reported: u64,
+    /// Reported as written only.
+    written: u64,
 }
 
 /// A checkpoint that is under way.
@@ -337,15 +341,17 @@ impl<D: Disk> JournalWriter<D> {
         Ok(())
     }
 
-    /// Names the shards whose highest ticket has become durable.
+    /// Names the shards whose highest ticket has become durable; or been written, so that shards write on, while that is what mends.
     fn report(&mut self, outcome: &mut Outcome) {
-        if self.health != Health::Up {
-            return;
-        }
         for (shard, tickets) in self.tickets.iter_mut().enumerate() {
-            if tickets.issued > tickets.reported {
-                tickets.reported = tickets.issued;
-                outcome.durable.push((shard as u16, tickets.issued));
+            let (reported, told) = match self.health {
+                Health::Up => (&mut tickets.reported, &mut outcome.durable),
+                Health::Mending => (&mut tickets.written, &mut outcome.written),
+                Health::Down => return,
+            };
+            if tickets.issued > *reported {
+                *reported = tickets.issued;
+                told.push((shard as u16, tickets.issued));
             }
         }
     }
@@ -411,6 +417,7 @@ impl<D: Disk> JournalWriter<D> {
             outcome.state = Some(StateChange::Down { reason, error: error.to_string(), is_again });
             // What was durable before is so still, even if nobody was told: but nobody needs to know any more.
             outcome.durable.clear();
+            outcome.written.clear();
         }
         outcome.checkpoint = None;
         self.health = Health::Down;

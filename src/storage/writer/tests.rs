@@ -516,6 +516,54 @@ fn shards_are_told_of_every_attempt_to_mend_that_fails() {
     assert_eq!(replay(&shards.check().frames), shards.memories);
 }
 
+/// Shards pace their images by what is not written yet.
+#[test]
+fn what_is_written_while_a_checkpoint_mends_is_told_and_promises_nothing() {
+    let (disk, mut shards) = started(17);
+    shards.write(0);
+    disk.fail_sync(SyncFault::Lost);
+    assert!(shards.writer.commit(at(shards.now_ms)).written.is_empty());
+    shards.write(1);
+    assert!(shards.writer.commit(at(shards.now_ms)).written.is_empty(), "nothing is written while it is down");
+    shards.now_ms += 1000;
+    shards.maintain();
+    shards.write(1);
+    let outcome = shards.writer.commit(at(shards.now_ms));
+    assert_eq!(outcome, Outcome { written: vec![(0, 1), (1, 3)], ..Outcome::default() });
+    assert!(shards.writer.commit(at(shards.now_ms)).is_empty(), "once");
+    shards.settle();
+    assert_eq!(shards.durable, [4, 5]);
+    shards.write(0);
+    let outcome = shards.writer.commit(at(shards.now_ms));
+    assert_eq!(outcome, Outcome { durable: vec![(0, 6)], ..Outcome::default() });
+}
+
+#[test]
+fn images_that_never_come_make_an_attempt_to_mend_fail() {
+    let (disk, mut shards) = started(18);
+    shards.write(0);
+    disk.fail_sync(SyncFault::Lost);
+    shards.commit();
+    shards.now_ms += 1000;
+    shards.maintain();
+    shards.write_image();
+    shards.now_ms += 20_000;
+    shards.commit();
+    let (generation, _) = shards.imaging.unwrap();
+    let due = shards.writer.wake_at().unwrap();
+    assert_eq!(due, shards.now_ms + 30_000, "from the last that came");
+    assert!(shards.writer.maintain(at(due - 1)).is_empty());
+    let outcome = shards.writer.maintain(at(due));
+    assert!(matches!(outcome.state, Some(StateChange::Down { is_again: true, .. })), "{outcome:?}");
+    shards.now_ms = shards.writer.wake_at().unwrap();
+    assert!(shards.now_ms > due);
+    shards.maintain();
+    assert!(shards.imaging.unwrap().0 > generation, "they are asked anew");
+    shards.settle();
+    assert!(shards.is_up);
+    assert_eq!(replay(&shards.check().frames), shards.memories);
+}
+
 #[test]
 fn a_start_on_a_full_disk_waits_for_space() {
     let (disk, mut shards) = started(7);

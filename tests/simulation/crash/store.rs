@@ -157,6 +157,9 @@ impl Store {
         for (shard, ticket) in outcome.durable {
             self.notify(world, usize::from(shard), Notice::Stored(ticket));
         }
+        for (shard, ticket) in outcome.written {
+            self.notify(world, usize::from(shard), Notice::Written(ticket));
+        }
         if let Some(generation) = outcome.checkpoint {
             let notice = Notice::Generation(generation as u32);
             (0..world.nodes.len()).for_each(|shard| self.notify(world, shard, notice));
