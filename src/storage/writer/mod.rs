@@ -5,6 +5,7 @@
 //! not synced before is ever reported from what lies on disk: the shards' memory is written anew, as a checkpoint, and only
 //! when that is complete and synced, `Up`, are tickets reported again.
 
+mod split;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -156,6 +157,8 @@ pub struct JournalWriter<D: Disk> {
     /// The first segment after a failure that is not mended yet ([`SegmentHeader::mending_since`]), or 0.
     mending_since: u64,
     batch: Vec<Vec<u8>>,
+    /// A longer body becomes several frames.
+    body_max: usize,
     tickets: Vec<Tickets>,
     running: Option<Running>,
     /// Size of the last complete checkpoint.
@@ -200,6 +203,7 @@ impl<D: Disk> JournalWriter<D> {
             durable_before: end.next_frame,
             mending_since: 0,
             batch: Vec::new(),
+            body_max: FRAME_BODY_MAX,
             tickets,
             running: None,
             image_bytes: 0,
@@ -265,6 +269,8 @@ impl<D: Disk> JournalWriter<D> {
         }
         if self.open.is_none() {
             self.statistics.refused_frames += 1;
+        } else if body.len() > self.body_max {
+            self.batch.extend(split::split(&body, self.body_max));
         } else if !body.is_empty() {
             self.batch.push(body);
         }
@@ -296,9 +302,6 @@ impl<D: Disk> JournalWriter<D> {
     fn write(&mut self, mark: Mark) -> io::Result<()> {
         let batch = std::mem::take(&mut self.batch);
         let Some(open) = self.open.as_mut().filter(|_| !batch.is_empty()) else { return Ok(()) };
-        if batch.iter().any(|body| body.len() > FRAME_BODY_MAX) {
-            return Err(io::Error::other("a turn wrote more than a frame can hold"));
-        }
         let (synced, key) = (self.synced_before, open.key);
         let headers: Vec<[u8; FRAME_HEADER_LEN]> = (self.next_frame..)
             .zip(&batch)

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::storage::marks::{CLOCK_FILE, Clocks, decode_clock_file};
 use crate::storage::segment::{Piece, SegmentReader};
 use crate::storage::simulated_disk::{SimulatedDisk, SyncFault};
-use crate::storage::{RecoverOptions, recover};
+use crate::storage::{Entry, RecoverOptions, recover};
 
 const SHARDS: u16 = 2;
 
@@ -562,6 +562,22 @@ fn images_that_never_come_make_an_attempt_to_mend_fail() {
     shards.settle();
     assert!(shards.is_up);
     assert_eq!(replay(&shards.check().frames), shards.memories);
+}
+
+#[test]
+fn what_no_frame_can_hold_becomes_several_and_not_a_failure() {
+    let (disk, mut shards) = started(19);
+    shards.writer.body_max = 20;
+    let mut body = vec![1];
+    (1..=20).for_each(|serial| Entry::Reset { serial }.encode(&mut body));
+    assert!(body.len() > 40);
+    shards.writer.append(0, 1, body.clone());
+    assert_eq!(shards.writer.commit(at(1000)), Outcome { durable: vec![(0, 1)], ..Outcome::default() });
+    disk.crash();
+    let frames = read(&disk).frames;
+    assert!(frames.len() > 2 && frames.iter().all(|frame| frame.len() <= 20 && frame[0] == 1));
+    let entries: Vec<u8> = frames.iter().flat_map(|frame| frame[1..].to_vec()).collect();
+    assert_eq!(entries, body[1..]);
 }
 
 #[test]
