@@ -131,6 +131,8 @@ pub(super) struct Journal {
     pub(super) wills_under_way: HashSet<SessionSerial, ahash::RandomState>,
     pub(super) generation: u32,
     pub(super) walk: Option<Box<Walk>>,
+    /// The generation whose images may name what this turn writes: its end is to be told.
+    pub(super) fence: Option<u32>,
 }
 
 impl Journal {
@@ -157,6 +159,7 @@ impl Journal {
             wills_under_way: HashSet::default(),
             generation: 1,
             walk: None,
+            fence: None,
         }
     }
 
@@ -190,6 +193,7 @@ impl Journal {
         self.under_way.clear();
         self.under_way_bytes = 0;
         self.walk = None;
+        self.fence = None;
     }
 
     /// Images of a new generation begin: from here on everything is written. What waits for the disk is said again, since
@@ -385,6 +389,9 @@ impl Journal {
             !self.buffer.is_empty() || self.awaited.back().is_some_and(|(ticket, _)| *ticket == self.ticket);
         if has_news && !self.is_down {
             self.hand_over(now, fx);
+        }
+        if let Some(generation) = self.fence.take() {
+            fx.fenced(generation);
         }
     }
 

@@ -139,6 +139,7 @@ fn message_of(notice: Notice) -> Option<ServerMessage> {
         Notice::Checkpoint { generation } => {
             ServerMessage::Generation(u32::try_from(generation).unwrap_or(u32::MAX))
         }
+        Notice::Fence { generation } => ServerMessage::Fence(u32::try_from(generation).unwrap_or(u32::MAX)),
         Notice::Down { .. } => ServerMessage::StorageDown,
         Notice::Up => return None,
     })

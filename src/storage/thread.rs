@@ -38,6 +38,11 @@ pub enum Notice {
         /// Which checkpoint.
         generation: u64,
     },
+    /// It is to call [`StorageHandle::fenced`] at the end of its turn, after it has stored what that came to.
+    Fence {
+        /// Of which checkpoint.
+        generation: u64,
+    },
     /// Nothing becomes durable any more, up to `Up`. What it stores may be thrown away before the next `Checkpoint`. Said again
     /// when images that were to mend it could not be written.
     Down {
@@ -72,6 +77,7 @@ fn boot_id() -> u128 {
 enum Command {
     Store { shard: u16, ticket: u64, frame: Vec<u8> },
     Imaged { shard: u16, generation: u64 },
+    Fenced { shard: u16, generation: u64 },
     Pin(Sender<Vec<(String, u64)>>),
     Unpin,
     Stop,
@@ -96,6 +102,11 @@ impl StorageHandle {
     /// `shard` has stored images of everything for checkpoint `generation`.
     pub fn imaged(&self, shard: u16, generation: u64) {
         self.send(Command::Imaged { shard, generation });
+    }
+
+    /// `shard` has stored what it had when it was told [`Notice::Fence`].
+    pub fn fenced(&self, shard: u16, generation: u64) {
+        self.send(Command::Fenced { shard, generation });
     }
 
     /// Nobody hears it only after `stop`.
@@ -234,6 +245,7 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
                 self.writer.append(shard, ticket, frame);
             }
             Command::Imaged { shard, generation } => self.writer.imaged(shard, generation),
+            Command::Fenced { shard, generation } => self.writer.fenced(shard, generation),
             Command::Pin(reply) => {
                 let files = self.writer.pin();
                 if reply.send(files).is_err() {
@@ -291,6 +303,9 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
         }
         if let Some(generation) = outcome.checkpoint {
             self.notify_all(Notice::Checkpoint { generation });
+        }
+        if let Some(generation) = outcome.fence {
+            self.notify_all(Notice::Fence { generation });
         }
         if let Some(warning) = outcome.warning {
             tracing::warn!("journal: {warning}");
@@ -424,6 +439,9 @@ mod tests {
         let begun = std::time::Instant::now();
         while dir.join(segment_name(1)).exists() {
             assert!(begun.elapsed() < PATIENCE, "{:?}", handle.statistics());
+            if let Ok((shard, Notice::Fence { generation })) = notices.try_recv() {
+                handle.fenced(shard, generation);
+            }
             thread::sleep(Duration::from_millis(1));
         }
         handle.stop();

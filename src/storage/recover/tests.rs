@@ -435,6 +435,9 @@ impl<S: Fn(&Model) -> String> Life<S> {
             self.model.abandon_checkpoint();
             self.generation = None;
         }
+        if let Some(generation) = outcome.fence {
+            self.writer.fenced(0, generation);
+        }
         if let Some((_, ticket)) = outcome.durable.last() {
             self.durable = *ticket as usize;
         }

@@ -1,6 +1,6 @@
 //! The writer of the journal: a state machine over a disk, without a thread or clock.
 //!
-//! Order of calls: `append` and `imaged` for what the shards sent, `commit` once for all of it, then `maintain` until nothing
+//! Order of calls: `append`, `imaged` and `fenced` for what the shards sent, `commit` once for all of it, then `maintain` until nothing
 //! is due; again at `wake_at` at the latest. What a call returns is for the shards. After a failure (`Down`) nothing that was
 //! not synced before is ever reported from what lies on disk: the shards' memory is written anew, as a checkpoint, and only
 //! when that is complete and synced, `Up`, are tickets reported again.
@@ -77,6 +77,9 @@ pub struct Outcome {
     pub written: Vec<(u16, u64)>,
     /// For all shards: write images of everything; earlier checkpoints are void.
     pub checkpoint: Option<u64>,
+    /// For all shards: all images of this checkpoint are there, and may name what other shards have not handed in yet; so each calls
+    /// `fenced` when it has.
+    pub fence: Option<u64>,
     /// For the log: what went wrong without harm to anyone.
     pub warning: Option<String>,
 }
@@ -116,11 +119,17 @@ struct Running {
     first: u64,
     /// Which shards have written all their images.
     imaged: Vec<bool>,
+    /// Since all have: which have handed in what they had then.
+    fenced: Option<Vec<bool>>,
 }
 
 impl Running {
+    fn wants_fence(&self) -> bool {
+        self.fenced.is_none() && self.imaged.iter().all(|imaged| *imaged)
+    }
+
     fn is_complete(&self) -> bool {
-        self.imaged.iter().all(|imaged| *imaged)
+        self.fenced.as_ref().is_some_and(|fenced| fenced.iter().all(|fenced| *fenced))
     }
 }
 
@@ -284,6 +293,15 @@ impl<D: Disk> JournalWriter<D> {
         }
     }
 
+    /// `shard` has appended, since it was asked by [`Outcome::fence`], what it had until then.
+    pub fn fenced(&mut self, shard: u16, generation: u64) {
+        let running = self.running.as_mut().filter(|running| running.generation == generation);
+        let fenced = running.and_then(|running| running.fenced.as_mut());
+        if let Some(fenced) = fenced.and_then(|fenced| fenced.get_mut(usize::from(shard))) {
+            *fenced = true;
+        }
+    }
+
     /// Writes what was appended, syncs it unless the interval allows to do that later, and says what is durable.
     pub fn commit(&mut self, mark: Mark) -> Outcome {
         let mut outcome = Outcome::default();
@@ -422,7 +440,7 @@ impl<D: Disk> JournalWriter<D> {
             outcome.durable.clear();
             outcome.written.clear();
         }
-        outcome.checkpoint = None;
+        (outcome.checkpoint, outcome.fence) = (None, None);
         self.health = Health::Down;
         self.retry_at_ms = mark.clocks.boot_ms + self.retry_ms;
     }

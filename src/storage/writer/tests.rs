@@ -164,6 +164,9 @@ impl Shards {
         if let Some(generation) = outcome.checkpoint {
             self.imaging = Some((generation, 0));
         }
+        if let Some(generation) = outcome.fence {
+            (0..SHARDS).for_each(|shard| self.writer.fenced(shard, generation));
+        }
     }
 
     fn write(&mut self, shard: u16) {
@@ -322,6 +325,40 @@ fn a_start_begins_with_a_checkpoint() {
     assert_eq!(found.lost, 0);
 }
 
+/// An image may name a message that another shard has in the frame of a turn that has not ended.
+#[test]
+fn a_checkpoint_is_complete_when_every_shard_has_handed_in_what_its_images_may_name() {
+    let (disk, mut shards) = started(20);
+    (0..30).for_each(|_| shards.write(0));
+    shards.settle();
+    let mut shards = Shards::start(&disk, options(), 2000).unwrap();
+    let (generation, _) = shards.imaging.unwrap();
+    let base = shards.writer.statistics().base;
+    shards.writer.fenced(0, generation);
+    (0..SHARDS).for_each(|_| shards.write_image());
+    shards.commit();
+    let outcome = shards.writer.maintain(at(2000));
+    assert_eq!(
+        outcome,
+        Outcome { fence: Some(generation), ..Outcome::default() },
+        "once, when all images are there"
+    );
+    assert_eq!(shards.writer.wake_at(), None);
+    shards.writer.fenced(0, generation);
+    shards.writer.fenced(1, generation - 1);
+    assert_eq!(shards.writer.wake_at(), None, "shard 1 has not answered");
+    shards.write(1);
+    shards.writer.fenced(1, generation);
+    assert!(shards.writer.maintain(at(2000)).is_empty());
+    assert_eq!(shards.writer.statistics().base, base, "what was handed in is not written");
+    shards.commit();
+    shards.maintain();
+    let statistics = shards.writer.statistics();
+    assert!(statistics.base > base && !statistics.is_checkpointing);
+    disk.crash();
+    assert_eq!(replay(&shards.check().frames), shards.memories);
+}
+
 /// The same run, with the power going after each operation of the disk in turn.
 #[test]
 fn what_was_reported_is_there_after_a_crash_at_any_step() {
@@ -445,6 +482,7 @@ fn an_attempt_to_mend_that_fails_at_its_last_step_leaves_nothing_behind() {
             shards.write_image();
             shards.commit();
         }
+        shards.maintain();
         disk.fail_sync(SyncFault::Kept);
         disk.lose_power_after(operations);
         shards.maintain();
@@ -524,7 +562,10 @@ fn what_is_written_while_a_checkpoint_mends_is_told_and_promises_nothing() {
     disk.fail_sync(SyncFault::Lost);
     assert!(shards.writer.commit(at(shards.now_ms)).written.is_empty());
     shards.write(1);
-    assert!(shards.writer.commit(at(shards.now_ms)).written.is_empty(), "nothing is written while it is down");
+    assert!(
+        shards.writer.commit(at(shards.now_ms)).written.is_empty(),
+        "nothing is written while it is down"
+    );
     shards.now_ms += 1000;
     shards.maintain();
     shards.write(1);

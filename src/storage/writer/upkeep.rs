@@ -46,8 +46,16 @@ impl<D: Disk> JournalWriter<D> {
         if self.is_complete() {
             return self.complete_checkpoint(mark, outcome);
         }
+        if let Some(running) = self.running.as_mut().filter(|running| running.wants_fence()) {
+            running.fenced = Some(vec![false; running.imaged.len()]);
+            outcome.fence = Some(running.generation);
+            return Ok(());
+        }
         if self.gives_up_at().is_some_and(|due| now_ms >= due) {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "images of what the shards have did not come"));
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "images of what the shards have did not come",
+            ));
         }
         if self.sync_due_ms.is_some_and(|due| now_ms >= due) {
             return self.sync();
@@ -84,6 +92,7 @@ impl<D: Disk> JournalWriter<D> {
         if is_full
             || self.needs_another_header()
             || self.is_complete()
+            || self.running.as_ref().is_some_and(Running::wants_fence)
             || self.obsolete().is_some()
             || self.wants_checkpoint(0)
         {
@@ -98,7 +107,7 @@ impl<D: Disk> JournalWriter<D> {
         (self.health == Health::Mending).then(|| self.last_append_ms.saturating_add(MENDING_MS_MAX))
     }
 
-    /// All images are written; what came before them in a batch is too.
+    /// All images are written, and all that they name.
     fn is_complete(&self) -> bool {
         self.batch.is_empty() && self.running.as_ref().is_some_and(Running::is_complete)
     }
@@ -127,7 +136,7 @@ impl<D: Disk> JournalWriter<D> {
         self.begin_segment(self.base, mark)?;
         let first = self.newest();
         let imaged = vec![false; usize::from(self.options.shards)];
-        self.running = Some(Running { generation: self.generation, first, imaged });
+        self.running = Some(Running { generation: self.generation, first, imaged, fenced: None });
         Ok(self.generation)
     }
 

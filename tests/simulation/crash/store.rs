@@ -117,6 +117,7 @@ impl Store {
                     writer.append(shard, ticket, frame);
                 }
                 Written::Imaged { shard, generation } => writer.imaged(shard, generation),
+                Written::Fenced { shard, generation } => writer.fenced(shard, generation),
             }
         }
         let is_late = self.defect == Some(Defect::ReportBeforeSync) && self.random.percent(80);
@@ -162,6 +163,10 @@ impl Store {
         }
         if let Some(generation) = outcome.checkpoint {
             let notice = Notice::Generation(generation as u32);
+            (0..world.nodes.len()).for_each(|shard| self.notify(world, shard, notice));
+        }
+        if let Some(generation) = outcome.fence {
+            let notice = Notice::Fence(generation as u32);
             (0..world.nodes.len()).for_each(|shard| self.notify(world, shard, notice));
         }
     }
