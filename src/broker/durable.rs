@@ -84,6 +84,17 @@ impl Broker {
         while let Some(awaited) = self.clients.journal.next_due() {
             self.fulfil(now, awaited, fx);
         }
+        self.resume_backlogged(now, was_backlogged, fx);
+    }
+
+    /// Frames up to `ticket` are written while the disk mends: others may follow.
+    pub(super) fn written<E: Effects>(&mut self, now: Timestamp, ticket: u64, fx: &mut E) {
+        let was_backlogged = self.clients.journal.is_backlogged();
+        self.clients.journal.written(ticket);
+        self.resume_backlogged(now, was_backlogged, fx);
+    }
+
+    fn resume_backlogged<E: Effects>(&mut self, now: Timestamp, was_backlogged: bool, fx: &mut E) {
         if was_backlogged && !self.clients.journal.is_backlogged() {
             self.resume_stalled(now, fx);
         }

@@ -121,8 +121,13 @@ pub enum Input<'a> {
     },
     /// All frames up to this ticket are on disk.
     Stored(u64),
+    /// All frames up to this ticket are written, and not yet for good: the disk mends, and there is place for more.
+    Written(u64),
     /// The journal begins a generation: this shard's state is to be written whole.
     Generation(u32),
+    /// All shards' images of a generation are handed over: what this shard has written up to now is to follow, and then
+    /// `Effects::fenced`, for the images may name it.
+    Fence(u32),
     /// The disk takes nothing any more, until the next `Generation`.
     StorageDown,
     /// The rules of the ACL were read, at the start or by SIGHUP.
@@ -246,6 +251,10 @@ pub trait Effects {
     }
     /// This shard's images of a generation of the journal are all handed over.
     fn imaged(&mut self, generation: u32) {
+        let _ = generation;
+    }
+    /// What this shard had written at `Input::Fence` is handed over.
+    fn fenced(&mut self, generation: u32) {
         let _ = generation;
     }
     /// Accept no one any more.

@@ -148,6 +148,8 @@ pub(super) struct Journal {
     wills_under_way: HashMap<SessionSerial, Will, ahash::RandomState>,
     pub(super) generation: u32,
     pub(super) walk: Option<Box<Walk>>,
+    /// The generation whose images may name what this turn writes: its end is to be told.
+    pub(super) fence: Option<u32>,
 }
 
 impl Journal {
@@ -175,6 +177,7 @@ impl Journal {
             wills_under_way: HashMap::default(),
             generation: 1,
             walk: None,
+            fence: None,
         }
     }
 
@@ -209,6 +212,7 @@ impl Journal {
         self.under_way.clear();
         self.under_way_bytes = 0;
         self.walk = None;
+        self.fence = None;
     }
 
     /// Images of a new generation begin: from here on everything is written. What waits for the disk is said again, since
@@ -388,6 +392,11 @@ impl Journal {
     pub(super) fn confirmed(&mut self, ticket: u64) {
         self.durable = self.durable.max(ticket);
         self.is_mending = false;
+        self.written(ticket);
+    }
+
+    /// All frames up to `ticket` are out of the way, and promise nothing yet.
+    pub(super) fn written(&mut self, ticket: u64) {
         while self.under_way.front().is_some_and(|(of, _)| *of <= ticket) {
             if let Some((_, bytes)) = self.under_way.pop_front() {
                 self.under_way_bytes -= bytes;
@@ -424,9 +433,9 @@ impl Journal {
         self.under_way_bytes > self.backlog_max || self.awaited.len() > AWAITED_MAX
     }
 
-    /// Whether so much waits for the disk that images have to wait: but those that mend are waited for.
+    /// Whether so much waits for the disk that images have to wait.
     pub(super) const fn is_busy(&self) -> bool {
-        !self.is_mending && self.under_way_bytes > self.backlog_max / 4
+        self.under_way_bytes > self.backlog_max / 4
     }
 
     /// The turn is over: its entries leave, before any message to another shard does.
@@ -435,6 +444,9 @@ impl Journal {
             !self.buffer.is_empty() || self.awaited.back().is_some_and(|(ticket, _)| *ticket == self.ticket);
         if has_news && !self.is_down {
             self.hand_over(now, fx);
+        }
+        if let Some(generation) = self.fence.take() {
+            fx.fenced(generation);
         }
     }
 

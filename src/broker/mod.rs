@@ -312,7 +312,9 @@ impl Broker {
                 self.authorized(now, connection, key, answer, fx);
             }
             Input::Stored(ticket) => self.stored(now, ticket, fx),
+            Input::Written(ticket) => self.written(now, ticket, fx),
             Input::Generation(generation) => self.begin_images(generation),
+            Input::Fence(generation) => self.clients.journal.fence = Some(generation),
             Input::StorageDown => self.storage_failed(now, fx),
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),

@@ -66,8 +66,12 @@ pub(super) enum ServerMessage {
     },
     /// All that the shard stored up to this ticket is on disk.
     Stored(u64),
+    /// The same is written, and not durable: the disk mends.
+    Written(u64),
     /// The journal begins a generation.
     Generation(u32),
+    /// All shards' images of it are there.
+    Fence(u32),
     /// The disk takes nothing any more.
     StorageDown,
     /// SIGTERM.
@@ -444,7 +448,9 @@ impl shards::Application for Application {
                 self.input(io, Input::Authenticated { connection, verdict });
             }
             (ServerMessage::Stored(ticket), _) => self.input(io, Input::Stored(ticket)),
+            (ServerMessage::Written(ticket), _) => self.input(io, Input::Written(ticket)),
             (ServerMessage::Generation(generation), _) => self.input(io, Input::Generation(generation)),
+            (ServerMessage::Fence(generation), _) => self.input(io, Input::Fence(generation)),
             (ServerMessage::StorageDown, _) => self.input(io, Input::StorageDown),
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }
@@ -601,6 +607,12 @@ impl Effects for Machine<'_, '_> {
     fn imaged(&mut self, generation: u32) {
         if let Some(journal) = self.journal {
             journal.imaged(self.io.shard().0, u64::from(generation));
+        }
+    }
+
+    fn fenced(&mut self, generation: u32) {
+        if let Some(journal) = self.journal {
+            journal.fenced(self.io.shard().0, u64::from(generation));
         }
     }
 

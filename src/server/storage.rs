@@ -135,9 +135,11 @@ impl Opened {
 fn message_of(notice: Notice) -> Option<ServerMessage> {
     Some(match notice {
         Notice::Durable { ticket } => ServerMessage::Stored(ticket),
+        Notice::Written { ticket } => ServerMessage::Written(ticket),
         Notice::Checkpoint { generation } => {
             ServerMessage::Generation(u32::try_from(generation).unwrap_or(u32::MAX))
         }
+        Notice::Fence { generation } => ServerMessage::Fence(u32::try_from(generation).unwrap_or(u32::MAX)),
         Notice::Down { .. } => ServerMessage::StorageDown,
         Notice::Up => return None,
     })

@@ -8,8 +8,8 @@ use crc32fast::Hasher;
 /// Bytes before a frame's body: magic, length of the body (u32), number (u64), how many frames before it were not synced
 /// when it was written (u32), checksum of these three, checksum of the body. All numbers are little-endian.
 pub const FRAME_HEADER_LEN: usize = 28;
-/// Longest body: more than the largest packet, and what all of a shard's turn may come to.
-pub const FRAME_BODY_MAX: usize = 1 << 30;
+/// Longest body: what the length can say.
+pub const FRAME_BODY_MAX: usize = u32::MAX as usize;
 
 const MAGIC: [u8; 4] = *b"MYFR";
 
@@ -209,7 +209,7 @@ impl Scanner {
         let len = u32_at(4) as usize;
         let number = u64::from(u32_at(8)) | u64::from(u32_at(12)) << 32;
         let whole = FRAME_HEADER_LEN + len;
-        if len > FRAME_BODY_MAX || whole as u64 > left || number < self.expected {
+        if whole as u64 > left || number < self.expected {
             return Found::Nothing;
         }
         match rest.get(..len) {

@@ -28,12 +28,23 @@ pub enum Notice {
         /// The ticket.
         ticket: u64,
     },
+    /// What it stored up to this ticket is written, and not durable: said instead of `Durable` while a checkpoint mends.
+    Written {
+        /// The ticket.
+        ticket: u64,
+    },
     /// It is to write images of all that it has, and call [`StorageHandle::imaged`] then. An earlier checkpoint is void.
     Checkpoint {
         /// Which checkpoint.
         generation: u64,
     },
-    /// Nothing becomes durable any more, up to `Up`. What it stores may be thrown away.
+    /// It is to call [`StorageHandle::fenced`] at the end of its turn, after it has stored what that came to.
+    Fence {
+        /// Of which checkpoint.
+        generation: u64,
+    },
+    /// Nothing becomes durable any more, up to `Up`. What it stores may be thrown away before the next `Checkpoint`. Said again
+    /// when images that were to mend it could not be written.
     Down {
         /// Why.
         reason: DownReason,
@@ -66,6 +77,7 @@ fn boot_id() -> u128 {
 enum Command {
     Store { shard: u16, ticket: u64, frame: Vec<u8> },
     Imaged { shard: u16, generation: u64 },
+    Fenced { shard: u16, generation: u64 },
     Pin(Sender<Vec<(String, u64)>>),
     Unpin,
     Stop,
@@ -90,6 +102,11 @@ impl StorageHandle {
     /// `shard` has stored images of everything for checkpoint `generation`.
     pub fn imaged(&self, shard: u16, generation: u64) {
         self.send(Command::Imaged { shard, generation });
+    }
+
+    /// `shard` has stored what it had when it was told [`Notice::Fence`].
+    pub fn fenced(&self, shard: u16, generation: u64) {
+        self.send(Command::Fenced { shard, generation });
     }
 
     /// Nobody hears it only after `stop`.
@@ -228,6 +245,7 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
                 self.writer.append(shard, ticket, frame);
             }
             Command::Imaged { shard, generation } => self.writer.imaged(shard, generation),
+            Command::Fenced { shard, generation } => self.writer.fenced(shard, generation),
             Command::Pin(reply) => {
                 let files = self.writer.pin();
                 if reply.send(files).is_err() {
@@ -262,7 +280,11 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
                 tracing::warn!("the journal is written again: what is acknowledged from now on is durable");
                 self.notify_all(Notice::Up);
             }
-            Some(StateChange::Down { reason, error }) => {
+            Some(StateChange::Down { reason, error, is_again: true }) => {
+                tracing::debug!(%error, "journal: it can't be written yet");
+                self.notify_all(Notice::Down { reason });
+            }
+            Some(StateChange::Down { reason, error, is_again: false }) => {
                 let what = match reason {
                     DownReason::Full => "the disk is full: durable publishes are refused until space is free",
                     DownReason::Failed => {
@@ -276,8 +298,14 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
         for (shard, ticket) in outcome.durable {
             (self.notify)(shard, Notice::Durable { ticket });
         }
+        for (shard, ticket) in outcome.written {
+            (self.notify)(shard, Notice::Written { ticket });
+        }
         if let Some(generation) = outcome.checkpoint {
             self.notify_all(Notice::Checkpoint { generation });
+        }
+        if let Some(generation) = outcome.fence {
+            self.notify_all(Notice::Fence { generation });
         }
         if let Some(warning) = outcome.warning {
             tracing::warn!("journal: {warning}");
@@ -411,6 +439,9 @@ mod tests {
         let begun = std::time::Instant::now();
         while dir.join(segment_name(1)).exists() {
             assert!(begun.elapsed() < PATIENCE, "{:?}", handle.statistics());
+            if let Ok((shard, Notice::Fence { generation })) = notices.try_recv() {
+                handle.fenced(shard, generation);
+            }
             thread::sleep(Duration::from_millis(1));
         }
         handle.stop();

@@ -64,13 +64,16 @@ pub enum Order {
 pub enum Written {
     Frame { shard: u16, ticket: u64, frame: Vec<u8> },
     Imaged { shard: u16, generation: u64 },
+    Fenced { shard: u16, generation: u64 },
 }
 
 /// What the journal's writer tells a shard.
 #[derive(Debug, Clone, Copy)]
 pub enum Notice {
     Stored(u64),
+    Written(u64),
     Generation(u32),
+    Fence(u32),
     Down,
 }
 
@@ -301,6 +304,12 @@ impl Effects for Port<'_> {
         self.state.imaging = false;
         if let Some(journal) = &mut self.journal {
             journal.push_back(Written::Imaged { shard: self.me as u16, generation: generation.into() });
+        }
+    }
+
+    fn fenced(&mut self, generation: u32) {
+        if let Some(journal) = &mut self.journal {
+            journal.push_back(Written::Fenced { shard: self.me as u16, generation: generation.into() });
         }
     }
 

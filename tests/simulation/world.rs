@@ -422,7 +422,9 @@ impl World {
             Candidate::Notice => match self.states[at].notices.pop_front() {
                 None => Ok(()),
                 Some((_, Notice::Stored(ticket))) => self.input(at, Input::Stored(ticket)),
+                Some((_, Notice::Written(ticket))) => self.input(at, Input::Written(ticket)),
                 Some((_, Notice::Generation(generation))) => self.input(at, Input::Generation(generation)),
+                Some((_, Notice::Fence(generation))) => self.input(at, Input::Fence(generation)),
                 Some((_, Notice::Down)) => self.input(at, Input::StorageDown),
             },
             Candidate::Timer(when, timer) => {

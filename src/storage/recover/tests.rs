@@ -435,6 +435,9 @@ impl<S: Fn(&Model) -> String> Life<S> {
             self.model.abandon_checkpoint();
             self.generation = None;
         }
+        if let Some(generation) = outcome.fence {
+            self.writer.fenced(0, generation);
+        }
         if let Some((_, ticket)) = outcome.durable.last() {
             self.durable = *ticket as usize;
         }
@@ -568,5 +571,5 @@ fn no_damage_makes_recovery_fail_in_another_way_than_by_an_error() {
             }
         }
     }
-    assert!(read > 30 && refused > 10, "{read} read, {refused} refused");
+    assert!(read > 30 && refused > 5, "{read} read, {refused} refused");
 }

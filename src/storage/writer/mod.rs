@@ -1,10 +1,11 @@
 //! The writer of the journal: a state machine over a disk, without a thread or clock.
 //!
-//! Order of calls: `append` and `imaged` for what the shards sent, `commit` once for all of it, then `maintain` until nothing
+//! Order of calls: `append`, `imaged` and `fenced` for what the shards sent, `commit` once for all of it, then `maintain` until nothing
 //! is due; again at `wake_at` at the latest. What a call returns is for the shards. After a failure (`Down`) nothing that was
 //! not synced before is ever reported from what lies on disk: the shards' memory is written anew, as a checkpoint, and only
 //! when that is complete and synced, `Up`, are tickets reported again.
 
+mod split;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -54,12 +55,14 @@ pub enum DownReason {
 pub enum StateChange {
     /// Tickets are reported again: all that were issued up to now, too.
     Up,
-    /// No ticket is reported any more.
+    /// No ticket is reported any more. Also after each attempt to mend that failed, whose images are of no use.
     Down {
         /// Why.
         reason: DownReason,
         /// What the system said, for the log.
         error: String,
+        /// It was said before, and nothing has been `Up` since.
+        is_again: bool,
     },
 }
 
@@ -70,8 +73,13 @@ pub struct Outcome {
     pub state: Option<StateChange>,
     /// The highest ticket of a shard that is durable; a shard whose has not changed is not named.
     pub durable: Vec<(u16, u64)>,
+    /// While a checkpoint mends: the highest ticket of a shard that is written, which promises nothing; as above.
+    pub written: Vec<(u16, u64)>,
     /// For all shards: write images of everything; earlier checkpoints are void.
     pub checkpoint: Option<u64>,
+    /// For all shards: all images of this checkpoint are there, and may name what other shards have not handed in yet; so each calls
+    /// `fenced` when it has.
+    pub fence: Option<u64>,
     /// For the log: what went wrong without harm to anyone.
     pub warning: Option<String>,
 }
@@ -99,6 +107,8 @@ struct OpenSegment<F> {
 struct Tickets {
     issued: u64,
     reported: u64,
+    /// Reported as written only.
+    written: u64,
 }
 
 /// A checkpoint that is under way.
@@ -109,11 +119,17 @@ struct Running {
     first: u64,
     /// Which shards have written all their images.
     imaged: Vec<bool>,
+    /// Since all have: which have handed in what they had then.
+    fenced: Option<Vec<bool>>,
 }
 
 impl Running {
+    fn wants_fence(&self) -> bool {
+        self.fenced.is_none() && self.imaged.iter().all(|imaged| *imaged)
+    }
+
     fn is_complete(&self) -> bool {
-        self.imaged.iter().all(|imaged| *imaged)
+        self.fenced.as_ref().is_some_and(|fenced| fenced.iter().all(|fenced| *fenced))
     }
 }
 
@@ -150,6 +166,8 @@ pub struct JournalWriter<D: Disk> {
     /// The first segment after a failure that is not mended yet ([`SegmentHeader::mending_since`]), or 0.
     mending_since: u64,
     batch: Vec<Vec<u8>>,
+    /// A longer body becomes several frames.
+    body_max: usize,
     tickets: Vec<Tickets>,
     running: Option<Running>,
     /// Size of the last complete checkpoint.
@@ -194,6 +212,7 @@ impl<D: Disk> JournalWriter<D> {
             durable_before: end.next_frame,
             mending_since: 0,
             batch: Vec::new(),
+            body_max: FRAME_BODY_MAX,
             tickets,
             running: None,
             image_bytes: 0,
@@ -259,6 +278,8 @@ impl<D: Disk> JournalWriter<D> {
         }
         if self.open.is_none() {
             self.statistics.refused_frames += 1;
+        } else if body.len() > self.body_max {
+            self.batch.extend(split::split(&body, self.body_max));
         } else if !body.is_empty() {
             self.batch.push(body);
         }
@@ -269,6 +290,15 @@ impl<D: Disk> JournalWriter<D> {
         let running = self.running.as_mut().filter(|running| running.generation == generation);
         if let Some(imaged) = running.and_then(|running| running.imaged.get_mut(usize::from(shard))) {
             *imaged = true;
+        }
+    }
+
+    /// `shard` has appended, since it was asked by [`Outcome::fence`], what it had until then.
+    pub fn fenced(&mut self, shard: u16, generation: u64) {
+        let running = self.running.as_mut().filter(|running| running.generation == generation);
+        let fenced = running.and_then(|running| running.fenced.as_mut());
+        if let Some(fenced) = fenced.and_then(|fenced| fenced.get_mut(usize::from(shard))) {
+            *fenced = true;
         }
     }
 
@@ -290,9 +320,6 @@ impl<D: Disk> JournalWriter<D> {
     fn write(&mut self, mark: Mark) -> io::Result<()> {
         let batch = std::mem::take(&mut self.batch);
         let Some(open) = self.open.as_mut().filter(|_| !batch.is_empty()) else { return Ok(()) };
-        if batch.iter().any(|body| body.len() > FRAME_BODY_MAX) {
-            return Err(io::Error::other("a turn wrote more than a frame can hold"));
-        }
         let (synced, key) = (self.synced_before, open.key);
         let headers: Vec<[u8; FRAME_HEADER_LEN]> = (self.next_frame..)
             .zip(&batch)
@@ -335,15 +362,17 @@ impl<D: Disk> JournalWriter<D> {
         Ok(())
     }
 
-    /// Names the shards whose highest ticket has become durable.
+    /// Names the shards whose highest ticket has become durable; or been written, so that shards write on, while that is what mends.
     fn report(&mut self, outcome: &mut Outcome) {
-        if self.health != Health::Up {
-            return;
-        }
         for (shard, tickets) in self.tickets.iter_mut().enumerate() {
-            if tickets.issued > tickets.reported {
-                tickets.reported = tickets.issued;
-                outcome.durable.push((shard as u16, tickets.issued));
+            let (reported, told) = match self.health {
+                Health::Up => (&mut tickets.reported, &mut outcome.durable),
+                Health::Mending => (&mut tickets.written, &mut outcome.written),
+                Health::Down => return,
+            };
+            if tickets.issued > *reported {
+                *reported = tickets.issued;
+                told.push((shard as u16, tickets.issued));
             }
         }
     }
@@ -399,18 +428,19 @@ impl<D: Disk> JournalWriter<D> {
             // power after that loses what nobody was promised.
             let _ = self.disk.cut(&mut open.file, open.synced);
         }
-        match self.health {
-            Health::Up => {
-                self.statistics.failures += 1;
-                let reason = down_reason(error);
-                outcome.state = Some(StateChange::Down { reason, error: error.to_string() });
-                // What was durable before is so still, even if nobody was told: but nobody needs to know any more.
-                outcome.durable.clear();
-            }
-            Health::Down => {}
-            Health::Mending => self.forget_attempt(),
+        let is_again = self.health == Health::Mending;
+        if is_again {
+            self.forget_attempt();
         }
-        outcome.checkpoint = None;
+        if self.health != Health::Down {
+            self.statistics.failures += u64::from(!is_again);
+            let reason = down_reason(error);
+            outcome.state = Some(StateChange::Down { reason, error: error.to_string(), is_again });
+            // What was durable before is so still, even if nobody was told: but nobody needs to know any more.
+            outcome.durable.clear();
+            outcome.written.clear();
+        }
+        (outcome.checkpoint, outcome.fence) = (None, None);
         self.health = Health::Down;
         self.retry_at_ms = mark.clocks.boot_ms + self.retry_ms;
     }

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::storage::marks::{CLOCK_FILE, Clocks, decode_clock_file};
 use crate::storage::segment::{Piece, SegmentReader};
 use crate::storage::simulated_disk::{SimulatedDisk, SyncFault};
-use crate::storage::{RecoverOptions, recover};
+use crate::storage::{Entry, RecoverOptions, recover};
 
 const SHARDS: u16 = 2;
 
@@ -163,6 +163,9 @@ impl Shards {
         }
         if let Some(generation) = outcome.checkpoint {
             self.imaging = Some((generation, 0));
+        }
+        if let Some(generation) = outcome.fence {
+            (0..SHARDS).for_each(|shard| self.writer.fenced(shard, generation));
         }
     }
 
@@ -322,6 +325,40 @@ fn a_start_begins_with_a_checkpoint() {
     assert_eq!(found.lost, 0);
 }
 
+/// An image may name a message that another shard has in the frame of a turn that has not ended.
+#[test]
+fn a_checkpoint_is_complete_when_every_shard_has_handed_in_what_its_images_may_name() {
+    let (disk, mut shards) = started(20);
+    (0..30).for_each(|_| shards.write(0));
+    shards.settle();
+    let mut shards = Shards::start(&disk, options(), 2000).unwrap();
+    let (generation, _) = shards.imaging.unwrap();
+    let base = shards.writer.statistics().base;
+    shards.writer.fenced(0, generation);
+    (0..SHARDS).for_each(|_| shards.write_image());
+    shards.commit();
+    let outcome = shards.writer.maintain(at(2000));
+    assert_eq!(
+        outcome,
+        Outcome { fence: Some(generation), ..Outcome::default() },
+        "once, when all images are there"
+    );
+    assert_eq!(shards.writer.wake_at(), None);
+    shards.writer.fenced(0, generation);
+    shards.writer.fenced(1, generation - 1);
+    assert_eq!(shards.writer.wake_at(), None, "shard 1 has not answered");
+    shards.write(1);
+    shards.writer.fenced(1, generation);
+    assert!(shards.writer.maintain(at(2000)).is_empty());
+    assert_eq!(shards.writer.statistics().base, base, "what was handed in is not written");
+    shards.commit();
+    shards.maintain();
+    let statistics = shards.writer.statistics();
+    assert!(statistics.base > base && !statistics.is_checkpointing);
+    disk.crash();
+    assert_eq!(replay(&shards.check().frames), shards.memories);
+}
+
 /// The same run, with the power going after each operation of the disk in turn.
 #[test]
 fn what_was_reported_is_there_after_a_crash_at_any_step() {
@@ -445,6 +482,7 @@ fn an_attempt_to_mend_that_fails_at_its_last_step_leaves_nothing_behind() {
             shards.write_image();
             shards.commit();
         }
+        shards.maintain();
         disk.fail_sync(SyncFault::Kept);
         disk.lose_power_after(operations);
         shards.maintain();
@@ -466,7 +504,7 @@ fn a_full_disk_heals_when_space_returns() {
     shards.write(1);
     let outcome = shards.writer.commit(at(shards.now_ms));
     let error = io::Error::from(io::ErrorKind::StorageFull).to_string();
-    assert_eq!(outcome.state, Some(StateChange::Down { reason: DownReason::Full, error }));
+    assert_eq!(outcome.state, Some(StateChange::Down { reason: DownReason::Full, error, is_again: false }));
     shards.told(outcome);
     // Too little even for a header, then for the images; each time it gives back what it took.
     for (free, waits_ms) in [(20, 1000), (200, 1000), (200, 2000), (200, 4000), (200, 8000), (200, 16_000)] {
@@ -485,6 +523,102 @@ fn a_full_disk_heals_when_space_returns() {
     assert_eq!(shards.durable[1], 21 + 12, "all that was issued, with the images of six attempts");
     disk.crash();
     assert_eq!(replay(&shards.check().frames), shards.memories);
+}
+
+/// Else shards that have begun to write the images of the attempt would wait for ever for what they were told to write.
+#[test]
+fn shards_are_told_of_every_attempt_to_mend_that_fails() {
+    let (disk, mut shards) = started(16);
+    disk.fail_sync(SyncFault::Lost);
+    shards.write(0);
+    shards.commit();
+    assert!(!shards.is_up);
+    for (attempt, waits_ms) in [(1, 1000), (2, 2000), (3, 4000)] {
+        shards.now_ms += waits_ms;
+        shards.maintain();
+        assert!(shards.imaging.is_some(), "attempt {attempt}");
+        shards.write_image();
+        disk.fail_append(io::ErrorKind::StorageFull);
+        let outcome = shards.writer.commit(at(shards.now_ms));
+        let Some(StateChange::Down { reason, is_again: true, .. }) = outcome.state else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(reason, DownReason::Full);
+        assert_eq!(shards.writer.maintain(at(shards.now_ms)), Outcome::default(), "once an attempt");
+    }
+    assert_eq!(shards.writer.statistics().failures, 1);
+    shards.imaging = None;
+    shards.now_ms += 8000;
+    shards.settle();
+    assert!(shards.is_up);
+    assert_eq!(replay(&shards.check().frames), shards.memories);
+}
+
+/// Shards pace their images by what is not written yet.
+#[test]
+fn what_is_written_while_a_checkpoint_mends_is_told_and_promises_nothing() {
+    let (disk, mut shards) = started(17);
+    shards.write(0);
+    disk.fail_sync(SyncFault::Lost);
+    assert!(shards.writer.commit(at(shards.now_ms)).written.is_empty());
+    shards.write(1);
+    assert!(
+        shards.writer.commit(at(shards.now_ms)).written.is_empty(),
+        "nothing is written while it is down"
+    );
+    shards.now_ms += 1000;
+    shards.maintain();
+    shards.write(1);
+    let outcome = shards.writer.commit(at(shards.now_ms));
+    assert_eq!(outcome, Outcome { written: vec![(0, 1), (1, 3)], ..Outcome::default() });
+    assert!(shards.writer.commit(at(shards.now_ms)).is_empty(), "once");
+    shards.settle();
+    assert_eq!(shards.durable, [4, 5]);
+    shards.write(0);
+    let outcome = shards.writer.commit(at(shards.now_ms));
+    assert_eq!(outcome, Outcome { durable: vec![(0, 6)], ..Outcome::default() });
+}
+
+#[test]
+fn images_that_never_come_make_an_attempt_to_mend_fail() {
+    let (disk, mut shards) = started(18);
+    shards.write(0);
+    disk.fail_sync(SyncFault::Lost);
+    shards.commit();
+    shards.now_ms += 1000;
+    shards.maintain();
+    shards.write_image();
+    shards.now_ms += 20_000;
+    shards.commit();
+    let (generation, _) = shards.imaging.unwrap();
+    let due = shards.writer.wake_at().unwrap();
+    assert_eq!(due, shards.now_ms + 30_000, "from the last that came");
+    assert!(shards.writer.maintain(at(due - 1)).is_empty());
+    let outcome = shards.writer.maintain(at(due));
+    assert!(matches!(outcome.state, Some(StateChange::Down { is_again: true, .. })), "{outcome:?}");
+    shards.now_ms = shards.writer.wake_at().unwrap();
+    assert!(shards.now_ms > due);
+    shards.maintain();
+    assert!(shards.imaging.unwrap().0 > generation, "they are asked anew");
+    shards.settle();
+    assert!(shards.is_up);
+    assert_eq!(replay(&shards.check().frames), shards.memories);
+}
+
+#[test]
+fn what_no_frame_can_hold_becomes_several_and_not_a_failure() {
+    let (disk, mut shards) = started(19);
+    shards.writer.body_max = 20;
+    let mut body = vec![1];
+    (1..=20).for_each(|serial| Entry::Reset { serial }.encode(&mut body));
+    assert!(body.len() > 40);
+    shards.writer.append(0, 1, body.clone());
+    assert_eq!(shards.writer.commit(at(1000)), Outcome { durable: vec![(0, 1)], ..Outcome::default() });
+    disk.crash();
+    let frames = read(&disk).frames;
+    assert!(frames.len() > 2 && frames.iter().all(|frame| frame.len() <= 20 && frame[0] == 1));
+    let entries: Vec<u8> = frames.iter().flat_map(|frame| frame[1..].to_vec()).collect();
+    assert_eq!(entries, body[1..]);
 }
 
 #[test]

@@ -12,6 +12,9 @@ use crate::storage::segment::segment_name;
 pub(super) const RETRY_MS_MIN: u64 = 1000;
 const RETRY_MS_MAX: u64 = 16_000;
 
+/// A checkpoint that mends and gets nothing for so long has failed: shards are asked anew.
+const MENDING_MS_MAX: u64 = 30_000;
+
 /// After this time without an append a checkpoint may halve what is on disk.
 const IDLE_MS: u64 = 5000;
 /// Less than this is not worth it.
@@ -42,6 +45,17 @@ impl<D: Disk> JournalWriter<D> {
         let now_ms = mark.clocks.boot_ms;
         if self.is_complete() {
             return self.complete_checkpoint(mark, outcome);
+        }
+        if let Some(running) = self.running.as_mut().filter(|running| running.wants_fence()) {
+            running.fenced = Some(vec![false; running.imaged.len()]);
+            outcome.fence = Some(running.generation);
+            return Ok(());
+        }
+        if self.gives_up_at().is_some_and(|due| now_ms >= due) {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "images of what the shards have did not come",
+            ));
         }
         if self.sync_due_ms.is_some_and(|due| now_ms >= due) {
             return self.sync();
@@ -78,16 +92,22 @@ impl<D: Disk> JournalWriter<D> {
         if is_full
             || self.needs_another_header()
             || self.is_complete()
+            || self.running.as_ref().is_some_and(Running::wants_fence)
             || self.obsolete().is_some()
             || self.wants_checkpoint(0)
         {
             return Some(0);
         }
         let idle_at = self.is_worth_an_idle_checkpoint().then(|| self.last_append_ms + IDLE_MS);
-        self.sync_due_ms.into_iter().chain(idle_at).min()
+        self.sync_due_ms.into_iter().chain(idle_at).chain(self.gives_up_at()).min()
     }
 
-    /// All images are written; what came before them in a batch is too.
+    /// When an attempt to mend counts as failed if nothing comes.
+    fn gives_up_at(&self) -> Option<u64> {
+        (self.health == Health::Mending).then(|| self.last_append_ms.saturating_add(MENDING_MS_MAX))
+    }
+
+    /// All images are written, and all that they name.
     fn is_complete(&self) -> bool {
         self.batch.is_empty() && self.running.as_ref().is_some_and(Running::is_complete)
     }
@@ -116,7 +136,7 @@ impl<D: Disk> JournalWriter<D> {
         self.begin_segment(self.base, mark)?;
         let first = self.newest();
         let imaged = vec![false; usize::from(self.options.shards)];
-        self.running = Some(Running { generation: self.generation, first, imaged });
+        self.running = Some(Running { generation: self.generation, first, imaged, fenced: None });
         Ok(self.generation)
     }
 
@@ -148,6 +168,7 @@ impl<D: Disk> JournalWriter<D> {
         }
         outcome.checkpoint = Some(self.begin_checkpoint(mark)?);
         self.health = Health::Mending;
+        self.last_append_ms = mark.clocks.boot_ms;
         Ok(())
     }
 

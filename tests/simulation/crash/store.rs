@@ -117,6 +117,7 @@ impl Store {
                     writer.append(shard, ticket, frame);
                 }
                 Written::Imaged { shard, generation } => writer.imaged(shard, generation),
+                Written::Fenced { shard, generation } => writer.fenced(shard, generation),
             }
         }
         let is_late = self.defect == Some(Defect::ReportBeforeSync) && self.random.percent(80);
@@ -157,8 +158,15 @@ impl Store {
         for (shard, ticket) in outcome.durable {
             self.notify(world, usize::from(shard), Notice::Stored(ticket));
         }
+        for (shard, ticket) in outcome.written {
+            self.notify(world, usize::from(shard), Notice::Written(ticket));
+        }
         if let Some(generation) = outcome.checkpoint {
             let notice = Notice::Generation(generation as u32);
+            (0..world.nodes.len()).for_each(|shard| self.notify(world, shard, notice));
+        }
+        if let Some(generation) = outcome.fence {
+            let notice = Notice::Fence(generation as u32);
             (0..world.nodes.len()).for_each(|shard| self.notify(world, shard, notice));
         }
     }
