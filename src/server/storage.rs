@@ -166,7 +166,7 @@ fn tell(report: &Report, restored: &Restored, began: Instant) {
             tracing::warn!("journal: {finding}");
         }
     }
-    if report.bytes > 0 {
+    if restored.sessions.len() + restored.retained.len() > 0 {
         tracing::info!(
             sessions = restored.sessions.len(),
             retained = restored.retained.len(),

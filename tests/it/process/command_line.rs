@@ -52,13 +52,14 @@ fn a_port_in_use_exits_1_and_names_it() {
     let listener = TcpListener::bind(unused_address()).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let url = format!("mqtt://{address}");
-    expect_failure_in_one_line(&["--listen", &url, "--shards", "2"], 1, &[&address]);
+    let args = ["--listen", &url, "--shards", "2", "--set", "storage.durability=memory"];
+    expect_failure_in_one_line(&args, 1, &[&address]);
 }
 
 #[test]
 fn an_address_of_another_machine_exits_1_and_is_named() {
-    let args =
-        ["--listen", "mqtt://192.0.2.1:1883", "--set", "listener.allow_anonymous=true", "--shards", "1"];
+    let mut args = vec!["--listen", "mqtt://192.0.2.1:1883", "--shards", "1"];
+    args.extend(["--set", "listener.allow_anonymous=true", "--set", "storage.durability=memory"]);
     expect_failure_in_one_line(&args, 1, &["192.0.2.1:1883"]);
 }
 

@@ -106,7 +106,8 @@ fn nothing_acknowledged_is_lost_over_crashes() {
 #[test]
 fn the_crash_test_sees_what_memory_loses() {
     let Some(found) = run(&Options::shards(SHARDS[0]), 2, usize::MAX) else { return };
-    for part in ["subscriber's session is gone", "publisher's session is gone", "lost", "retained: r/"] {
+    // Not that Retained Messages are lost: as a rule they were published again before anyone looks.
+    for part in ["subscriber's session is gone", "publisher's session is gone", "lost"] {
         assert!(found.faults.iter().any(|fault| fault.contains(part)), "nothing with {part:?} was found");
     }
 }
