@@ -245,7 +245,7 @@ impl Client {
             model.checked.refused += 1;
             if self.profile.is_watcher {
                 // Comes again and asks again.
-                self.phase = Phase::Away { until: moment.1 + REFUSED_MS };
+                self.come_again(moment.1 + REFUSED_MS);
             }
             return Ok(());
         }
