@@ -285,6 +285,13 @@ impl Client {
         self.acks.clear();
     }
 
+    /// Leaves the connection to be taken over by the next one.
+    pub(super) fn come_again(&mut self, at: u64) {
+        self.unanswered.clear();
+        self.acks.clear();
+        self.phase = Phase::Away { until: at };
+    }
+
     fn publish_something(&mut self, world: &mut World, model: &mut Model) {
         if self.outgoing.len() >= OUTGOING_MAX {
             return;

@@ -2,6 +2,7 @@
 //! `TRACE=…` and `DEFECT=…` as for the other simulation; what is promised is in `model`.
 
 mod client;
+mod flip;
 mod model;
 mod receive;
 mod scenario;
@@ -148,4 +149,31 @@ fn every_defect_of_the_journal_breaks_the_promise_that_it_should() {
         }
     }
     assert!(unnoticed.is_empty(), "not noticed: {unnoticed:?}");
+}
+
+/// What must hold whatever becomes of the journal.
+const ALWAYS: [&str; 6] =
+    ["no-panic", "broker-invariants", "credits-come-home", "flip-", "boundary-", "crash-recovers"];
+
+#[test]
+fn every_seed_says_what_flipped_bits_have_lost() {
+    let one = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seeds = one.map_or(0..number("SEEDS", 100), |seed: u64| seed..seed + 1);
+    let mut lost = 0;
+    for seed in seeds {
+        let mut scenario = Scenario::new(seed, one.is_some(), None);
+        scenario.flips = true;
+        let outcome = catch_unwind(AssertUnwindSafe(|| scenario.run())).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            Err(Violation { invariant: "no-panic", detail: text })
+        });
+        lost += scenario.lost;
+        if let Err(violation) = outcome
+            && ALWAYS.iter().any(|name| violation.invariant.starts_with(name))
+        {
+            panic!("SEED={seed}: {}: {}", violation.invariant, violation.detail);
+        }
+    }
+    println!("{lost} sessions and Retained Messages changed");
+    assert!(lost > 0 || one.is_some(), "no flip has changed anything");
 }

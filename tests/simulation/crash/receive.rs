@@ -67,10 +67,18 @@ impl Client {
                 Ok(())
             }
             FromServer::Ack { kind, pid, reason } => self.acknowledged(world, model, kind, pid, reason),
-            FromServer::Suback { pid, codes } => self.suback(model, (stamp, world.now), pid, &codes),
+            FromServer::Suback { pid, codes } => {
+                let moment = (stamp, self.written_by(world));
+                self.suback(model, moment, pid, &codes)
+            }
             FromServer::Unsuback { pid, codes } => self.unsuback(model, stamp, pid, &codes),
             other => broken("crash-unexpected", format!("client {index}: {other:?}")),
         }
+    }
+
+    /// When the broker wrote what is read now at the latest: it may be gone.
+    fn written_by(&self, world: &World) -> u64 {
+        world.sockets[self.socket].ended.map_or(world.now, |ended| ended.at)
     }
 
     fn connected(&mut self, world: &mut World, model: &mut Model, connack: &Connack) -> Check {
@@ -206,7 +214,7 @@ impl Client {
             (AckKind::Pubcomp, 0) => {}
             (AckKind::Pubcomp, 0x92) if self.resumed.contains(&pid) => {}
             (AckKind::Puback | AckKind::Pubrec, 0 | 0x10) => {
-                model.accepted(outgoing.message, stamp, world.now);
+                model.accepted(outgoing.message, stamp, self.written_by(world));
             }
             // The disk takes nothing.
             (AckKind::Puback | AckKind::Pubrec, 0x97) if model.checked.failures > 0 => {
@@ -237,7 +245,7 @@ impl Client {
             model.checked.refused += 1;
             if self.profile.is_watcher {
                 // Comes again and asks again.
-                self.phase = Phase::Away { until: moment.1 + REFUSED_MS };
+                self.come_again(moment.1 + REFUSED_MS);
             }
             return Ok(());
         }

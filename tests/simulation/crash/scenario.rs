@@ -13,6 +13,7 @@ use myriad::storage::{RecoverOptions, recover};
 
 use super::Defect;
 use super::client::{Client, Phase, Profile};
+use super::flip;
 use super::model::{Checked, Model, Will};
 use super::store::{Roughness, Store};
 use crate::effects::Delays;
@@ -42,8 +43,10 @@ pub struct Scenario {
     hurt_at: u64,
     wild_until: u64,
     is_calm: bool,
-    /// Bits that are flipped before each recovery; then only that nothing panics counts.
-    pub flips: usize,
+    /// Bits flip before each recovery: then only that nothing panics counts, and that what is lost is told.
+    pub flips: bool,
+    /// Sessions and Retained Messages that flipped bits have changed.
+    pub lost: u64,
 }
 
 fn weather(random: &mut Random) -> Weather {
@@ -157,7 +160,8 @@ impl Scenario {
             hurt_at,
             wild_until,
             is_calm: false,
-            flips: 0,
+            flips: false,
+            lost: 0,
         }
     }
 
@@ -174,11 +178,9 @@ impl Scenario {
         self.calm_down();
         self.rest()?;
         let retained = self.audit()?;
-        if self.flips == 0 {
-            self.model.finish()?;
-            self.model.audit(&retained)?;
-            self.check_wills()?;
-        }
+        self.model.finish()?;
+        self.model.audit(&retained)?;
+        self.check_wills()?;
         self.model.checked.failures = self.store.failures;
         self.model.checked.checkpoints = self.store.checkpoints;
         Ok(self.model.checked)
@@ -186,8 +188,12 @@ impl Scenario {
 
     /// Brokers begin with what is on the disk.
     fn start(&mut self) -> Check {
-        let options = RecoverOptions { accept_damage: false, store_id: self.seed, user_key: self.seed };
         let clocks = self.store.clocks(self.world.now);
+        if self.flips {
+            self.lost += flip::check(&self.store.disk, clocks, &mut self.world.random)?;
+            flip::flip(&self.store.disk, &mut self.world.random);
+        }
+        let options = RecoverOptions { accept_damage: self.flips, store_id: self.seed, user_key: self.seed };
         let recovered = recover(&self.store.disk, clocks, &options, &mut |_| ());
         let (mut restored, end, report) = match recovered {
             Ok(recovered) => recovered,
@@ -195,7 +201,7 @@ impl Scenario {
         };
         self.world.trace.note(|| format!("recovered: {report:?}\n{restored:#?}"));
         let damage = report.findings.iter().find(|finding| finding.is_damage());
-        ensure(damage.is_none(), "crash-is-no-damage", || format!("{damage:?}"))?;
+        ensure(damage.is_none() || self.flips, "crash-is-no-damage", || format!("{damage:?}"))?;
         let is_new = report.files == 0;
         ensure(is_new || restored.now == Timestamp(self.world.now), "crash-journal-time", || {
             format!("{:?} instead of {}", restored.now, self.world.now)
@@ -231,6 +237,7 @@ impl Scenario {
     fn crash(&mut self) -> Check {
         self.model.checked.crashes += 1;
         self.model.crashes.push(self.world.now);
+        self.model.crash_stamps.push(self.world.step);
         self.world.crash();
         self.store.crash();
         let random = &mut self.world.random;

@@ -273,7 +273,7 @@ impl Store {
 }
 
 /// Bytes of the time with which a frame's body begins.
-fn time_len(frame: &[u8]) -> usize {
+pub fn time_len(frame: &[u8]) -> usize {
     frame.iter().take_while(|byte| **byte >= 0x80).count() + 1
 }
 
