@@ -139,3 +139,37 @@ fn mqtt5_3_1_2_5_a_will_that_was_published_before_the_crash_is_not_published_aga
     std::thread::sleep(Duration::from_millis(1_500));
     watcher.expect_nothing();
 }
+
+/// The former Will is on its way over other shards while the new one is written already: its end must not be that of the new one.
+#[test]
+fn mqtt5_3_1_4_3_the_will_of_a_takeover_outlasts_that_of_the_one_before() {
+    let Some((mut broker, mut watcher)) = start() else { return };
+    broker.stop_and_start();
+    let mut clients = Vec::new();
+    for n in 0..8 {
+        let id = format!("taken-{n}");
+        clients.push(broker.connect(with_will(&id, 0)));
+        let second = Will::new(&format!("will/second-{n}"), "gone").qos(2);
+        clients.push(broker.connect(Connect::v5(&id).persistent().will(second)));
+    }
+    settle(&mut watch(&broker));
+    broker.crash();
+    watcher = watch(&broker);
+    let mut topics: Vec<_> = (0..16).map(|_| watcher.recv_message().topic).collect();
+    topics.sort();
+    let mut expected: Vec<_> =
+        (0..8).flat_map(|n| [format!("will/second-{n}"), format!("will/taken-{n}")]).collect();
+    expected.sort();
+    assert_eq!(topics, expected);
+}
+
+#[test]
+fn mqtt5_3_1_2_5_sigterm_puts_wills_off_until_the_next_start() {
+    let Some((mut broker, _)) = start() else { return };
+    let _clients = [broker.connect(with_will("away", 0)), broker.connect(with_will("back", 0))];
+    broker.stop_and_start();
+    let _back = broker.resume(with_will("back", 0));
+    let mut watcher = watch(&broker);
+    watcher.expect_message("will/away", "gone");
+    watcher.expect_nothing();
+}
