@@ -80,7 +80,7 @@ impl Effects for World {
     fn exchange(&mut self, _: &Credentials<'_>, _: ExchangeStep<'_>) -> Step {
         Step::Refused(Refusal::bad_method("not scripted"))
     }
-    fn store(&mut self, ticket: u64, _: Vec<u8>) {
+    fn store(&mut self, ticket: u64, _: Vec<u8>, _: bool) {
         self.stored = Some(ticket);
     }
     fn stop_accepting(&mut self) {}

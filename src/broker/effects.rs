@@ -245,9 +245,9 @@ pub trait Effects {
     /// A step of enhanced authentication by SCRAM-SHA-256.
     fn exchange(&mut self, client: &Credentials<'_>, step: ExchangeStep<'_>) -> Step;
     /// A frame of the journal, under a ticket that rises: to be written before any message sent in this turn arrives.
-    /// `Input::Stored` brings the ticket back. Only if the configuration asks for storage.
-    fn store(&mut self, ticket: u64, frame: Vec<u8>) {
-        let _ = (ticket, frame);
+    /// `Input::Stored` brings the ticket back, soon if it `is_awaited`. Only if the configuration asks for storage.
+    fn store(&mut self, ticket: u64, frame: Vec<u8>, is_awaited: bool) {
+        let _ = (ticket, frame, is_awaited);
     }
     /// This shard's images of a generation of the journal are all handed over.
     fn imaged(&mut self, generation: u32) {

@@ -470,7 +470,11 @@ impl Journal {
         frame.extend_from_slice(self.buffer.get(from..to).unwrap_or_default());
         self.under_way.push_back((ticket, frame.len()));
         self.under_way_bytes += frame.len();
-        fx.store(ticket, frame);
+        let is_awaited = self.awaited.back().is_some_and(|(of, _)| *of == self.ticket)
+            || self.walk.is_some()
+            || self.is_busy()
+            || self.is_backlogged();
+        fx.store(ticket, frame, is_awaited);
     }
 
     /// PUBACK, PUBCOMP, a PUBREC that refuses: the identifier is free.

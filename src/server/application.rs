@@ -598,9 +598,9 @@ impl Effects for Machine<'_, '_> {
         self.io.set_timer(timer.to_bits(), at.0.saturating_sub(self.epoch_ms));
     }
 
-    fn store(&mut self, ticket: u64, frame: Vec<u8>) {
+    fn store(&mut self, ticket: u64, frame: Vec<u8>, is_awaited: bool) {
         if let Some(journal) = self.journal {
-            journal.store(self.io.shard().0, ticket, frame);
+            journal.store(self.io.shard().0, ticket, frame, is_awaited);
         }
     }
 

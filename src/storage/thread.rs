@@ -75,7 +75,7 @@ fn boot_id() -> u128 {
 }
 
 enum Command {
-    Store { shard: u16, ticket: u64, frame: Vec<u8> },
+    Store { shard: u16, ticket: u64, frame: Vec<u8>, is_awaited: bool },
     Imaged { shard: u16, generation: u64 },
     Fenced { shard: u16, generation: u64 },
     Pin(Sender<Vec<(String, u64)>>),
@@ -94,9 +94,9 @@ pub struct StorageHandle {
 
 impl StorageHandle {
     /// Stores a frame's body that `shard` wrote; `Notice::Durable` names this ticket or a later one when it is done. Tickets of
-    /// a shard rise.
-    pub fn store(&self, shard: u16, ticket: u64, frame: Vec<u8>) {
-        self.send(Command::Store { shard, ticket, frame });
+    /// a shard rise. Unless it `is_awaited` that may take a little longer.
+    pub fn store(&self, shard: u16, ticket: u64, frame: Vec<u8>, is_awaited: bool) {
+        self.send(Command::Store { shard, ticket, frame, is_awaited });
     }
 
     /// `shard` has stored images of everything for checkpoint `generation`.
@@ -240,9 +240,13 @@ impl<N: Fn(u16, Notice) + Send + 'static> StorageThread<N> {
     /// Whether it was the last command.
     fn take(&mut self, command: Command) -> bool {
         match command {
-            Command::Store { shard, ticket, frame } => {
+            Command::Store { shard, ticket, frame, is_awaited } => {
                 self.clock_due_ms.get_or_insert(0);
-                self.writer.append(shard, ticket, frame);
+                if is_awaited {
+                    self.writer.append(shard, ticket, frame);
+                } else {
+                    self.writer.append_unawaited(shard, ticket, frame);
+                }
             }
             Command::Imaged { shard, generation } => self.writer.imaged(shard, generation),
             Command::Fenced { shard, generation } => self.writer.fenced(shard, generation),
@@ -382,7 +386,7 @@ mod tests {
                 let handle = handle.clone();
                 thread::spawn(move || {
                     for ticket in 1..=50 {
-                        handle.store(shard, ticket, format!("{shard} {ticket}").into_bytes());
+                        handle.store(shard, ticket, format!("{shard} {ticket}").into_bytes(), true);
                     }
                 })
             })
@@ -416,7 +420,7 @@ mod tests {
     fn a_start_asks_for_images_and_puts_the_old_away() {
         let dir = test_dir("thread-images");
         let (handle, notices) = start(&dir, JournalEnd::fresh(1, 2));
-        handle.store(0, 1, b"old".to_vec());
+        handle.store(0, 1, b"old".to_vec(), true);
         wait_for(&notices, 0, 1);
         handle.stop();
         let last_len = std::fs::metadata(dir.join(segment_name(1))).unwrap().len();
@@ -433,7 +437,7 @@ mod tests {
         assert_eq!(next(&notices), (0, Notice::Checkpoint { generation: 2 }));
         assert_eq!(next(&notices), (1, Notice::Checkpoint { generation: 2 }));
         for shard in 0..2 {
-            handle.store(shard, 1, b"image".to_vec());
+            handle.store(shard, 1, b"image".to_vec(), true);
             handle.imaged(shard, 2);
         }
         let begun = std::time::Instant::now();
@@ -454,13 +458,13 @@ mod tests {
         let dir = test_dir("thread-backup");
         let (handle, notices) = start(&dir.join("data"), JournalEnd::fresh(1, 2));
         for ticket in 1..=200 {
-            handle.store(0, ticket, vec![b'x'; 100]);
+            handle.store(0, ticket, vec![b'x'; 100], true);
         }
         wait_for(&notices, 0, 200);
         let to = dir.join("copy");
         let writer = thread::spawn({
             let handle = handle.clone();
-            move || (201..=1000).for_each(|ticket| handle.store(0, ticket, vec![b'x'; 100]))
+            move || (201..=1000).for_each(|ticket| handle.store(0, ticket, vec![b'x'; 100], true))
         });
         let report = handle.backup(&to).unwrap();
         writer.join().unwrap();

@@ -62,7 +62,7 @@ pub enum Order {
 /// What a shard hands to the journal's writer, where there is one.
 #[derive(Debug)]
 pub enum Written {
-    Frame { shard: u16, ticket: u64, frame: Vec<u8> },
+    Frame { shard: u16, ticket: u64, frame: Vec<u8>, is_awaited: bool },
     Imaged { shard: u16, generation: u64 },
     Fenced { shard: u16, generation: u64 },
 }
@@ -291,9 +291,9 @@ impl Effects for Port<'_> {
         Step::Refused(Refusal::bad_method("not in the simulation"))
     }
 
-    fn store(&mut self, ticket: u64, frame: Vec<u8>) {
+    fn store(&mut self, ticket: u64, frame: Vec<u8>, is_awaited: bool) {
         if let Some(journal) = &mut self.journal {
-            return journal.push_back(Written::Frame { shard: self.me as u16, ticket, frame });
+            return journal.push_back(Written::Frame { shard: self.me as u16, ticket, frame, is_awaited });
         }
         let at = self.now + Delays::some(self.random, self.delays.disk_max);
         let at = self.state.stored.back().map_or(at, |last| last.0.max(at));

@@ -23,6 +23,9 @@ use super::segment::{
     JournalEnd, SEGMENT_HEADER_LEN, SegmentHeader, damaged_name, segment_name, segment_seq,
 };
 
+/// Longest time from an append that nobody waits for to its sync, ms.
+const UNAWAITED_MS: u32 = 10;
+
 /// How the writer writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriterOptions {
@@ -166,6 +169,8 @@ pub struct JournalWriter<D: Disk> {
     /// The first segment after a failure that is not mended yet ([`SegmentHeader::mending_since`]), or 0.
     mending_since: u64,
     batch: Vec<Vec<u8>>,
+    /// Somebody waits for something of it.
+    is_awaited: bool,
     /// A longer body becomes several frames.
     body_max: usize,
     tickets: Vec<Tickets>,
@@ -212,6 +217,7 @@ impl<D: Disk> JournalWriter<D> {
             durable_before: end.next_frame,
             mending_since: 0,
             batch: Vec::new(),
+            is_awaited: false,
             body_max: FRAME_BODY_MAX,
             tickets,
             running: None,
@@ -273,6 +279,12 @@ impl<D: Disk> JournalWriter<D> {
 
     /// Takes the body of a frame that `shard` wrote; an empty one only asks for a report. Tickets of a shard rise.
     pub fn append(&mut self, shard: u16, ticket: u64, body: Vec<u8>) {
+        self.is_awaited = true;
+        self.append_unawaited(shard, ticket, body);
+    }
+
+    /// The same for one that nobody waits for: it is synced with the next that somebody does, or soon.
+    pub fn append_unawaited(&mut self, shard: u16, ticket: u64, body: Vec<u8>) {
         if let Some(tickets) = self.tickets.get_mut(usize::from(shard)) {
             tickets.issued = tickets.issued.max(ticket);
         }
@@ -302,12 +314,14 @@ impl<D: Disk> JournalWriter<D> {
         }
     }
 
-    /// Writes what was appended, syncs it unless the interval allows to do that later, and says what is durable.
+    /// Writes what was appended, syncs it unless nobody waits or the interval allows to do that later, and says what is durable.
     pub fn commit(&mut self, mark: Mark) -> Outcome {
         let mut outcome = Outcome::default();
+        let is_awaited = std::mem::take(&mut self.is_awaited);
         let written = self.write(mark).and_then(|()| {
+            let is_awaited = is_awaited && self.options.interval_ms.is_none();
             let is_due = self.sync_due_ms.is_none_or(|due| mark.clocks.boot_ms >= due);
-            if is_due { self.sync() } else { Ok(()) }
+            if is_awaited || is_due { self.sync() } else { Ok(()) }
         });
         match written {
             Ok(()) => self.report(&mut outcome),
@@ -338,9 +352,8 @@ impl<D: Disk> JournalWriter<D> {
         self.statistics.frames += batch.len() as u64;
         let now_ms = mark.clocks.boot_ms;
         self.last_append_ms = now_ms;
-        if let Some(interval_ms) = self.options.interval_ms {
-            self.sync_due_ms.get_or_insert(now_ms + u64::from(interval_ms));
-        }
+        let delay_ms = self.options.interval_ms.unwrap_or(UNAWAITED_MS);
+        self.sync_due_ms.get_or_insert(now_ms + u64::from(delay_ms));
         Ok(())
     }
 
@@ -364,6 +377,11 @@ impl<D: Disk> JournalWriter<D> {
 
     /// Names the shards whose highest ticket has become durable; or been written, so that shards write on, while that is what mends.
     fn report(&mut self, outcome: &mut Outcome) {
+        let is_synced = || self.open.as_ref().is_none_or(|open| open.synced == open.len);
+        let is_early = self.options.interval_ms.is_some() || self.health == Health::Mending;
+        if !self.batch.is_empty() || !(is_early || is_synced()) {
+            return;
+        }
         for (shard, tickets) in self.tickets.iter_mut().enumerate() {
             let (reported, told) = match self.health {
                 Health::Up => (&mut tickets.reported, &mut outcome.durable),
@@ -420,6 +438,7 @@ impl<D: Disk> JournalWriter<D> {
     /// After a failed append, sync, or begin of a segment: what was not synced counts as lost, and its file is never touched again.
     fn fail(&mut self, error: &io::Error, mark: Mark, outcome: &mut Outcome) {
         self.batch.clear();
+        self.is_awaited = false;
         self.running = None;
         self.sync_due_ms = None;
         if let Some(mut open) = self.open.take() {

@@ -131,6 +131,8 @@ struct Shards {
     is_up: bool,
     now_ms: u64,
     value: u64,
+    /// Nobody waits for most of what is written.
+    is_lazy: bool,
 }
 
 impl Shards {
@@ -141,9 +143,9 @@ impl Shards {
         let (writer, outcome) = JournalWriter::open(disk.clone(), found.end, options, at(now_ms))?;
         let durable = vec![0; usize::from(SHARDS)];
         let disk = disk.clone();
-        let (ticket, imaging, is_up, value) = (0, None, true, now_ms);
+        let (ticket, imaging, is_up, value, is_lazy) = (0, None, true, now_ms, false);
         let mut shards =
-            Self { disk, writer, memories, issued, durable, ticket, imaging, is_up, now_ms, value };
+            Self { disk, writer, memories, issued, durable, ticket, imaging, is_up, now_ms, value, is_lazy };
         shards.told(outcome);
         Ok(shards)
     }
@@ -176,7 +178,12 @@ impl Shards {
         memory.0.insert(key, self.value);
         self.ticket += 1;
         self.issued[usize::from(shard)].insert(self.ticket, memory.clone());
-        self.writer.append(shard, self.ticket, set(shard, key, self.value));
+        let body = set(shard, key, self.value);
+        if self.is_lazy && self.value % 3 != 0 {
+            self.writer.append_unawaited(shard, self.ticket, body);
+        } else {
+            self.writer.append(shard, self.ticket, body);
+        }
     }
 
     /// One shard writes its image, if it is asked for.
@@ -403,6 +410,7 @@ fn random_faults_and_crashes_lose_nothing_that_was_reported() {
             options.segment_bytes = 500 + disk.random_below(3000) as u64;
             disk.set_free(None);
             let mut shards = Shards::start(&disk, options, now_ms).unwrap();
+            shards.is_lazy = seed % 2 == 1;
             for _ in 0..disk.random_below(400) {
                 match disk.random_below(100) {
                     0 => disk.fail_sync(SyncFault::Lost),
@@ -570,7 +578,7 @@ fn what_is_written_while_a_checkpoint_mends_is_told_and_promises_nothing() {
     shards.maintain();
     shards.write(1);
     let outcome = shards.writer.commit(at(shards.now_ms));
-    assert_eq!(outcome, Outcome { written: vec![(0, 1), (1, 3)], ..Outcome::default() });
+    assert_eq!(outcome, Outcome { written: vec![(1, 3)], ..Outcome::default() });
     assert!(shards.writer.commit(at(shards.now_ms)).is_empty(), "once");
     shards.settle();
     assert_eq!(shards.durable, [4, 5]);
@@ -619,6 +627,44 @@ fn what_no_frame_can_hold_becomes_several_and_not_a_failure() {
     assert!(frames.len() > 2 && frames.iter().all(|frame| frame.len() <= 20 && frame[0] == 1));
     let entries: Vec<u8> = frames.iter().flat_map(|frame| frame[1..].to_vec()).collect();
     assert_eq!(entries, body[1..]);
+}
+
+#[test]
+fn what_nobody_waits_for_shares_a_sync_or_has_its_own_soon() {
+    let (disk, mut shards) = started(21);
+    let syncs = disk.syncs();
+    shards.writer.append_unawaited(0, 1, set(0, 1, 1));
+    assert!(shards.writer.commit(at(1000)).is_empty());
+    assert!(shards.writer.maintain(at(1000)).is_empty());
+    assert_eq!((disk.syncs(), shards.writer.wake_at()), (syncs, Some(1010)));
+    // The one that somebody waits for comes in time.
+    shards.writer.append(1, 2, set(1, 1, 1));
+    assert_eq!(shards.writer.commit(at(1005)).durable, [(0, 1), (1, 2)]);
+    assert_eq!((disk.syncs(), shards.writer.wake_at()), (syncs + 1, None));
+    // None comes.
+    shards.writer.append_unawaited(0, 3, set(0, 1, 2));
+    assert!(shards.writer.commit(at(2000)).is_empty());
+    shards.writer.append_unawaited(1, 4, set(1, 1, 2));
+    assert!(shards.writer.commit(at(2009)).is_empty());
+    assert_eq!(shards.writer.wake_at(), Some(2010), "from the first");
+    assert!(shards.writer.maintain(at(2009)).is_empty());
+    assert_eq!(shards.writer.maintain(at(2010)).durable, [(0, 3), (1, 4)]);
+    assert_eq!((disk.syncs(), shards.writer.wake_at()), (syncs + 2, None));
+    shards.writer.append_unawaited(0, 5, set(0, 1, 3));
+    assert_eq!(shards.writer.close(at(2010)).durable, [(0, 5)]);
+    disk.crash();
+    assert_eq!(read(&disk).frames.len(), 5);
+}
+
+/// A failed sync is a failure also where nobody waited.
+#[test]
+fn a_failed_sync_of_what_nobody_waits_for_is_told() {
+    let (disk, mut shards) = started(22);
+    shards.writer.append_unawaited(0, 1, set(0, 1, 1));
+    shards.commit();
+    disk.fail_sync(SyncFault::Lost);
+    let outcome = shards.writer.maintain(at(1010));
+    assert!(matches!(outcome.state, Some(StateChange::Down { .. })) && outcome.durable.is_empty());
 }
 
 #[test]

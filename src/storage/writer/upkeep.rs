@@ -35,8 +35,9 @@ impl<D: Disk> JournalWriter<D> {
             Health::Down => Ok(()),
             Health::Up | Health::Mending => self.maintain_open(mark, &mut outcome),
         };
-        if let Err(error) = done {
-            self.fail(&error, mark, &mut outcome);
+        match done {
+            Ok(()) => self.report(&mut outcome),
+            Err(error) => self.fail(&error, mark, &mut outcome),
         }
         outcome
     }
@@ -156,7 +157,6 @@ impl<D: Disk> JournalWriter<D> {
             self.durable_before = self.synced_before;
             self.retry_ms = RETRY_MS_MIN;
             outcome.state = Some(StateChange::Up);
-            self.report(outcome);
         }
         Ok(())
     }
@@ -169,6 +169,8 @@ impl<D: Disk> JournalWriter<D> {
         outcome.checkpoint = Some(self.begin_checkpoint(mark)?);
         self.health = Health::Mending;
         self.last_append_ms = mark.clocks.boot_ms;
+        // Of what was refused nobody has to hear: it is nowhere.
+        self.tickets.iter_mut().for_each(|tickets| tickets.written = tickets.issued);
         Ok(())
     }
 
@@ -216,8 +218,9 @@ impl<D: Disk> JournalWriter<D> {
     /// Syncs everything and leaves a mark: the last call.
     pub fn close(&mut self, mark: Mark) -> Outcome {
         let mut outcome = self.commit(mark);
-        if let Err(error) = self.sync() {
-            self.fail(&error, mark, &mut outcome);
+        match self.sync() {
+            Ok(()) => self.report(&mut outcome),
+            Err(error) => self.fail(&error, mark, &mut outcome),
         }
         if let Err(error) = self.write_clock(mark) {
             outcome.warning = Some(format!("the clock file can't be written: {error}"));

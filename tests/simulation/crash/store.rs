@@ -107,14 +107,18 @@ impl Store {
         for written in world.journal.iter_mut().flat_map(|waiting| waiting.drain(..taken)).collect::<Vec<_>>()
         {
             match written {
-                Written::Frame { shard, ticket, frame } => {
+                Written::Frame { shard, ticket, frame, is_awaited } => {
                     let frame = self.sabotage(frame);
                     world.trace.note(|| format!("shard {shard} ticket {ticket}: {}", entries(&frame)));
                     if self.defect == Some(Defect::ReportBeforeSync) {
                         let at = world.now;
                         world.states[usize::from(shard)].notices.push_back((at, Notice::Stored(ticket)));
                     }
-                    writer.append(shard, ticket, frame);
+                    if is_awaited {
+                        writer.append(shard, ticket, frame);
+                    } else {
+                        writer.append_unawaited(shard, ticket, frame);
+                    }
                 }
                 Written::Imaged { shard, generation } => writer.imaged(shard, generation),
                 Written::Fenced { shard, generation } => writer.fenced(shard, generation),
