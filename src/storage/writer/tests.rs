@@ -179,7 +179,7 @@ impl Shards {
         self.ticket += 1;
         self.issued[usize::from(shard)].insert(self.ticket, memory.clone());
         let body = set(shard, key, self.value);
-        if self.is_lazy && self.value % 3 != 0 {
+        if self.is_lazy && !self.value.is_multiple_of(3) {
             self.writer.append_unawaited(shard, self.ticket, body);
         } else {
             self.writer.append(shard, self.ticket, body);
