@@ -232,12 +232,8 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 4] = [
-    "cluster",
-    "session.queue_priorities",
-    "session.queue_low_watermark",
-    "session.queue_high_watermark",
-];
+const LATER: [&str; 4] =
+    ["cluster", "session.queue_priorities", "session.queue_low_watermark", "session.queue_high_watermark"];
 
 /// The key `section.name`, other than a listener's.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static Key<Config>> {
