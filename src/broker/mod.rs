@@ -19,6 +19,7 @@ mod durable;
 mod effects;
 mod fan_out;
 mod images;
+mod inspect;
 mod journal;
 mod memory;
 mod message;
@@ -44,6 +45,7 @@ use std::sync::atomic::AtomicU32;
 
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
+pub use inspect::{Answer, Question};
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 pub use restore::{RestoredShard, distribute};
