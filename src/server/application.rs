@@ -17,6 +17,7 @@ use super::handshakes::Handshakes;
 use super::storage::Parts;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
+use crate::admin::Asked;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
 use crate::broker::{
     self, AclQuestion, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer,
@@ -74,6 +75,8 @@ pub(super) enum ServerMessage {
     Fence(u32),
     /// The disk takes nothing any more.
     StorageDown,
+    /// An operator asks.
+    Admin(Box<Asked>),
     /// SIGTERM.
     Drain,
 }
@@ -172,6 +175,20 @@ impl Application {
             epoch_ms: self.epoch_ms,
         };
         self.broker.handle(now, input, machine);
+    }
+
+    /// What an operator asks or wants done: an input like any other, but for its answer.
+    fn inspect(&mut self, io: &mut Io<'_, Self>, question: broker::Question) -> broker::Answer {
+        let now = Timestamp(self.epoch_ms + io.now_ms());
+        let machine = &mut Machine {
+            io,
+            wrapped: &mut self.wrapped,
+            door: &self.door,
+            metrics: &self.metrics,
+            journal: self.journal.as_ref(),
+            epoch_ms: self.epoch_ms,
+        };
+        self.broker.inspect(now, question, machine)
     }
 
     /// Bytes of a TLS handshake: they cost, so they have their turn.
@@ -452,6 +469,10 @@ impl shards::Application for Application {
             (ServerMessage::Generation(generation), _) => self.input(io, Input::Generation(generation)),
             (ServerMessage::Fence(generation), _) => self.input(io, Input::Fence(generation)),
             (ServerMessage::StorageDown, _) => self.input(io, Input::StorageDown),
+            (ServerMessage::Admin(asked), _) => {
+                let (question, answer) = asked.take();
+                answer(self.inspect(io, question));
+            }
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }
     }
