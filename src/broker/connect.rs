@@ -225,6 +225,8 @@ impl Broker {
         let owner = self.owner(id);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         session.connection = Some(id);
+        session.since = now;
+        session.clean_start = connect.clean_start;
         session.version = connect.version;
         session.user = user;
         session.will =

@@ -121,6 +121,7 @@ impl Broker {
             Awaited::UnsubAck(pending) => {
                 self.send_unsuback(pending.connection, pending.packet_id, &pending.reasons, fx);
             }
+            Awaited::Operator(receipt) => self.receipts.close(receipt),
             Awaited::ConnAck { connection, packet, is_present, .. } => {
                 self.go_in(now, connection, &packet, is_present, fx);
             }

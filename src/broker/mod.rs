@@ -19,7 +19,7 @@ mod durable;
 mod effects;
 mod fan_out;
 mod images;
-mod inspect;
+pub mod inspect;
 mod journal;
 mod memory;
 mod message;
@@ -46,6 +46,7 @@ use std::sync::atomic::AtomicU32;
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use inspect::{Answer, Question};
+pub use mount::session_name;
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 pub use restore::{RestoredShard, distribute};
@@ -58,6 +59,7 @@ use cursors::SessionCursors;
 use disconnect::End;
 use fan_out::{FanOut, Waiting};
 use hashbrown::HashMap;
+use inspect::Receipts;
 use memory::MemoryWatch;
 use operations::Operation;
 use route::RelayKey;
@@ -209,6 +211,8 @@ pub struct Broker {
     restored_wills: VecDeque<(SessionSerial, Will)>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
+    /// What operators changed and the disk or other shards have not confirmed.
+    receipts: Receipts,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -269,6 +273,7 @@ impl Broker {
             sampling: Sampling::default(),
             restored_wills: VecDeque::new(),
             failure: None,
+            receipts: Receipts::default(),
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),

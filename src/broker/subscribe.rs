@@ -22,7 +22,7 @@ use crate::storage::Entry;
 use crate::topic;
 
 /// A retained delivery that a new subscription causes.
-struct Wanted {
+pub(super) struct Wanted {
     filter: String,
     options: SubscriptionOptions,
     id: u32,
@@ -79,10 +79,15 @@ impl Broker {
         } else {
             self.finish_suback(Box::new(suback), fx);
         }
+        self.open_cursors(index, wanted);
+        Flow::Next
+    }
+
+    /// Retained messages follow to new subscriptions.
+    pub(super) fn open_cursors(&mut self, index: u32, wanted: Vec<Wanted>) {
         for Wanted { filter, options, id } in wanted {
             self.open_cursor(index, &filter, options, id);
         }
-        Flow::Next
     }
 
     #[expect(clippy::too_many_arguments, reason = "one filter of a SUBSCRIBE with all that it may change")]
@@ -97,16 +102,29 @@ impl Broker {
         pending: &mut Pending,
         fx: &mut E,
     ) -> ReasonCode {
-        let share = match self.check_filter(text) {
-            Ok(share) => share,
-            Err(reason) => return reason,
-        };
+        if let Err(reason) = self.check_filter(text) {
+            return reason;
+        }
         if !self.may_subscribe(id, text) {
             return ReasonCode::NotAuthorized;
         }
         let full = self.full_filter(id, text);
-        let text = &*full;
-        let share = share.and_then(|_| topic::parse_share(text).ok().flatten());
+        self.subscribe_full(index, &full, asked, subscription_id, wanted, pending, fx)
+    }
+
+    /// Subscribes a session, connected or not, with a checked filter as the broker has it (a mountpoint before it).
+    #[expect(clippy::too_many_arguments, reason = "one filter of a SUBSCRIBE with all that it may change")]
+    pub(super) fn subscribe_full<E: Effects>(
+        &mut self,
+        index: u32,
+        text: &str,
+        asked: &Asked,
+        subscription_id: u32,
+        wanted: &mut Vec<Wanted>,
+        pending: &mut Pending,
+        fx: &mut E,
+    ) -> ReasonCode {
+        let share = topic::parse_share(text).ok().flatten();
         let Some(session) = self.clients.sessions.get(index) else { return ReasonCode::UnspecifiedError };
         let is_known = match &share {
             Some(share) => self.memberships.find(index, share.name, share.filter).is_some(),
@@ -164,7 +182,7 @@ impl Broker {
     }
 
     /// Whether a filter may be subscribed with, and which Shared Subscription it names.
-    fn check_filter<'a>(&self, text: &'a str) -> Result<Option<topic::Share<'a>>, ReasonCode> {
+    pub(super) fn check_filter<'a>(&self, text: &'a str) -> Result<Option<topic::Share<'a>>, ReasonCode> {
         let config = self.config();
         let limits = topic::TopicLimits {
             len_max: config.limits.topic_len_max,
@@ -290,15 +308,19 @@ impl Broker {
         text: &str,
         fx: &mut E,
     ) -> ReasonCode {
-        let share = match self.check_filter(text) {
-            Ok(share) => share,
+        match self.check_filter(text) {
+            Ok(_) => {}
             Err(ReasonCode::TopicFilterInvalid) => return ReasonCode::TopicFilterInvalid,
             // What can't be subscribed to was not.
             Err(_) => return ReasonCode::NoSubscriptionExisted,
-        };
+        }
         let full = self.full_filter(id, text);
-        let text = &*full;
-        let share = share.and_then(|_| topic::parse_share(text).ok().flatten());
+        self.unsubscribe_full(index, &full, fx)
+    }
+
+    /// Ends a session's subscription with a checked filter as the broker has it (a mountpoint before it).
+    pub(super) fn unsubscribe_full<E: Effects>(&mut self, index: u32, text: &str, fx: &mut E) -> ReasonCode {
+        let share = topic::parse_share(text).ok().flatten();
         let Some(session) = self.clients.sessions.get_mut(index) else {
             return ReasonCode::NoSubscriptionExisted;
         };
