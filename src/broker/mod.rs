@@ -11,6 +11,7 @@ mod audit;
 mod authenticate;
 mod authorize;
 mod clients;
+mod commits;
 mod connect;
 mod cursors;
 mod deliver;
@@ -52,6 +53,7 @@ use arrival::FLAPPING_MAX;
 use audit::Sampling;
 use authenticate::Handshake;
 use clients::Clients;
+use commits::CommitOrder;
 use cursors::SessionCursors;
 use disconnect::End;
 use fan_out::{FanOut, Waiting};
@@ -177,6 +179,7 @@ pub struct Broker {
     groups: Groups,
     memberships: Memberships,
     operations: ChunkedSlab<Operation>,
+    commits: CommitOrder,
     /// Messages under way over a retained slice of another shard: how many, by client and topic.
     relaying: HashMap<RelayKey, u32, ahash::RandomState>,
     fan_out: Option<FanOut>,
@@ -246,6 +249,7 @@ impl Broker {
             groups: Groups::new(),
             memberships: Memberships::default(),
             operations: ChunkedSlab::new(),
+            commits: CommitOrder::default(),
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
             fan_out: None,
             waiting: VecDeque::new(),
