@@ -11,6 +11,7 @@ mod audit;
 mod authenticate;
 mod authorize;
 mod clients;
+mod commits;
 mod connect;
 mod cursors;
 mod deliver;
@@ -55,6 +56,7 @@ use arrival::FLAPPING_MAX;
 use audit::Sampling;
 use authenticate::Handshake;
 use clients::Clients;
+use commits::CommitOrder;
 use cursors::SessionCursors;
 use disconnect::End;
 use fan_out::{FanOut, Waiting};
@@ -181,6 +183,7 @@ pub struct Broker {
     groups: Groups,
     memberships: Memberships,
     operations: ChunkedSlab<Operation>,
+    commits: CommitOrder,
     /// Messages under way over a retained slice of another shard: how many, by client and topic.
     relaying: HashMap<RelayKey, u32, ahash::RandomState>,
     fan_out: Option<FanOut>,
@@ -252,6 +255,7 @@ impl Broker {
             groups: Groups::new(),
             memberships: Memberships::default(),
             operations: ChunkedSlab::new(),
+            commits: CommitOrder::default(),
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
             fan_out: None,
             waiting: VecDeque::new(),

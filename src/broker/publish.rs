@@ -2,6 +2,7 @@
 //! or when every shard concerned has the message.
 
 use super::Broker;
+use super::commits::Publisher;
 use super::deliver::count_sent;
 use super::durable::needs_commit;
 use super::effects::Effects;
@@ -184,12 +185,14 @@ impl Broker {
         let owner = self.owner(id);
         let is_tracked = publish.qos > QoS::AtMostOnce || publish.retain || self.config().mqtt.upgrade_qos;
         let number = if is_tracked { self.clients.journal.number() } else { 0 };
-        let Some(session) = self.clients.session_of(id) else { return Flow::Gone };
+        let Some(serial) = self.clients.session_of(id).map(|session| session.serial) else {
+            return Flow::Gone;
+        };
         let head = MessageHead {
             qos: publish.qos,
             retain: publish.retain && retain_available,
             expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
-            publisher: session.serial,
+            publisher: serial,
             owner,
             number,
         };
@@ -198,13 +201,7 @@ impl Broker {
         encoded.clear();
         publish.forwarded.write(&mut encoded);
         let mut publication = Publication::new(head, topic, &encoded, publish.payload);
-        let routed = self.route(
-            now,
-            &mut publication,
-            Waiter::Publisher(id, u32::MAX, CommitKey::default()),
-            client,
-            fx,
-        );
+        let routed = self.route(now, &mut publication, Waiter::Publisher(None), client, fx);
         self.forwarded = encoded;
         if let Routed::Stalled = routed {
             return Flow::Stall;
@@ -214,13 +211,16 @@ impl Broker {
         match routed {
             Routed::Done { reach } if needs_commit(&key, reach) => {
                 if let Some(number) = self.owe(id, publish, true) {
-                    self.commit_publish(now, id, number, key, reach, fx);
+                    let place = self.commits.follow(serial);
+                    let publisher = Publisher { connection: id, number, key, place };
+                    self.publish_arrived(now, publisher, reach, fx);
                 }
             }
             Routed::Done { reach } => self.acknowledge_publish(id, publish, routed_reason(reach.matched), fx),
             Routed::Pending { operation, relayed } => {
                 if let Some(number) = self.owe(id, publish, relayed) {
-                    self.set_publisher(operation, id, number, key);
+                    let place = (key.message > 0).then(|| self.commits.join(serial));
+                    self.set_publisher(operation, Publisher { connection: id, number, key, place });
                 }
             }
             Routed::Stalled => {}
