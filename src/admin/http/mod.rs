@@ -2,6 +2,7 @@
 //! the list of `subjects`; its description comes with it.
 
 mod bans;
+mod dashboard;
 mod description;
 mod extract;
 mod failure;
@@ -46,6 +47,7 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(bans::routes())
         .merge(store::routes())
         .merge(description::routes())
+        .merge(dashboard::routes())
 }
 
 /// All routes, for one door or the other.
