@@ -85,7 +85,8 @@ impl LatencySnapshot {
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = earlier.places.iter().copied().chain(std::iter::repeat(0));
-        let places: Vec<u64> = self.places.iter().zip(before).map(|(now, then)| now - then.min(*now)).collect();
+        let places: Vec<u64> =
+            self.places.iter().zip(before).map(|(now, then)| now - then.min(*now)).collect();
         let longest = places.iter().rposition(|count| *count > 0).map_or(0, highest_of);
         Self { places, max_us: longest.min(self.max_us) }
     }
@@ -148,7 +149,9 @@ mod tests {
         }
         let all = LatencySnapshot::of(&shards);
         assert_eq!((all.count(), all.max_us()), (10_000, 10_000));
-        for (part, exact) in [(0.5, 5_000.0), (0.9, 9_000.0), (0.99, 9_900.0), (0.999, 9_990.0), (1.0, 10_000.0)] {
+        for (part, exact) in
+            [(0.5, 5_000.0), (0.9, 9_000.0), (0.99, 9_900.0), (0.999, 9_990.0), (1.0, 10_000.0)]
+        {
             let found = all.quantile_us(part) as f64;
             assert!(found >= exact && found <= exact * 1.07, "{part}: {found}");
         }

@@ -123,6 +123,8 @@ metrics! {
     queues_high => Gauge "stats/queues/high",
     /// Messages sent and not yet acknowledged.
     inflight => Gauge "stats/inflight",
+    /// Alarms that are active.
+    alarms => Gauge "stats/alarms",
     /// Retained messages.
     retained => Gauge "stats/retained",
 

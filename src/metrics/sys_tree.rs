@@ -154,9 +154,17 @@ mod tests {
     fn the_topics_of_emqttd_are_all_there() {
         let tree = tree();
         let mut expected: Vec<String> = Vec::new();
-        for gauge in
-            ["clients", "sessions", "topics", "subscribers", "subscriptions", "routes", "routes/reverse", "queues", "retained"]
-        {
+        for gauge in [
+            "clients",
+            "sessions",
+            "topics",
+            "subscribers",
+            "subscriptions",
+            "routes",
+            "routes/reverse",
+            "queues",
+            "retained",
+        ] {
             expected.extend([format!("stats/{gauge}/count"), format!("stats/{gauge}/max")]);
         }
         for path in ["bytes/received", "bytes/sent", "packets/received", "packets/sent", "packets/connect"] {

@@ -102,7 +102,9 @@ fn write_down(mut file: Rotating, orders: &Receiver<Order>, lost: &AtomicU64) {
                 let missing = lost.swap(0, Relaxed);
                 let told = match missing {
                     0 => Ok(()),
-                    _ => file.append(format!("{missing} lines are missing here: the disk was too slow\n").as_bytes()),
+                    _ => file.append(
+                        format!("{missing} lines are missing here: the disk was too slow\n").as_bytes(),
+                    ),
                 };
                 told.and_then(|()| file.append(&line))
             }
@@ -116,7 +118,10 @@ fn write_down(mut file: Rotating, orders: &Receiver<Order>, lost: &AtomicU64) {
         if let Err(error) = written {
             if !was_failing {
                 // The log itself can't say it.
-                eprintln!("myriad: log.file {}: {error}; lines are lost until it can be written", file.path.display());
+                eprintln!(
+                    "myriad: log.file {}: {error}; lines are lost until it can be written",
+                    file.path.display()
+                );
             }
             lost.fetch_add(1, Relaxed);
             thread::sleep(RETRY);

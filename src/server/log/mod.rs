@@ -46,7 +46,9 @@ pub enum LogError {
         error: std::io::Error,
     },
     /// There is no journal.
-    #[error("log.target \"journald\": systemd's journal can't be reached ({0}); use \"stderr\" or \"file\" here")]
+    #[error(
+        "log.target \"journald\": systemd's journal can't be reached ({0}); use \"stderr\" or \"file\" here"
+    )]
     Journald(std::io::Error),
     /// Another log was started before.
     #[error("the log can't be started or changed: {0}")]
