@@ -25,6 +25,7 @@ mod journal;
 mod memory;
 mod message;
 mod mount;
+mod observe;
 mod operations;
 mod publication;
 mod publish;
@@ -43,6 +44,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
@@ -50,6 +52,9 @@ pub use inspect::{Answer, Question};
 pub use mount::session_name;
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
+pub use observe::{
+    Alarm, Condition, LongQueues, SlowClient, TRACES_MAX, TopicMetric, TraceEvent, TraceSpec, TraceTarget,
+};
 pub use restore::{RestoredShard, distribute};
 
 use arrival::FLAPPING_MAX;
@@ -63,6 +68,7 @@ use fan_out::{FanOut, Waiting};
 use hashbrown::HashMap;
 use inspect::Receipts;
 use memory::MemoryWatch;
+use observe::Observe;
 use operations::Operation;
 use route::RelayKey;
 use shared::{Groups, Memberships};
@@ -72,7 +78,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
 use crate::limits::{Bans, Gate, Occurrences, Pressure, Tally, Usage, Users};
-use crate::metrics::{Metrics, Totals};
+use crate::metrics::{Latency, Metrics, Totals};
 use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
@@ -90,6 +96,8 @@ pub struct Shared {
     pub placement: Placement,
     /// Numbers of every shard.
     pub metrics: Vec<Arc<Metrics>>,
+    /// How long messages take, by the shard that delivers them.
+    pub latency: Vec<Arc<Latency>>,
     /// Retained messages of all slices: the limit is the node's.
     pub retained_count: AtomicU32,
     /// Connections of each address, where there is a limit.
@@ -108,6 +116,8 @@ pub struct Shared {
     pub started_unix_ms: u64,
     /// Where numbers that the journal has go on.
     pub origins: Origins,
+    /// Filters in use, of all shards, that begin with `$`: nobody else gets what is below `$SYS`.
+    dollar_filters: AtomicU32,
     seed: u64,
 }
 
@@ -143,6 +153,8 @@ impl Shared {
             retained_marks: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, !seed)),
             placement: Placement::new(seed, shards),
             metrics: (0..shards).map(|_| Arc::default()).collect(),
+            latency: (0..shards).map(|_| Arc::default()).collect(),
+            dollar_filters: AtomicU32::new(0),
             retained_count: AtomicU32::new(0),
             addresses: Arc::new(Tally::new(seed)),
             refused_addresses: Arc::new(Tally::new(seed)),
@@ -154,6 +166,23 @@ impl Shared {
             origins,
             seed,
         })
+    }
+}
+
+impl Shared {
+    /// Whether some filter in use begins with `$`.
+    pub fn has_dollar_filters(&self) -> bool {
+        self.dollar_filters.load(Relaxed) > 0
+    }
+
+    /// A filter came into use on a shard, or went out of it.
+    fn count_filter(&self, filter: &str, is_new: bool) {
+        if filter.starts_with('$') {
+            match is_new {
+                true => self.dollar_filters.fetch_add(1, Relaxed),
+                false => self.dollar_filters.fetch_sub(1, Relaxed),
+            };
+        }
     }
 }
 
@@ -210,6 +239,7 @@ pub struct Broker {
     /// Whose quota a session counts towards.
     usages: HashMap<u32, Arc<Usage>, ahash::RandomState>,
     sampling: Sampling,
+    observe: Observe,
     /// Of sessions that had ended before a crash, to be published.
     restored_wills: VecDeque<(SessionSerial, Will)>,
     /// For what the connection is closed that ends next.
@@ -275,6 +305,7 @@ impl Broker {
             memory: MemoryWatch::default(),
             usages: HashMap::default(),
             sampling: Sampling::default(),
+            observe: Observe::default(),
             restored_wills: VecDeque::new(),
             failure: None,
             receipts: Receipts::default(),
@@ -327,6 +358,7 @@ impl Broker {
             Input::Generation(generation) => self.begin_images(generation),
             Input::Fence(generation) => self.clients.journal.fence = Some(generation),
             Input::StorageDown => self.storage_failed(now, fx),
+            Input::Condition(condition, message) => self.condition_told(now, condition, message, fx),
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),
         }
@@ -393,6 +425,7 @@ impl Broker {
             self.continue_images(now, fx);
             self.clients.journal.end_turn(now, fx);
         }
+        self.record_delays(fx);
     }
 
     /// A step of xorshift64*: for choices that need no secrecy and must repeat under a seed.
@@ -417,6 +450,7 @@ impl Broker {
     fn announce(&mut self, filter: FilterId) {
         let text = self.router.filter(filter);
         self.interest.add(text, false);
+        self.shared.count_filter(text, true);
         self.clients.metrics.topics.inc();
         self.clients.metrics.routes.inc();
     }
@@ -424,6 +458,7 @@ impl Broker {
     /// A filter went out of use here.
     fn withdraw(&mut self, text: &str) {
         self.interest.remove(text, false);
+        self.shared.count_filter(text, false);
         self.clients.metrics.topics.dec();
         self.clients.metrics.routes.dec();
     }

@@ -7,6 +7,7 @@ use super::deliver::count_sent;
 use super::durable::needs_commit;
 use super::effects::Effects;
 use super::journal::CommitKey;
+use super::observe;
 use super::operations::Waiter;
 use super::publication::Publication;
 use super::receive::Flow;
@@ -161,6 +162,10 @@ impl Broker {
         }
         if full.is_empty() || !self.may_publish(id, topic) {
             // 3.x knows no refusal here: the client is acknowledged, the message goes nowhere.
+            if self.clients.sight.traces.is_on() {
+                let text = || format!("PUBLISH {topic}: the ACL does not allow it");
+                self.trace(id, Some(full), "denied", text, fx);
+            }
             self.count_received(publish);
             self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
             return Flow::Next;
@@ -201,6 +206,7 @@ impl Broker {
         encoded.clear();
         publish.forwarded.write(&mut encoded);
         let mut publication = Publication::new(head, topic, &encoded, publish.payload);
+        publication.arrived_us = self.sample(fx);
         let routed = self.route(now, &mut publication, Waiter::Publisher(None), client, fx);
         self.forwarded = encoded;
         if let Routed::Stalled = routed {
@@ -372,6 +378,14 @@ impl Broker {
     }
 
     fn write_ack<E: Effects>(&mut self, id: ConnectionId, kind: OwedKind, reason: ReasonCode, fx: &mut E) {
+        if self.clients.sight.traces.is_on() {
+            let text = || match kind {
+                OwedKind::Nothing => String::new(),
+                OwedKind::PubAck(packet_id) => observe::acknowledgement("PUBACK", packet_id.value(), reason),
+                OwedKind::PubRec(packet_id) => observe::acknowledgement("PUBREC", packet_id.value(), reason),
+            };
+            self.trace_sent(id, text, fx);
+        }
         let Some(connection) = self.clients.connections.get(id) else { return };
         let version = connection.version;
         let metrics = &*self.clients.metrics;

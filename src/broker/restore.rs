@@ -130,6 +130,7 @@ impl Broker {
         self.count_persistent(false, true);
         self.metrics().inflight.set(self.metrics().inflight.load() + inflight);
         self.metrics().queues.set(self.metrics().queues.load() + waiting);
+        self.clients.judge_queue(index);
         for subscription in subscriptions {
             self.restore_subscription(index, &subscription);
         }
