@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::ask::AclQuestion;
 use super::message::{HandOver, ShardMessage};
+use super::modules::ModuleOrder;
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, PeerCertificate, Step, Verdict};
 use crate::clock::Timestamp;
@@ -132,6 +133,8 @@ pub enum Input<'a> {
     StorageDown,
     /// The rules of the ACL were read, at the start or by SIGHUP.
     Policy(Arc<Policy>),
+    /// What a module is told; nobody waits for the answer.
+    Module(ModuleOrder),
     /// SIGTERM: send everyone away. `Broker::is_drained` says when all are gone.
     Drain,
     /// The end of a turn, after all other inputs of it: deferred work goes on within its budget.
@@ -156,6 +159,10 @@ pub enum Timer {
     Memory,
     /// Wills of sessions that had ended before a crash go out.
     Wills,
+    /// Next step of sending clients away.
+    Drain,
+    /// The next delayed message is due.
+    Delayed,
 }
 
 impl Timer {
@@ -169,6 +176,8 @@ impl Timer {
             Self::Resume(index) => 4 << 32 | index as u64,
             Self::Memory => 5 << 32,
             Self::Wills => 6 << 32,
+            Self::Drain => 16 << 32,
+            Self::Delayed => 17 << 32,
         }
     }
 
@@ -182,6 +191,8 @@ impl Timer {
             4 => Some(Self::Resume(bits as u32)),
             5 => Some(Self::Memory),
             6 => Some(Self::Wills),
+            16 => Some(Self::Drain),
+            17 => Some(Self::Delayed),
             _ => None,
         }
     }

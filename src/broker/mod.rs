@@ -23,6 +23,7 @@ mod inspect;
 mod journal;
 mod memory;
 mod message;
+mod modules;
 mod mount;
 mod operations;
 mod publication;
@@ -48,6 +49,10 @@ pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use inspect::{Answer, Question};
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
+pub use modules::{
+    DelayedCounts, DelayedPage, DelayedShown, DrainOrder, ModuleAnswer, ModuleOrder, StoredSubscription,
+    StoredSubscriptions, StoredSubscriptionsError,
+};
 pub use restore::{RestoredShard, distribute};
 
 use arrival::FLAPPING_MAX;
@@ -59,6 +64,7 @@ use disconnect::End;
 use fan_out::{FanOut, Waiting};
 use hashbrown::HashMap;
 use memory::MemoryWatch;
+use modules::Modules;
 use operations::Operation;
 use route::RelayKey;
 use shared::{Groups, Memberships};
@@ -88,6 +94,8 @@ pub struct Shared {
     pub metrics: Vec<Arc<Metrics>>,
     /// Retained messages of all slices: the limit is the node's.
     pub retained_count: AtomicU32,
+    /// Delayed messages of all shards: the limits are the node's.
+    pub delayed: DelayedCounts,
     /// Connections of each address, where there is a limit.
     pub addresses: Arc<Tally<IpAddr>>,
     /// Those past the limit, which are there only to be told.
@@ -140,6 +148,7 @@ impl Shared {
             placement: Placement::new(seed, shards),
             metrics: (0..shards).map(|_| Arc::default()).collect(),
             retained_count: AtomicU32::new(0),
+            delayed: DelayedCounts::default(),
             addresses: Arc::new(Tally::new(seed)),
             refused_addresses: Arc::new(Tally::new(seed)),
             gates: config.listeners.iter().map(|_| Gate::default()).collect(),
@@ -178,6 +187,7 @@ pub struct Broker {
     retained_swept: Option<Box<str>>,
     groups: Groups,
     memberships: Memberships,
+    modules: Modules,
     operations: ChunkedSlab<Operation>,
     /// Messages under way over a retained slice of another shard: how many, by client and topic.
     relaying: HashMap<RelayKey, u32, ahash::RandomState>,
@@ -236,6 +246,7 @@ impl Broker {
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let seed = shared.seed;
         let paces_bytes = rates::paces_bytes(&config);
+        let modules = Modules::new(&config);
         Self {
             shard,
             shards: u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX),
@@ -247,6 +258,7 @@ impl Broker {
             retained_swept: None,
             groups: Groups::new(),
             memberships: Memberships::default(),
+            modules,
             operations: ChunkedSlab::new(),
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
             fan_out: None,
@@ -310,6 +322,9 @@ impl Broker {
             Input::Timer(timer) => self.timer(now, timer, fx),
             Input::Reload(config) => self.reload(now, config, fx),
             Input::Policy(policy) => self.change_policy(policy),
+            Input::Module(order) => {
+                self.module_order(now, order, fx);
+            }
             Input::Authorized { connection, key, answer } => {
                 self.authorized(now, connection, key, answer, fx);
             }

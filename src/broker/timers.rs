@@ -23,6 +23,7 @@ impl Broker {
         let former_s = self.config().sys.interval_s;
         self.clients.grants.reload(&config);
         self.paces_bytes = rates::paces_bytes(&config);
+        self.modules.reload(&config);
         self.clients.config = config;
         self.want_memory_look(now, fx);
         let interval_s = self.config().sys.interval_s;
@@ -53,6 +54,8 @@ impl Broker {
             Timer::Resume(index) => self.resume_timer(now, index, fx),
             Timer::Memory => self.memory_look(now, fx),
             Timer::Wills => self.publish_restored_wills(now, fx),
+            Timer::Drain => self.send_away(now, fx),
+            Timer::Delayed => self.publish_delayed(now, fx),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::Broker;
 use super::effects::Effects;
+use super::modules::{ModuleAnswer, ModuleOrder};
 use crate::clock::Timestamp;
 
 /// What a shard is asked. One variant a subject, whose own type says what exactly.
@@ -10,6 +11,8 @@ use crate::clock::Timestamp;
 pub enum Question {
     /// Whether the shard still turns.
     Ping,
+    /// What a module is told or asked.
+    Module(ModuleOrder),
 }
 
 /// What a shard answers: the variant of its question.
@@ -17,15 +20,17 @@ pub enum Question {
 pub enum Answer {
     /// To `Question::Ping`.
     Pong,
+    /// To `Question::Module`.
+    Module(ModuleAnswer),
 }
 
 impl Broker {
     /// Answers a question, or does what is asked. Like `handle`: an input of a turn, with `Input::TurnEnd` after it, since it
     /// may have effects. No question looks at more than a bounded part of the shard's tables.
     pub fn inspect<E: Effects>(&mut self, now: Timestamp, question: Question, fx: &mut E) -> Answer {
-        let _ = (now, fx);
         match question {
             Question::Ping => Answer::Pong,
+            Question::Module(order) => Answer::Module(self.module_order(now, order, fx)),
         }
     }
 }
