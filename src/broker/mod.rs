@@ -46,7 +46,7 @@ use std::sync::atomic::AtomicU32;
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use inspect::{Answer, Question};
-pub use mount::session_name;
+pub use mount::{client_id_of, session_name};
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 pub use restore::{RestoredShard, distribute};

@@ -2,14 +2,21 @@
 //! the list of `subjects`; its description comes with it.
 
 mod bans;
+mod clients;
 mod description;
 mod extract;
 mod failure;
 mod health;
+mod listing;
+mod naming;
 mod node;
 mod page;
+mod retained;
+mod sessions;
 mod shards;
 mod store;
+mod subscriptions;
+mod topics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +50,11 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(health::routes())
         .merge(node::routes())
         .merge(shards::routes())
+        .merge(clients::routes())
+        .merge(sessions::routes())
+        .merge(subscriptions::routes())
+        .merge(topics::routes())
+        .merge(retained::routes())
         .merge(bans::routes())
         .merge(store::routes())
         .merge(description::routes())
