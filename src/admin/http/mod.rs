@@ -3,6 +3,7 @@
 
 mod bans;
 mod clients;
+mod dashboard;
 mod description;
 mod extract;
 mod failure;
@@ -13,7 +14,7 @@ mod node;
 mod page;
 mod retained;
 mod sessions;
-mod shards;
+mod shard;
 mod store;
 mod subscriptions;
 mod topics;
@@ -49,15 +50,16 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
     OpenApiRouter::new()
         .merge(health::routes())
         .merge(node::routes())
-        .merge(shards::routes())
         .merge(clients::routes())
         .merge(sessions::routes())
         .merge(subscriptions::routes())
         .merge(topics::routes())
         .merge(retained::routes())
+        .merge(shard::routes())
         .merge(bans::routes())
         .merge(store::routes())
         .merge(description::routes())
+        .merge(dashboard::routes())
 }
 
 /// All routes, for one door or the other.
@@ -80,8 +82,10 @@ pub(super) fn at(router: &Router, door: Door) -> Router {
 async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Failure::unavailable(format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs()))
-            .into_response(),
+        Err(_) => {
+            Failure::unavailable(format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs()))
+                .into_response()
+        }
     }
 }
 

@@ -101,7 +101,7 @@ impl Broker {
             }
             budget.spend(1);
             last = Some((subscription.shared, subscription.filter));
-            if self.is_wanted(subscription, selection)
+            if self.is_selected(subscription, selection)
                 && let Some(row) = self.subscription_row(place, session, subscription)
             {
                 budget.spend_item();
@@ -111,7 +111,7 @@ impl Broker {
         None
     }
 
-    fn is_wanted(&self, subscription: &Subscription, selection: &SubscriptionSelection) -> bool {
+    fn is_selected(&self, subscription: &Subscription, selection: &SubscriptionSelection) -> bool {
         if selection.filter.is_none() && selection.share.is_none() {
             return true;
         }
