@@ -7,7 +7,7 @@ mod latency;
 mod sys_tree;
 mod totals;
 
-pub use datetime::{datetime_utc, uptime};
+pub use datetime::{datetime_utc, rfc3339, uptime};
 pub use latency::{Latency, LatencySnapshot};
 pub use sys_tree::SysTree;
 pub use totals::Totals;

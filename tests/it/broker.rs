@@ -18,6 +18,9 @@ use crate::wire::{Connack, Connect, Version};
 /// Longest time that a broker may take to start or to end.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Dozens of brokers at a time can't have one port: HTTP is for the tests that say so.
+const NO_HTTP: &str = "admin.listen=";
+
 /// How to start a broker.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -29,12 +32,12 @@ impl Options {
     /// With so many shards, and nothing written to disk.
     pub fn shards(shards: u16) -> Self {
         let durability = std::env::var("MYRIAD_IT_DURABILITY").unwrap_or_else(|_| "memory".into());
-        Self { shards, settings: vec![format!("storage.durability={durability}")] }
+        Self { shards, settings: vec![format!("storage.durability={durability}"), NO_HTTP.into()] }
     }
 
     /// With so many shards, and with all that it acknowledges on disk.
     pub fn durable(shards: u16) -> Self {
-        Self { shards, settings: vec!["storage.durability=sync".into()] }
+        Self { shards, settings: vec!["storage.durability=sync".into(), NO_HTTP.into()] }
     }
 
     /// The same with another number of shards.
@@ -313,7 +316,7 @@ fn mosquitto(options: &Options, address: SocketAddr, dir: &Path) -> Option<Comma
                 conf += "autosave_on_changes true\nautosave_interval 1\n";
                 continue;
             }
-            "storage.segment_bytes" | "storage.will_grace_s" => continue,
+            "storage.segment_bytes" | "storage.will_grace_s" | "admin.listen" => continue,
             "limits.max_connections" => "max_connections",
             "limits.packet_bytes_max" => "max_packet_size",
             "limits.receive_max" | "session.inflight_max" => "max_inflight_messages",

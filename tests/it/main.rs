@@ -13,6 +13,7 @@ mod numbers;
 mod wire;
 
 mod acl;
+mod admin;
 mod clients;
 mod limits;
 mod mqtt3;
