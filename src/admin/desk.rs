@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::traces::TraceDesk;
 use crate::broker::{Answer, Question, Shared};
 use crate::clock::Timestamp;
 use crate::config::{Arguments, Config};
@@ -93,6 +94,8 @@ pub struct DeskParts {
     pub config: Arc<Config>,
     /// Of the command line, which lies over every configuration that is read.
     pub arguments: Arguments,
+    /// What is traced.
+    pub traces: TraceDesk,
     /// What the shards' clocks count from.
     pub started: Instant,
 }
@@ -102,6 +105,7 @@ pub struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) storage: Option<StorageHandle>,
     pub(super) arguments: Arguments,
+    pub(super) traces: TraceDesk,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
@@ -119,11 +123,12 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     /// A desk of these parts.
     pub fn new(parts: DeskParts) -> Arc<Self> {
-        let DeskParts { line, orders, shared, storage, config, arguments, started } = parts;
+        let DeskParts { line, orders, shared, storage, config, arguments, traces, started } = parts;
         Arc::new(Self {
             shared,
             storage,
             arguments,
+            traces,
             line,
             orders,
             config: RwLock::new(config),

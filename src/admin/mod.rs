@@ -8,6 +8,8 @@ mod http;
 mod process;
 mod serve;
 mod socket;
+mod traces;
 
 pub use desk::{Asked, Desk, DeskParts, Order, Reloaded, ShardLine, Unavailable};
 pub use doors::{AdminError, Doors, Serving};
+pub use traces::{TraceDesk, TraceWriter};

@@ -69,7 +69,8 @@ fn the_commented_file_explains_every_key_and_marks_those_that_need_a_restart() {
 #[test]
 fn the_recipes_of_the_guide_are_configurations() {
     let guide = include_str!("../../docs/CONFIGURATION.md");
-    let recipes = guide.split_once("## Recipes").unwrap().1.split("\n\n").filter(|block| block.starts_with("    ["));
+    let recipes =
+        guide.split_once("## Recipes").unwrap().1.split("\n\n").filter(|block| block.starts_with("    ["));
     let mut count = 0;
     for recipe in recipes {
         let text: String = recipe.lines().map(|line| line.trim_start().to_owned() + "\n").collect();

@@ -31,8 +31,8 @@ use shards::{Handle, ShardId, Shards};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::admin::{AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving};
-use crate::broker::{Origins, Shared};
+use crate::admin::{AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, TraceDesk};
+use crate::broker::{Condition, Origins, Shared};
 use crate::config::{Arguments, Config, ShardCount};
 use access::Access;
 use acl_http::AclAsker;
@@ -137,6 +137,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             (Some(journal), parts)
         }
     };
+    let (trace_writer, traces) = TraceDesk::start(&config.node.data_dir).map_err(Error::Thread)?;
     let shards = {
         let of_each = Setup {
             config: Arc::clone(&config),
@@ -148,6 +149,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             policy,
             journal: journal.clone(),
             parts,
+            traces: trace_writer,
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
@@ -162,6 +164,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         storage: journal.clone(),
         config: Arc::clone(&config),
         arguments: arguments.clone(),
+        traces,
         started,
     });
     let serving = open_doors(doors, &config, &desk)?;
@@ -172,8 +175,14 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let handle = shards.handle();
     let watcher = {
         let handle = handle.clone();
-        certificates.watch(move |acceptors| {
-            send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+        let apply = {
+            let handle = handle.clone();
+            move |acceptors| {
+                send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+            }
+        };
+        certificates.watch(apply, move |expiring| {
+            handle.send(ShardId(0), ServerMessage::Condition(Condition::CertificateExpiry, expiring));
         })
     };
     for event in happened {

@@ -1,6 +1,7 @@
 //! The routes, a file a subject, and what lies around all of them. A subject has `routes()` and appears here twice: as a module and in
 //! the list of `subjects`; its description comes with it.
 
+mod alarms;
 mod bans;
 mod clients;
 mod dashboard;
@@ -8,16 +9,21 @@ mod description;
 mod extract;
 mod failure;
 mod health;
+mod latency;
 mod listing;
 mod naming;
 mod node;
+mod observed;
 mod page;
 mod retained;
 mod sessions;
 mod shard;
+mod slow;
 mod store;
 mod subscriptions;
+mod topic_metrics;
 mod topics;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +64,11 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(shard::routes())
         .merge(bans::routes())
         .merge(store::routes())
+        .merge(traces::routes())
+        .merge(slow::routes())
+        .merge(topic_metrics::routes())
+        .merge(alarms::routes())
+        .merge(latency::routes())
         .merge(description::routes())
         .merge(dashboard::routes())
 }
