@@ -496,12 +496,7 @@ fn encode_due_will(serial: SessionSerial, will: &Will, out: &mut Vec<u8>) {
     encode_apart(serial, will, ("", 0), out);
 }
 
-fn encode_apart(
-    serial: SessionSerial,
-    will: &Will,
-    (client_id, delay_s): (&str, u32),
-    out: &mut Vec<u8>,
-) {
+fn encode_apart(serial: SessionSerial, will: &Will, (client_id, delay_s): (&str, u32), out: &mut Vec<u8>) {
     let session = StoredSession {
         serial: serial.0,
         is_new: true,

@@ -254,7 +254,12 @@ impl Broker {
     }
 
     /// Records the identifier of a QoS 2 message, and gives what the journal will say of a message with this number.
-    pub(super) fn record_inbound(&mut self, id: ConnectionId, publish: &Publish<'_>, number: u64) -> CommitKey {
+    pub(super) fn record_inbound(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        number: u64,
+    ) -> CommitKey {
         let is_acknowledged = publish.qos > QoS::AtMostOnce;
         let message = if is_acknowledged { number } else { 0 };
         let mut key = CommitKey { message, ..CommitKey::default() };

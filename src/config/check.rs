@@ -1,7 +1,7 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Auth, Config, Error, Listener, Origin, Scheme, repeated};
+use super::{Admin, Auth, Config, Error, Listener, Origin, Scheme, repeated};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
         (section.check)(config)
             .map_err(|(index, key, problem)| (format!("{}[{index}].{key}", section.name), problem))?;
     }
+    check_admin(&config.admin)?;
     for (index, listener) in config.listeners.iter().enumerate() {
         let is_tls = listener.url.scheme().is_some_and(Scheme::is_tls);
         let blame_key =
@@ -98,6 +99,27 @@ fn check_exposure(listener: &Listener, has_auth: bool) -> Result<(), String> {
          set auth.order (as [\"file\"] with auth.file.path), or listen on 127.0.0.1; if strangers are welcome, write \
          allow_anonymous = true under that [[listener]] or add --set listener.allow_anonymous=true"
     ))
+}
+
+/// Operators' passwords and tokens travel in the clear: not to other machines unless the file says so.
+fn check_admin(admin: &Admin) -> Result<(), Finding> {
+    let blame = |problem: String| Err(("admin.listen".to_owned(), format!("admin.listen: {problem}")));
+    if admin.listen.is_empty() {
+        return Ok(());
+    }
+    let Some(address) = admin.address() else {
+        return blame(format!(
+            "expected an IP address and a port, as \"127.0.0.1:18083\", or \"\" for no HTTP, not {:?}",
+            admin.listen
+        ));
+    };
+    if !address.ip().is_loopback() && !admin.allow_plain {
+        return blame(format!(
+            "{address} can be reached from other machines, and passwords go over it in the clear; listen on 127.0.0.1 and put a \
+             proxy with TLS before it, or write admin.allow_plain = true where the network is trusted"
+        ));
+    }
+    Ok(())
 }
 
 /// Each method of `auth.order` is known, named once, and has what it needs.

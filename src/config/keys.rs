@@ -104,7 +104,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 108] = [
+pub(super) static KEYS: [Key<Config>; 113] = [
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -211,6 +211,11 @@ pub(super) static KEYS: [Key<Config>; 108] = [
     key!(acl.no_match, Form::Choice(&NoMatch::NAMES), Live),
     key!(acl.on_error, Form::Choice(&OnError::NAMES), Live),
     key!(acl.cache_s, Form::Seconds(0, 86_400), Live),
+    key!(admin.listen, Form::Text, Restart),
+    key!(admin.allow_plain, Form::Flag, Restart),
+    key!(admin.users_file, Form::Text, Restart),
+    key!(admin.session_s, Form::Seconds(60, 31_536_000), Live),
+    key!(admin.metrics_open, Form::Flag, Live),
     key!(log.level, Form::LogLevel, Live),
     key!(log.audit, Form::Flag, Live),
 ];
@@ -241,13 +246,8 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 5] = [
-    "admin",
-    "cluster",
-    "session.queue_priorities",
-    "session.queue_low_watermark",
-    "session.queue_high_watermark",
-];
+const LATER: [&str; 4] =
+    ["cluster", "session.queue_priorities", "session.queue_low_watermark", "session.queue_high_watermark"];
 
 /// The key `section.name`, other than a listener's.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static Key<Config>> {
@@ -366,12 +366,12 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_not_called_unknown() {
-        for (section, name) in [("admin", "listen"), ("cluster", "nats"), ("session", "queue_priorities")] {
+        for (section, name) in [("cluster", "nats"), ("session", "queue_priorities")] {
             assert!(
                 unknown_key(section, name).ends_with("not in this version of Myriad"),
                 "{section}.{name}"
             );
         }
-        assert!(unknown_section("admin").ends_with("not in this version of Myriad"));
+        assert!(unknown_section("cluster").ends_with("not in this version of Myriad"));
     }
 }

@@ -28,8 +28,8 @@ pub use modules::{AutoSubscription, Delayed, Rewrite};
 pub use redact::shown_url;
 pub use reload::Reload;
 pub use sections::{
-    Acl, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Quota, Retained, Session,
-    ShardCount, SharedStrategy, Storage, Sys,
+    Acl, Admin, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Quota, Retained,
+    Session, ShardCount, SharedStrategy, Storage, Sys,
 };
 pub use tls::{CertificateField, ListenerTls, TlsVersion};
 

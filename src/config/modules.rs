@@ -116,7 +116,10 @@ impl Rewrite {
             Some(packet) => {
                 let nearest = Self::PACKETS.iter().min_by_key(|p| strsim::damerau_levenshtein(packet, p));
                 let nearest = nearest.unwrap_or(&"");
-                Err(("on", format!("rewrite.on: unknown packet {packet:?}; the nearest known one is {nearest:?}")))
+                Err((
+                    "on",
+                    format!("rewrite.on: unknown packet {packet:?}; the nearest known one is {nearest:?}"),
+                ))
             }
             None if self.on.is_empty() => {
                 Err(("on", "rewrite.on: names no packet: the rule would never be used; remove it".into()))
@@ -195,7 +198,9 @@ mod tests {
         assert!(problem("[rewrite]\ntopic = 'x'").contains("in double brackets"));
         assert!(problem("[[subscription]]\nqos = 1").contains("lacks its filter"));
         assert!(problem("[[subscription]]\nfilter = 'a/#/b'").starts_with("m.toml:2: subscription.filter"));
-        assert!(problem("[[subscription]]\nfilter = '$share/g'").starts_with("m.toml:2: subscription.filter"));
+        assert!(
+            problem("[[subscription]]\nfilter = '$share/g'").starts_with("m.toml:2: subscription.filter")
+        );
         let shared = problem("[[subscription]]\nfilter = '$queue/a'\nno_local = true");
         assert!(shared.starts_with("m.toml:3: subscription.no_local"), "{shared}");
     }

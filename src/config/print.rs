@@ -3,10 +3,10 @@
 
 use std::fmt::Write;
 
-use super::{Config, repeated};
 use super::keys::{KEYS, Key, LISTENER, LISTENER_KEYS};
 use super::redact::{HIDDEN, shown_value};
 use super::value::Value;
+use super::{Config, repeated};
 
 impl Config {
     /// The whole configuration as TOML: every key, in the order of `myriad.toml`.

@@ -38,6 +38,8 @@ pub struct Config {
     pub quota: Quota,
     /// `[acl]`
     pub acl: Acl,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[log]`
     pub log: Log,
 }
@@ -59,6 +61,7 @@ impl Default for Config {
             sys: Sys::default(),
             quota: Quota::default(),
             acl: Acl::default(),
+            admin: Admin::default(),
             log: Log::default(),
         }
     }
@@ -475,6 +478,40 @@ pub struct Acl {
 impl Default for Acl {
     fn default() -> Self {
         Self { file: None, no_match: NoMatch::Allow, on_error: OnError::Deny, cache_s: 60 }
+    }
+}
+
+/// `[admin]`: the HTTP API and the dashboard.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admin {
+    /// Address and port of HTTP; empty: none. Port 0: one that the kernel chooses.
+    pub listen: String,
+    /// Listen where other machines can reach it, though passwords go over it in the clear.
+    pub allow_plain: bool,
+    /// The operators and the hashes of their passwords; empty: `<data_dir>/admin.users`.
+    pub users_file: PathBuf,
+    /// Seconds that a token of a login is good for.
+    pub session_s: u32,
+    /// Whoever reaches the port may read `/metrics`.
+    pub metrics_open: bool,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:18083".into(),
+            allow_plain: false,
+            users_file: PathBuf::new(),
+            session_s: 12 * 3600,
+            metrics_open: true,
+        }
+    }
+}
+
+impl Admin {
+    /// Where HTTP listens; `None`: nowhere.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
     }
 }
 

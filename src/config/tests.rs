@@ -213,7 +213,7 @@ fn a_listener_has_no_more_connections_than_the_node() {
 
 #[test]
 fn later_features_say_that_they_are_later() {
-    assert!(problem("[admin]\nlisten = ''").contains("not in this version"));
+    assert!(problem("[cluster]\nnats = ''").contains("not in this version"));
     assert!(
         problem("[[listener]]\nurl = 'mqtts://127.0.0.1'").contains("it needs a certificate and its key")
     );

@@ -6,7 +6,7 @@ mod datetime;
 mod sys_tree;
 mod totals;
 
-pub use datetime::{datetime_utc, uptime};
+pub use datetime::{datetime_utc, rfc3339, uptime};
 pub use sys_tree::SysTree;
 pub use totals::Totals;
 

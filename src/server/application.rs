@@ -17,9 +17,11 @@ use super::handshakes::Handshakes;
 use super::storage::Parts;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
+use crate::admin::Asked;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
 use crate::broker::{
-    self, AclQuestion, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer,
+    self, AclQuestion, Broker, BrokerSetup, Close, Effects, Input, ModuleOrder, Origin, ShardMessage, Shared,
+    StoredSubscriptions, Timer,
 };
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -74,6 +76,8 @@ pub(super) enum ServerMessage {
     Fence(u32),
     /// The disk takes nothing any more.
     StorageDown,
+    /// An operator asks.
+    Admin(Box<Asked>),
     /// SIGTERM.
     Drain,
 }
@@ -92,6 +96,8 @@ pub(super) struct Setup {
     /// `None`: nothing outlasts the process.
     pub(super) journal: Option<StorageHandle>,
     pub(super) parts: Parts,
+    /// Automatic subscriptions that operators have stored.
+    pub(super) stored: Arc<StoredSubscriptions>,
 }
 
 /// A shard's broker.
@@ -126,7 +132,7 @@ pub(super) struct Door {
 impl Application {
     /// Made on the shard's own thread.
     pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
-        let Setup { config, shared, layers, acceptors, access, door, policy, journal, parts } = setup;
+        let Setup { config, shared, layers, acceptors, access, door, policy, journal, parts, stored } = setup;
         let epoch_ms = shared.origins.now.0;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
@@ -142,6 +148,7 @@ impl Application {
             epoch_ms,
         };
         broker.handle(now, Input::Policy(policy), &mut machine);
+        broker.handle(now, Input::Module(ModuleOrder::AutoSubscriptions(stored)), &mut machine);
         broker.start(now, &mut machine);
         broker.restore(now, parts.take(shard.0), &mut machine);
         let buffers = Buffers::default();
@@ -172,6 +179,20 @@ impl Application {
             epoch_ms: self.epoch_ms,
         };
         self.broker.handle(now, input, machine);
+    }
+
+    /// What an operator asks or wants done: an input like any other, but for its answer.
+    fn inspect(&mut self, io: &mut Io<'_, Self>, question: broker::Question) -> broker::Answer {
+        let now = Timestamp(self.epoch_ms + io.now_ms());
+        let machine = &mut Machine {
+            io,
+            wrapped: &mut self.wrapped,
+            door: &self.door,
+            metrics: &self.metrics,
+            journal: self.journal.as_ref(),
+            epoch_ms: self.epoch_ms,
+        };
+        self.broker.inspect(now, question, machine)
     }
 
     /// Bytes of a TLS handshake: they cost, so they have their turn.
@@ -452,6 +473,10 @@ impl shards::Application for Application {
             (ServerMessage::Generation(generation), _) => self.input(io, Input::Generation(generation)),
             (ServerMessage::Fence(generation), _) => self.input(io, Input::Fence(generation)),
             (ServerMessage::StorageDown, _) => self.input(io, Input::StorageDown),
+            (ServerMessage::Admin(asked), _) => {
+                let (question, answer) = asked.take();
+                answer(self.inspect(io, question));
+            }
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }
     }

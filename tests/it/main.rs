@@ -13,8 +13,10 @@ mod numbers;
 mod wire;
 
 mod acl;
+mod admin;
 mod clients;
 mod limits;
+mod modules;
 mod mqtt3;
 mod mqtt5;
 mod process;

@@ -36,7 +36,9 @@ pub enum StoredSubscriptionsError {
     #[error("{0}")]
     Invalid(String),
     /// There is no room.
-    #[error("{0} automatic subscriptions are stored, which is the most; delete some, or use [[subscription]] with %c")]
+    #[error(
+        "{0} automatic subscriptions are stored, which is the most; delete some, or use [[subscription]] with %c"
+    )]
     TooMany(usize),
 }
 
@@ -61,9 +63,9 @@ impl StoredSubscriptions {
         if subscription.qos > 2 || subscription.retain_handling > 2 {
             return invalid("qos and retain_handling: expected 0, 1 or 2".into());
         }
-        subscription
-            .check()
-            .map_err(|(_, problem)| StoredSubscriptionsError::Invalid(problem.replace("subscription.", "")))?;
+        subscription.check().map_err(|(_, problem)| {
+            StoredSubscriptionsError::Invalid(problem.replace("subscription.", ""))
+        })?;
         let known = self.by_client.get(client_id.as_str());
         let is_new = known.is_none_or(|known| !known.contains_key(subscription.filter.as_str()));
         if is_new && known.is_some_and(|known| known.len() >= PER_CLIENT_MAX) {
@@ -123,7 +125,8 @@ impl StoredSubscriptions {
 
     /// As a file: a JSON object a line.
     pub fn to_lines(&self) -> String {
-        let line = |(client_id, entry): (&str, &AutoSubscription)| format!("{}\n", describe(client_id, entry));
+        let line =
+            |(client_id, entry): (&str, &AutoSubscription)| format!("{}\n", describe(client_id, entry));
         self.after(None).map(line).collect()
     }
 
@@ -268,10 +271,8 @@ impl Broker {
         let filled = filled(filter, self.names_of(id, Some(client_id))?)?;
         let filter = topic::canonical(&filled);
         let config = self.config();
-        let limits = TopicLimits {
-            len_max: config.limits.topic_len_max,
-            levels_max: config.limits.topic_levels_max,
-        };
+        let limits =
+            TopicLimits { len_max: config.limits.topic_len_max, levels_max: config.limits.topic_levels_max };
         topic::check_filter(&filter, &limits).ok()?;
         topic::parse_share(&filter).ok()?;
         let connection = self.clients.connections.get(id)?;
@@ -315,7 +316,10 @@ mod tests {
         assert_eq!(StoredSubscriptions::from_lines(&lines), Ok(all.clone()));
         let rest: Vec<_> = all.after(Some(("a", "x"))).map(|(client, e)| (client, &*e.filter)).collect();
         assert_eq!(rest, [("a", "y/#"), ("a\n\"", "z"), ("b", "x")]);
-        assert_eq!((all.remove("a", Some("nothing")), all.remove("a", None), all.remove("a", None)), (0, 2, 0));
+        assert_eq!(
+            (all.remove("a", Some("nothing")), all.remove("a", None), all.remove("a", None)),
+            (0, 2, 0)
+        );
         assert_eq!((all.len(), all.of("b").count(), all.of("a").count()), (2, 1, 0));
     }
 

@@ -193,13 +193,7 @@ impl Broker {
         Some(Will { message, expiry_s: publish.expiry_s, delay_s })
     }
 
-    fn insert_delayed<E: Effects>(
-        &mut self,
-        due: Timestamp,
-        serial: SessionSerial,
-        will: Will,
-        fx: &mut E,
-    ) {
+    fn insert_delayed<E: Effects>(&mut self, due: Timestamp, serial: SessionSerial, will: Will, fx: &mut E) {
         self.metrics().delayed.inc();
         let delayed = &mut self.modules.delayed;
         delayed.waiting.insert((due.0, serial.0), will);
@@ -271,7 +265,9 @@ mod tests {
         assert_eq!(split("$delayed/0/a"), Some((0, "a")));
         assert_eq!(split("$delayed/5//"), Some((5, "/")));
         assert_eq!(split("$delayed"), Some((0, "$delayed")));
-        for wrong in ["$delayed/", "$delayed/5", "$delayed/5/", "$delayed//a", "$delayed/x/a", "$delayed/+5/a"] {
+        for wrong in
+            ["$delayed/", "$delayed/5", "$delayed/5/", "$delayed//a", "$delayed/x/a", "$delayed/+5/a"]
+        {
             assert_eq!(split(wrong), None, "{wrong}");
         }
         assert_eq!(split("$delayed/4294967296/a"), None);

@@ -138,10 +138,8 @@ impl Broker {
         }
         let result = rules.apply(kind, topic, self.names_of(id, client_id)?)?;
         let config = self.config();
-        let limits = TopicLimits {
-            len_max: config.limits.topic_len_max,
-            levels_max: config.limits.topic_levels_max,
-        };
+        let limits =
+            TopicLimits { len_max: config.limits.topic_len_max, levels_max: config.limits.topic_levels_max };
         let usable = result.filter(|result| {
             is_valid(kind, result, &limits)
                 && !RESERVED.iter().any(|prefix| result.starts_with(prefix))
