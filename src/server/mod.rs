@@ -31,7 +31,9 @@ use shards::{Handle, ShardId, Shards};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::admin::{AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, TraceDesk};
+use crate::admin::{
+    AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, StoredFile, StoredFileError, TraceDesk,
+};
 use crate::broker::{Condition, Origins, Shared};
 use crate::config::{Arguments, Config, ShardCount};
 use access::Access;
@@ -89,6 +91,9 @@ pub enum Error {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes (getrandom(2)); authentication needs them")]
     Random,
+    /// The stored automatic subscriptions can't be read.
+    #[error("{0}")]
+    Stored(#[from] StoredFileError),
     /// No thread can be started.
     #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
     Thread(std::io::Error),
@@ -113,6 +118,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
     let policy = load_policy(&config)?;
     let access = Access::new(&config);
+    let stored = StoredFile::open(&config.node.data_dir)?;
     let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
     let opened = Opened::read(&config, random_seed)?;
@@ -150,6 +156,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             journal: journal.clone(),
             parts,
             traces: trace_writer,
+            stored: stored.all(),
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
@@ -166,6 +173,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         arguments: arguments.clone(),
         traces,
         started,
+        stored,
     });
     let serving = open_doors(doors, &config, &desk)?;
     let manager = Arc::new(ServiceManager::from_environment());

@@ -2,10 +2,13 @@
 //! the list of `subjects`; its description comes with it.
 
 mod alarms;
+mod auto_subscriptions;
 mod bans;
 mod clients;
 mod dashboard;
+mod delayed;
 mod description;
+mod drain;
 mod extract;
 mod failure;
 mod health;
@@ -63,6 +66,9 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(retained::routes())
         .merge(shard::routes())
         .merge(bans::routes())
+        .merge(auto_subscriptions::routes())
+        .merge(delayed::routes())
+        .merge(drain::routes())
         .merge(store::routes())
         .merge(traces::routes())
         .merge(slow::routes())
