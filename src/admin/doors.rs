@@ -19,7 +19,9 @@ const BLOCKING_THREADS_MAX: usize = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
     /// The address can't be had.
-    #[error("admin.listen {address}: {error}; stop what listens there, or set another address, or \"\" for no HTTP")]
+    #[error(
+        "admin.listen {address}: {error}; stop what listens there, or set another address, or \"\" for no HTTP"
+    )]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -70,10 +72,7 @@ impl Doors {
         match listener {
             Ok(listener) => Ok(Self { tcp: Some(listener), unix: None }),
             Err(error) if config.admin.listen == Admin::default().listen => {
-                warn(format!(
-                    "no HTTP API and no dashboard: {}",
-                    AdminError::Listen { address, error }
-                ));
+                warn(format!("no HTTP API and no dashboard: {}", AdminError::Listen { address, error }));
                 Ok(Self::default())
             }
             Err(error) => Err(AdminError::Listen { address, error }),
@@ -125,7 +124,9 @@ async fn run(desk: Arc<Desk>, tcp: Option<TcpListener>, unix: Option<UnixListene
     let router = http::router(desk);
     if let Some(listener) = tcp {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(tokio::spawn(serve::serve(listener, http::at(&router, http::Door::Network)))),
+            Ok(listener) => {
+                drop(tokio::spawn(serve::serve(listener, http::at(&router, http::Door::Network))))
+            }
             Err(error) => tracing::error!(%error, "no HTTP API: its listener can't be polled"),
         }
     }

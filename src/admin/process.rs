@@ -44,7 +44,10 @@ mod tests {
     #[test]
     fn the_kernel_tells() {
         let process = read();
-        assert!(process.memory_bytes > 100_000 && process.virtual_bytes > process.memory_bytes, "{process:?}");
+        assert!(
+            process.memory_bytes > 100_000 && process.virtual_bytes > process.memory_bytes,
+            "{process:?}"
+        );
         assert!(process.open_files >= 3, "{process:?}");
     }
 }

@@ -99,8 +99,7 @@ impl<S> Impatient<S> {
             self.until = None;
             return outcome;
         }
-        let until =
-            self.until.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + STALL_TIMEOUT)));
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + STALL_TIMEOUT)));
         ready!(until.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -11,6 +11,7 @@ mod audit;
 mod authenticate;
 mod authorize;
 mod clients;
+mod commits;
 mod connect;
 mod cursors;
 mod deliver;
@@ -19,11 +20,12 @@ mod durable;
 mod effects;
 mod fan_out;
 mod images;
-mod inspect;
+pub mod inspect;
 mod journal;
 mod memory;
 mod message;
 mod mount;
+mod observe;
 mod operations;
 mod publication;
 mod publish;
@@ -42,23 +44,31 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use inspect::{Answer, Question};
+pub use mount::session_name;
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
+pub use observe::{
+    Alarm, Condition, LongQueues, SlowClient, TRACES_MAX, TopicMetric, TraceEvent, TraceSpec, TraceTarget,
+};
 pub use restore::{RestoredShard, distribute};
 
 use arrival::FLAPPING_MAX;
 use audit::Sampling;
 use authenticate::Handshake;
 use clients::Clients;
+use commits::CommitOrder;
 use cursors::SessionCursors;
 use disconnect::End;
 use fan_out::{FanOut, Waiting};
 use hashbrown::HashMap;
+use inspect::Receipts;
 use memory::MemoryWatch;
+use observe::Observe;
 use operations::Operation;
 use route::RelayKey;
 use shared::{Groups, Memberships};
@@ -68,7 +78,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
 use crate::limits::{Bans, Gate, Occurrences, Pressure, Tally, Usage, Users};
-use crate::metrics::{Metrics, Totals};
+use crate::metrics::{Latency, Metrics, Totals};
 use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
@@ -86,6 +96,8 @@ pub struct Shared {
     pub placement: Placement,
     /// Numbers of every shard.
     pub metrics: Vec<Arc<Metrics>>,
+    /// How long messages take, by the shard that delivers them.
+    pub latency: Vec<Arc<Latency>>,
     /// Retained messages of all slices: the limit is the node's.
     pub retained_count: AtomicU32,
     /// Connections of each address, where there is a limit.
@@ -104,6 +116,8 @@ pub struct Shared {
     pub started_unix_ms: u64,
     /// Where numbers that the journal has go on.
     pub origins: Origins,
+    /// Filters in use, of all shards, that begin with `$`: nobody else gets what is below `$SYS`.
+    dollar_filters: AtomicU32,
     seed: u64,
 }
 
@@ -139,6 +153,8 @@ impl Shared {
             retained_marks: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, !seed)),
             placement: Placement::new(seed, shards),
             metrics: (0..shards).map(|_| Arc::default()).collect(),
+            latency: (0..shards).map(|_| Arc::default()).collect(),
+            dollar_filters: AtomicU32::new(0),
             retained_count: AtomicU32::new(0),
             addresses: Arc::new(Tally::new(seed)),
             refused_addresses: Arc::new(Tally::new(seed)),
@@ -150,6 +166,23 @@ impl Shared {
             origins,
             seed,
         })
+    }
+}
+
+impl Shared {
+    /// Whether some filter in use begins with `$`.
+    pub fn has_dollar_filters(&self) -> bool {
+        self.dollar_filters.load(Relaxed) > 0
+    }
+
+    /// A filter came into use on a shard, or went out of it.
+    fn count_filter(&self, filter: &str, is_new: bool) {
+        if filter.starts_with('$') {
+            match is_new {
+                true => self.dollar_filters.fetch_add(1, Relaxed),
+                false => self.dollar_filters.fetch_sub(1, Relaxed),
+            };
+        }
     }
 }
 
@@ -179,6 +212,7 @@ pub struct Broker {
     groups: Groups,
     memberships: Memberships,
     operations: ChunkedSlab<Operation>,
+    commits: CommitOrder,
     /// Messages under way over a retained slice of another shard: how many, by client and topic.
     relaying: HashMap<RelayKey, u32, ahash::RandomState>,
     fan_out: Option<FanOut>,
@@ -205,10 +239,13 @@ pub struct Broker {
     /// Whose quota a session counts towards.
     usages: HashMap<u32, Arc<Usage>, ahash::RandomState>,
     sampling: Sampling,
+    observe: Observe,
     /// Of sessions that had ended before a crash, to be published.
     restored_wills: VecDeque<(SessionSerial, Will)>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
+    /// What operators changed and the disk or other shards have not confirmed.
+    receipts: Receipts,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -248,6 +285,7 @@ impl Broker {
             groups: Groups::new(),
             memberships: Memberships::default(),
             operations: ChunkedSlab::new(),
+            commits: CommitOrder::default(),
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
             fan_out: None,
             waiting: VecDeque::new(),
@@ -267,8 +305,10 @@ impl Broker {
             memory: MemoryWatch::default(),
             usages: HashMap::default(),
             sampling: Sampling::default(),
+            observe: Observe::default(),
             restored_wills: VecDeque::new(),
             failure: None,
+            receipts: Receipts::default(),
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
@@ -318,6 +358,7 @@ impl Broker {
             Input::Generation(generation) => self.begin_images(generation),
             Input::Fence(generation) => self.clients.journal.fence = Some(generation),
             Input::StorageDown => self.storage_failed(now, fx),
+            Input::Condition(condition, message) => self.condition_told(now, condition, message, fx),
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),
         }
@@ -384,6 +425,7 @@ impl Broker {
             self.continue_images(now, fx);
             self.clients.journal.end_turn(now, fx);
         }
+        self.record_delays(fx);
     }
 
     /// A step of xorshift64*: for choices that need no secrecy and must repeat under a seed.
@@ -408,6 +450,7 @@ impl Broker {
     fn announce(&mut self, filter: FilterId) {
         let text = self.router.filter(filter);
         self.interest.add(text, false);
+        self.shared.count_filter(text, true);
         self.clients.metrics.topics.inc();
         self.clients.metrics.routes.inc();
     }
@@ -415,6 +458,7 @@ impl Broker {
     /// A filter went out of use here.
     fn withdraw(&mut self, text: &str) {
         self.interest.remove(text, false);
+        self.shared.count_filter(text, false);
         self.clients.metrics.topics.dec();
         self.clients.metrics.routes.dec();
     }

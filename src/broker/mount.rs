@@ -18,7 +18,7 @@ const SEPARATOR: char = '\0';
 const TOPIC_LEN_MAX: usize = u16::MAX as usize;
 
 /// The name of the session of `client_id` within `mount`.
-pub(super) fn session_name<'c>(mount: &str, client_id: &'c str) -> Cow<'c, str> {
+pub fn session_name<'c>(mount: &str, client_id: &'c str) -> Cow<'c, str> {
     if mount.is_empty() { client_id.into() } else { format!("{mount}{SEPARATOR}{client_id}").into() }
 }
 

@@ -8,6 +8,7 @@ use super::deliver::count_sent;
 use super::effects::Effects;
 use super::journal::Awaited;
 use super::mount::mounted_filter;
+use super::observe;
 use super::operations::{Pending, PendingSubAck, Waiter};
 use super::receive::Flow;
 use crate::acl::Action;
@@ -22,7 +23,7 @@ use crate::storage::Entry;
 use crate::topic;
 
 /// A retained delivery that a new subscription causes.
-struct Wanted {
+pub(super) struct Wanted {
     filter: String,
     options: SubscriptionOptions,
     id: u32,
@@ -79,10 +80,15 @@ impl Broker {
         } else {
             self.finish_suback(Box::new(suback), fx);
         }
+        self.open_cursors(index, wanted);
+        Flow::Next
+    }
+
+    /// Retained messages follow to new subscriptions.
+    pub(super) fn open_cursors(&mut self, index: u32, wanted: Vec<Wanted>) {
         for Wanted { filter, options, id } in wanted {
             self.open_cursor(index, &filter, options, id);
         }
-        Flow::Next
     }
 
     #[expect(clippy::too_many_arguments, reason = "one filter of a SUBSCRIBE with all that it may change")]
@@ -97,16 +103,29 @@ impl Broker {
         pending: &mut Pending,
         fx: &mut E,
     ) -> ReasonCode {
-        let share = match self.check_filter(text) {
-            Ok(share) => share,
-            Err(reason) => return reason,
-        };
+        if let Err(reason) = self.check_filter(text) {
+            return reason;
+        }
         if !self.may_subscribe(id, text) {
             return ReasonCode::NotAuthorized;
         }
         let full = self.full_filter(id, text);
-        let text = &*full;
-        let share = share.and_then(|_| topic::parse_share(text).ok().flatten());
+        self.subscribe_full(index, &full, asked, subscription_id, wanted, pending, fx)
+    }
+
+    /// Subscribes a session, connected or not, with a checked filter as the broker has it (a mountpoint before it).
+    #[expect(clippy::too_many_arguments, reason = "one filter of a SUBSCRIBE with all that it may change")]
+    pub(super) fn subscribe_full<E: Effects>(
+        &mut self,
+        index: u32,
+        text: &str,
+        asked: &Asked,
+        subscription_id: u32,
+        wanted: &mut Vec<Wanted>,
+        pending: &mut Pending,
+        fx: &mut E,
+    ) -> ReasonCode {
+        let share = topic::parse_share(text).ok().flatten();
         let Some(session) = self.clients.sessions.get(index) else { return ReasonCode::UnspecifiedError };
         let is_known = match &share {
             Some(share) => self.memberships.find(index, share.name, share.filter).is_some(),
@@ -164,7 +183,7 @@ impl Broker {
     }
 
     /// Whether a filter may be subscribed with, and which Shared Subscription it names.
-    fn check_filter<'a>(&self, text: &'a str) -> Result<Option<topic::Share<'a>>, ReasonCode> {
+    pub(super) fn check_filter<'a>(&self, text: &'a str) -> Result<Option<topic::Share<'a>>, ReasonCode> {
         let config = self.config();
         let limits = topic::TopicLimits {
             len_max: config.limits.topic_len_max,
@@ -222,6 +241,10 @@ impl Broker {
 
     /// SUBACK.
     pub(super) fn send_suback<E: Effects>(&mut self, suback: &PendingSubAck, fx: &mut E) {
+        if self.clients.sight.traces.is_on() {
+            let text = || observe::reasons("SUBACK", suback.packet_id.value(), &suback.reasons);
+            self.trace_sent(suback.connection, text, fx);
+        }
         let Some(connection) = self.clients.connections.get(suback.connection) else { return };
         let (version, index) = (connection.version, connection.session);
         let output = fx.output(suback.connection);
@@ -273,6 +296,9 @@ impl Broker {
         reasons: &[ReasonCode],
         fx: &mut E,
     ) {
+        if self.clients.sight.traces.is_on() {
+            self.trace_sent(id, || observe::reasons("UNSUBACK", packet_id.value(), reasons), fx);
+        }
         let Some(version) = self.clients.connections.get(id).map(|connection| connection.version) else {
             return;
         };
@@ -290,15 +316,19 @@ impl Broker {
         text: &str,
         fx: &mut E,
     ) -> ReasonCode {
-        let share = match self.check_filter(text) {
-            Ok(share) => share,
+        match self.check_filter(text) {
+            Ok(_) => {}
             Err(ReasonCode::TopicFilterInvalid) => return ReasonCode::TopicFilterInvalid,
             // What can't be subscribed to was not.
             Err(_) => return ReasonCode::NoSubscriptionExisted,
-        };
+        }
         let full = self.full_filter(id, text);
-        let text = &*full;
-        let share = share.and_then(|_| topic::parse_share(text).ok().flatten());
+        self.unsubscribe_full(index, &full, fx)
+    }
+
+    /// Ends a session's subscription with a checked filter as the broker has it (a mountpoint before it).
+    pub(super) fn unsubscribe_full<E: Effects>(&mut self, index: u32, text: &str, fx: &mut E) -> ReasonCode {
+        let share = topic::parse_share(text).ok().flatten();
         let Some(session) = self.clients.sessions.get_mut(index) else {
             return ReasonCode::NoSubscriptionExisted;
         };

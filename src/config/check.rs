@@ -1,7 +1,7 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Admin, Auth, Config, Error, Listener, Origin, Scheme};
+use super::{Admin, Auth, Config, Error, Listener, LogTarget, Origin, Scheme};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -23,6 +23,11 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
     check_sys_prefix(&config.sys.prefix).map_err(|problem| ("sys.prefix".into(), problem))?;
     if config.node.data_dir.as_os_str().is_empty() {
         return Err(("node.data_dir".into(), "node.data_dir: expected a path, not \"\"".into()));
+    }
+    check_watermarks(config.session.queue_low_watermark, config.session.queue_high_watermark)
+        .map_err(|problem| ("session.queue_low_watermark".into(), problem))?;
+    if config.log.target == LogTarget::File && config.log.file.as_os_str().is_empty() {
+        return Err(("log.file".into(), "log.file: log.target is \"file\", and none is named".into()));
     }
     if config.listeners.is_empty() {
         return Err((
@@ -162,6 +167,16 @@ fn check_auth(auth: &Auth) -> Result<(), Finding> {
             "auth.client_id.password_required",
             "needs another method in auth.order that checks passwords".into(),
         );
+    }
+    Ok(())
+}
+
+/// An alarm ends below where it begins.
+fn check_watermarks(low: f32, high: f32) -> Result<(), String> {
+    if low >= high {
+        return Err(format!(
+            "session.queue_low_watermark ({low}) has to be below session.queue_high_watermark ({high})"
+        ));
     }
     Ok(())
 }

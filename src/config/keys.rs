@@ -4,8 +4,8 @@
 
 use super::value::{Field, Form, Value};
 use super::{
-    CertificateField, Config, Durability, HttpMethod, Listener, NoMatch, OnError, SharedStrategy, TlsVersion,
-    TokenFrom,
+    CertificateField, Config, Durability, HttpMethod, Listener, LogFormat, LogTarget, NoMatch, OnError,
+    SharedStrategy, TlsVersion, TokenFrom,
 };
 
 /// When a changed value has effect.
@@ -93,7 +93,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 110] = [
+pub(super) static KEYS: &[Key<Config>] = &[
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -129,6 +129,8 @@ pub(super) static KEYS: [Key<Config>; 110] = [
     key!(session.await_rel_max, Form::Count(0, 65_535), Live),
     key!(session.queue_len_max, Form::Count(1, u32::MAX), Live),
     key!(session.queue_qos0, Form::Flag, Live),
+    key!(session.queue_high_watermark, Form::Factor(0.0, 1.0), Live),
+    key!(session.queue_low_watermark, Form::Factor(0.0, 1.0), Live),
     key!(mqtt.qos_max, Form::Count(0, 2), Live),
     key!(mqtt.retain_available, Form::Flag, Live),
     key!(mqtt.wildcard_available, Form::Flag, Live),
@@ -188,6 +190,8 @@ pub(super) static KEYS: [Key<Config>; 110] = [
     key!(storage.accept_damage, Form::Flag, Restart),
     key!(sys.interval_s, Form::Seconds(0, 86_400), Live),
     key!(sys.prefix, Form::Text, Live),
+    key!(sys.presence, Form::Flag, Live),
+    key!(sys.presence_qos, Form::Count(0, 2), Live),
     key!(quota.connections_max, Form::Count(0, u32::MAX), Live),
     key!(quota.sessions_max, Form::Count(0, u32::MAX), Live),
     key!(quota.subscriptions_max, Form::Count(0, u32::MAX), Live),
@@ -204,10 +208,15 @@ pub(super) static KEYS: [Key<Config>; 110] = [
     key!(admin.metrics_open, Form::Flag, Live),
     key!(log.level, Form::LogLevel, Live),
     key!(log.audit, Form::Flag, Live),
+    key!(log.target, Form::Choice(&LogTarget::NAMES), Restart),
+    key!(log.file, Form::Text, Restart),
+    key!(log.rotate_bytes, Form::Bytes(4096, 1 << 30), Restart),
+    key!(log.keep, Form::Count(0, 1000), Restart),
+    key!(log.format, Form::Choice(&LogFormat::NAMES), Restart),
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
+pub(super) static LISTENER_KEYS: &[Key<Listener>] = &[
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
@@ -232,12 +241,7 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 4] = [
-    "cluster",
-    "session.queue_priorities",
-    "session.queue_low_watermark",
-    "session.queue_high_watermark",
-];
+const LATER: [&str; 2] = ["cluster", "session.queue_priorities"];
 
 /// The key `section.name`, other than a listener's.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static Key<Config>> {

@@ -190,8 +190,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         if let Some(watcher) = &watcher {
             watcher.refresh();
         }
-        let outcome =
-            reload_config(&mut config, log, (&access, &secrets, &pool, &asker), &handle, arguments);
+        let outcome = reload_config(&mut config, log, (&access, &secrets, &pool, &asker), &handle, arguments);
         desk.set_config(Arc::clone(&config));
         memory.change(config.limits.memory_max);
         manager.ready(match &outcome {

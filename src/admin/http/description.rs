@@ -44,8 +44,10 @@ fn complete(mut api: OpenApi) -> OpenApi {
     let either = |name| SecurityRequirement::new::<_, _, String>(name, []);
     api.security = Some(vec![either("token"), either("password")]);
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let problem =
-        ResponseBuilder::new().description("It can't be done: why").content("application/json", problem).build();
+    let problem = ResponseBuilder::new()
+        .description("It can't be done: why")
+        .content("application/json", problem)
+        .build();
     for item in api.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().flatten() {

@@ -9,7 +9,7 @@ mod failure;
 mod health;
 mod node;
 mod page;
-mod shards;
+mod shard;
 mod store;
 
 use std::sync::Arc;
@@ -43,7 +43,7 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
     OpenApiRouter::new()
         .merge(health::routes())
         .merge(node::routes())
-        .merge(shards::routes())
+        .merge(shard::routes())
         .merge(bans::routes())
         .merge(store::routes())
         .merge(description::routes())
@@ -70,8 +70,10 @@ pub(super) fn at(router: &Router, door: Door) -> Router {
 async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Failure::unavailable(format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs()))
-            .into_response(),
+        Err(_) => {
+            Failure::unavailable(format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs()))
+                .into_response()
+        }
     }
 }
 

@@ -78,7 +78,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Desk>> {
 
 fn storage(desk: &Desk) -> Result<&StorageHandle, Failure> {
     let nothing = || {
-        Failure::conflict("this broker stores nothing: storage.durability is \"memory\"; set it to \"sync\" and restart")
+        Failure::conflict(
+            "this broker stores nothing: storage.durability is \"memory\"; set it to \"sync\" and restart",
+        )
     };
     desk.storage.as_ref().ok_or_else(nothing)
 }

@@ -9,7 +9,8 @@ fn admin_bans_are_made_listed_and_lifted() {
     let Some(broker) = served(1, &[]) else { return };
     let http = broker.http();
     assert_eq!(http.json("/api/v1/bans"), json!({ "items": [] }));
-    let made = http.post("/api/v1/bans", &json!({ "kind": "client", "name": "a/b ü", "seconds": 60 })).json(201);
+    let made =
+        http.post("/api/v1/bans", &json!({ "kind": "client", "name": "a/b ü", "seconds": 60 })).json(201);
     let expected = json!({ "kind": "client", "name": "a/b ü", "cause": "operator", "seconds_left": 60 });
     assert_eq!(made, expected);
     http.post("/api/v1/bans", &json!({ "kind": "address", "name": "10.0.0.1" })).json(201);

@@ -12,8 +12,7 @@ fn admin_status_and_health_are_plain_text_for_anyone() {
     for http in [broker.http(), broker.http_over_tcp()] {
         let status = http.get("/status");
         assert_eq!(status.status, 200);
-        let expected =
-            format!("Node n1@host is started\nmyriad {} is running\n", env!("CARGO_PKG_VERSION"));
+        let expected = format!("Node n1@host is started\nmyriad {} is running\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(status.text(), expected);
         assert_eq!(status.header("content-type"), Some("text/plain; charset=utf-8"));
         let health = http.get("/healthz");

@@ -147,7 +147,8 @@ fn read(stream: impl Read) -> Reply {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let find = |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
+    let find =
+        |name: &str| headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
     let mut body = Vec::new();
     if find("transfer-encoding") == Some("chunked") {
         loop {

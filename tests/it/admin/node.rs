@@ -47,7 +47,10 @@ fn admin_description_names_what_there_is_and_unknown_paths_are_told() {
     assert!(api["openapi"].as_str().unwrap().starts_with("3.1"), "{api}");
     for (path, item) in api["paths"].as_object().unwrap() {
         let methods = item.as_object().unwrap();
-        assert!(methods.keys().any(|method| ["get", "post", "put", "delete"].contains(&method.as_str())), "{path}");
+        assert!(
+            methods.keys().any(|method| ["get", "post", "put", "delete"].contains(&method.as_str())),
+            "{path}"
+        );
         for operation in methods.values() {
             assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{path}");
             assert!(operation["responses"]["default"].is_object(), "{path}: {operation}");
