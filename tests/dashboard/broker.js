@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { MqttClient } from '../../src/admin/dashboard/mqtt.js';
 
-const BINARY = process.env.MYRIAD ?? new URL('../../target/debug/myriad', import.meta.url).pathname;
+const BINARY = process.env.MYRIAD_BIN ?? new URL('../../target/debug/myriad', import.meta.url).pathname;
 const READY_MS = 20000;
 
 /** The dashboard's own MQTT client speaks through a `WebSocket`: here that is a TCP connection. */

@@ -8,7 +8,7 @@ import { Broker, until } from './broker.js';
 
 const CHROMIUM = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
 const PATIENCE_MS = 15000;
-const PAGES = ['/', '/clients', '/sessions', '/subscriptions', '/topics', '/retained', '/console', '/slow', '/trace', '/listeners', '/bans', '/config', '/node'];
+const PAGES = ['/', '/clients', '/sessions', '/subscriptions', '/topics', '/retained', '/console', '/slow', '/topic-metrics', '/trace', '/listeners', '/bans', '/config', '/node'];
 const HOSTILE = '<img src=x onerror="window.hacked=1">';
 
 let broker;

@@ -15,6 +15,7 @@ import retained from './pages/retained.js';
 import sessions from './pages/sessions.js';
 import slow from './pages/slow.js';
 import subscriptions from './pages/subscriptions.js';
+import topicMetrics from './pages/topic_metrics.js';
 import topics from './pages/topics.js';
 import trace from './pages/trace.js';
 
@@ -22,7 +23,7 @@ const MENU = [
   [null, overview],
   ['Clients', clients, sessions, subscriptions],
   ['Messages', topics, retained, mqttConsole],
-  ['Watch', slow, trace],
+  ['Watch', slow, topicMetrics, trace],
   ['Broker', listeners, bans, configuration, node],
 ];
 const PAGES = [...MENU.flatMap((group) => group.slice(1)), client];
