@@ -30,10 +30,10 @@ fn the_commented_file_has_every_key_with_its_default() {
     let text = include_str!("../../myriad.toml");
     assert_eq!(Config::from_toml(text, "myriad.toml").unwrap(), Config::default());
     let document: toml::Table = text.parse().unwrap();
-    for key in &KEYS {
+    for key in KEYS {
         assert!(has(&document[key.section], key.name), "myriad.toml lacks {}", key.path());
     }
-    for key in &LISTENER_KEYS {
+    for key in LISTENER_KEYS {
         assert!(has(&document[LISTENER][0], key.name), "myriad.toml lacks {}", key.path());
     }
 }
@@ -262,11 +262,11 @@ fn arguments_win_over_the_file_and_set_wins_over_all() {
 #[test]
 fn every_key_can_be_set_to_what_it_is() {
     let config = Config::default();
-    for key in &KEYS {
+    for key in KEYS {
         let assignment = format!("{}={}", key.path(), (key.read)(&config));
         assert_eq!(resolve(&["--set", &assignment]).as_ref(), Ok(&config), "{assignment}");
     }
-    for key in &LISTENER_KEYS {
+    for key in LISTENER_KEYS {
         let assignment = format!("{}={}", key.path(), (key.read)(&config.listeners[0]));
         assert_eq!(resolve(&["--set", &assignment]).as_ref(), Ok(&config), "{assignment}");
     }

@@ -27,6 +27,7 @@ pub use topics::{Member, TopicDetail, TopicRow};
 use super::Broker;
 use super::effects::Effects;
 use super::message::SessionToken;
+use super::modules::{ModuleAnswer, ModuleOrder};
 use crate::clock::Timestamp;
 use crate::session::Message;
 
@@ -68,6 +69,8 @@ pub enum Question {
     Unsubscribe(Box<str>, Box<str>),
     /// Whether a change has come true.
     IsDone(Receipt),
+    /// What a module is told or asked.
+    Module(ModuleOrder),
 }
 
 /// What a shard answers: the variant of its question.
@@ -99,6 +102,8 @@ pub enum Answer {
     Changed(Changed),
     /// To `Question::IsDone`.
     IsDone(bool),
+    /// To `Question::Module`.
+    Module(ModuleAnswer),
 }
 
 impl Broker {
@@ -123,6 +128,7 @@ impl Broker {
             Question::Subscribe(asked) => Answer::Changed(self.subscribe_for(&asked, fx)),
             Question::Unsubscribe(name, filter) => Answer::Changed(self.unsubscribe_for(&name, &filter, fx)),
             Question::IsDone(receipt) => Answer::IsDone(self.receipts.is_done(receipt)),
+            Question::Module(order) => Answer::Module(self.module_order(now, order, fx)),
         }
     }
 }
