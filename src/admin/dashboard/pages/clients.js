@@ -50,7 +50,7 @@ function columns(refresh) {
     { label: 'Address', is: 'mid', cell: (item) => name(item.address, 'code') },
     { label: 'MQTT', is: 'wide', cell: (item) => item.protocol },
     { label: 'For', is: 'number mid', cell: (item) => h('span', { title: moment(item.connected_at) }, age(item.connected_at)) },
-    { label: 'Subscriptions', is: 'number wide', cell: (item) => count(item.subscriptions) },
+    { label: 'Subs', is: 'number wide', cell: (item) => count(item.subscriptions) },
     { label: 'Inflight', is: 'number wide', cell: (item) => count(item.inflight) },
     { label: 'Queued', is: 'number', cell: (item) => count(item.queued) },
     { label: 'Shard', is: 'number wide', cell: (item) => item.shard },

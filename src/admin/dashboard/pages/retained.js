@@ -72,7 +72,7 @@ export default {
     listPage(context, {
       what: 'retained messages',
       path: '/retained',
-      filters: [{ name: 'match', label: 'Topics', placeholder: 'a filter, for example sensors/#' }],
+      filters: [{ name: 'match', label: 'Topics', placeholder: 'sensors/#' }],
       columns,
       empty: () => [
         h('p', {}, 'There are no retained messages.'),

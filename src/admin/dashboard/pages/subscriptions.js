@@ -32,7 +32,7 @@ export default {
       what: 'subscriptions',
       path: '/subscriptions',
       filters: [
-        { name: 'topic', label: 'Filter', placeholder: 'exactly, for example sensors/#' },
+        { name: 'topic', label: 'Filter', placeholder: 'exactly, as sensors/#' },
         { name: 'client_id', label: 'Client id', placeholder: 'part of a client id', length: GLOB_MAX },
         { name: 'share', label: 'Share name', placeholder: 'exactly' },
       ],

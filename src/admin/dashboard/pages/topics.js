@@ -43,7 +43,7 @@ export default {
     listPage(context, {
       what: 'topic filters',
       path: '/topics',
-      filters: [{ name: 'match', label: 'Below', placeholder: 'a filter, for example sensors/#' }],
+      filters: [{ name: 'match', label: 'Below', placeholder: 'sensors/#' }],
       columns,
       empty: () => h('p', {}, 'No client has subscribed to anything.'),
       head: panel,
