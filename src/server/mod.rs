@@ -19,6 +19,7 @@ mod memory;
 mod notify;
 mod operators;
 mod storage;
+mod watchdog;
 mod wrapped;
 
 use std::hash::{BuildHasher, Hasher};
@@ -164,9 +165,10 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         started,
     });
     let serving = open_doors(doors, &config, &desk)?;
-    let manager = ServiceManager::from_environment();
+    let manager = Arc::new(ServiceManager::from_environment());
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
+    watchdog::start(&manager, &desk).map_err(Error::Thread)?;
     let handle = shards.handle();
     let watcher = {
         let handle = handle.clone();
