@@ -56,7 +56,7 @@ pub use modules::{
     DelayedCounts, DelayedPage, DelayedShown, DrainOrder, ModuleAnswer, ModuleOrder, StoredSubscription,
     StoredSubscriptions, StoredSubscriptionsError,
 };
-pub use mount::session_name;
+pub use mount::{client_id_of, session_name};
 pub use observe::{
     Alarm, Condition, LongQueues, SlowClient, TRACES_MAX, TopicMetric, TraceEvent, TraceSpec, TraceTarget,
 };

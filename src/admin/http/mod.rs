@@ -2,15 +2,22 @@
 //! the list of `subjects`; its description comes with it.
 
 mod bans;
+mod clients;
 mod dashboard;
 mod description;
 mod extract;
 mod failure;
 mod health;
+mod listing;
+mod naming;
 mod node;
 mod page;
+mod retained;
+mod sessions;
 mod shard;
 mod store;
+mod subscriptions;
+mod topics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +50,11 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
     OpenApiRouter::new()
         .merge(health::routes())
         .merge(node::routes())
+        .merge(clients::routes())
+        .merge(sessions::routes())
+        .merge(subscriptions::routes())
+        .merge(topics::routes())
+        .merge(retained::routes())
         .merge(shard::routes())
         .merge(bans::routes())
         .merge(store::routes())

@@ -22,7 +22,7 @@ pub use glob::Glob;
 pub use page::{ITEMS_MAX, Listing, Page};
 pub use sessions::{ClientRow, ClientSelection, ConnectionRow, SessionRow, SessionSelection};
 pub use subscriptions::{SubscriptionPlace, SubscriptionRow, SubscriptionSelection};
-pub use topics::{Member, TopicDetail, TopicRow};
+pub use topics::{Member, TopicDetail, TopicRow, TopicWanted};
 
 use super::Broker;
 use super::effects::Effects;
@@ -49,8 +49,8 @@ pub enum Question {
     Topics(Listing<Option<Box<str>>, u32>),
     /// How many subscribe to each of these filters; at most [`ITEMS_MAX`] of them.
     FilterCounts(Vec<Box<str>>),
-    /// Who subscribes to this filter; so many at most.
-    Topic(Box<str>, usize),
+    /// Who subscribes to a filter.
+    Topic(TopicWanted),
     /// Names of sessions; at most [`ITEMS_MAX`] of them.
     Names(Vec<SessionToken>),
     /// Retained messages of its slice, by topic; those that the topic filter matches.
@@ -118,7 +118,7 @@ impl Broker {
             Question::Subscriptions(listing) => Answer::Subscriptions(self.list_subscriptions(&listing)),
             Question::Topics(listing) => Answer::Topics(self.list_topics(&listing)),
             Question::FilterCounts(filters) => Answer::FilterCounts(self.count_filters(&filters)),
-            Question::Topic(filter, limit) => Answer::Topic(self.describe_topic(&filter, limit)),
+            Question::Topic(wanted) => Answer::Topic(self.describe_topic(&wanted)),
             Question::Names(tokens) => Answer::Names(self.names(&tokens)),
             Question::Retained(listing) => Answer::Retained(self.list_retained(now, &listing)),
             Question::RetainedMessage(topic) => Answer::RetainedMessage(self.live_retained(now, &topic)),
