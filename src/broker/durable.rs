@@ -39,13 +39,7 @@ impl Broker {
     }
 
     /// Commits a client's PUBLISH; it is acknowledged when that is on disk.
-    fn commit_publish<E: Effects>(
-        &mut self,
-        now: Timestamp,
-        publisher: Publisher,
-        reach: Reach,
-        fx: &mut E,
-    ) {
+    fn commit_publish<E: Effects>(&mut self, now: Timestamp, publisher: Publisher, reach: Reach, fx: &mut E) {
         let Publisher { connection, number, key, .. } = publisher;
         if !needs_commit(&key, reach) {
             return self.acknowledge_owed(now, connection, number, reach.matched, fx);

@@ -49,9 +49,9 @@ use std::sync::atomic::Ordering::Relaxed;
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use inspect::{Answer, Question};
-pub use mount::session_name;
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
+pub use mount::session_name;
 pub use observe::{
     Alarm, Condition, LongQueues, SlowClient, TRACES_MAX, TopicMetric, TraceEvent, TraceSpec, TraceTarget,
 };

@@ -5,6 +5,7 @@ mod change;
 mod detail;
 mod glob;
 mod page;
+mod publish;
 mod retained;
 mod sessions;
 mod subscriptions;
@@ -20,6 +21,7 @@ pub use change::{Changed, Receipt, Receipts, Subscribing};
 pub use detail::{InflightRow, QueueRow, SessionDetail, WillRow};
 pub use glob::Glob;
 pub use page::{ITEMS_MAX, Listing, Page};
+pub use publish::Publishing;
 pub use sessions::{ClientRow, ClientSelection, ConnectionRow, SessionRow, SessionSelection};
 pub use subscriptions::{SubscriptionPlace, SubscriptionRow, SubscriptionSelection};
 pub use topics::{Member, TopicDetail, TopicRow};
@@ -68,6 +70,8 @@ pub enum Question {
     Unsubscribe(Box<str>, Box<str>),
     /// Whether a change has come true.
     IsDone(Receipt),
+    /// Publish a message; of one topic always on the same shard, so that they stay in order.
+    Publish(Box<Publishing>),
 }
 
 /// What a shard answers: the variant of its question.
@@ -122,6 +126,7 @@ impl Broker {
             Question::Discard(name) => Answer::Changed(self.discard(now, &name, fx)),
             Question::Subscribe(asked) => Answer::Changed(self.subscribe_for(&asked, fx)),
             Question::Unsubscribe(name, filter) => Answer::Changed(self.unsubscribe_for(&name, &filter, fx)),
+            Question::Publish(asked) => Answer::Changed(self.publish_for(now, &asked, fx)),
             Question::IsDone(receipt) => Answer::IsDone(self.receipts.is_done(receipt)),
         }
     }

@@ -105,9 +105,6 @@ fn what_a_broker_never_does_is_refused() {
     ] {
         let output = try_python(&statement);
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            !output.status.success() && stderr.contains("[Errno 1]"),
-            "{statement}: {stderr}"
-        );
+        assert!(!output.status.success() && stderr.contains("[Errno 1]"), "{statement}: {stderr}");
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::file_with;
-use crate::broker::{Broker, binary, peer_is_mosquitto, temporary_dir, unused_address};
+use crate::broker::{Broker, NO_HTTP, binary, peer_is_mosquitto, temporary_dir, unused_address};
 use crate::client::TIMEOUT;
 use crate::wire::Connect;
 
@@ -58,7 +58,7 @@ fn start(file: &Path, name: &str) -> Broker {
     let (dir, address) = (temporary_dir(), unused_address());
     let mut command = Command::new(binary());
     command.arg("--config").arg(file).arg("--data-dir").arg(&dir).env("NOTIFY_SOCKET", name);
-    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}")]);
+    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}"), "--set", NO_HTTP]);
     Broker::spawn(&mut command, address, 2, dir)
 }
 
@@ -85,7 +85,7 @@ fn systemd_is_told_ready_once_clients_can_connect() {
     });
     let mut command = Command::new(binary());
     command.arg("--config").arg(&file).arg("--data-dir").arg(&dir).env("NOTIFY_SOCKET", name);
-    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}")]);
+    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}"), "--set", NO_HTTP]);
     assert!(TcpStream::connect(address).is_err(), "nothing listens there yet");
     let mut broker = Broker::spawn(&mut command, address, 2, dir);
     let (connected, status) = waiter.join().unwrap();
