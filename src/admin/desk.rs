@@ -10,7 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::admission::Admission;
 use super::history::History;
+use super::modules::{ModuleState, StoredFile};
 use super::operators::OperatorsError;
+use super::traces::TraceDesk;
 use crate::acl::Policy;
 use crate::broker::{Answer, Question, Shared};
 use crate::clock::Timestamp;
@@ -116,8 +118,12 @@ pub struct DeskParts {
     pub config: Arc<Config>,
     /// Of the command line, which lies over every configuration that is read.
     pub arguments: Arguments,
+    /// What is traced.
+    pub traces: TraceDesk,
     /// What the shards' clocks count from.
     pub started: Instant,
+    /// The stored automatic subscriptions, which the shards have too.
+    pub stored: StoredFile,
 }
 
 /// What operators may ask about.
@@ -128,6 +134,8 @@ pub struct Desk {
     pub(super) listeners: Box<dyn Listeners>,
     pub(super) admission: Arc<Admission>,
     pub(super) history: History,
+    pub(super) traces: TraceDesk,
+    pub(super) modules: ModuleState,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
@@ -146,8 +154,19 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     /// A desk of these parts.
     pub fn new(parts: DeskParts) -> Arc<Self> {
-        let DeskParts { line, orders, shared, storage, listeners, policy, config, arguments, started } =
-            parts;
+        let DeskParts {
+            line,
+            orders,
+            shared,
+            storage,
+            listeners,
+            policy,
+            config,
+            arguments,
+            traces,
+            stored,
+            started,
+        } = parts;
         let users = match &config.admin.users_file {
             file if file.as_os_str().is_empty() => config.node.data_dir.join("admin.users"),
             file => file.clone(),
@@ -159,6 +178,8 @@ impl Desk {
             listeners,
             admission: Arc::new(Admission::new(users)),
             history: History::default(),
+            traces,
+            modules: ModuleState::new(stored),
             line,
             orders,
             config: RwLock::new(config),
@@ -302,9 +323,9 @@ impl Desk {
         self.is_draining.store(true, Relaxed);
     }
 
-    /// Whether it does.
+    /// Whether it does, or an operator has it send them away.
     pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Relaxed)
+        self.is_draining.load(Relaxed) || self.modules.drain().is_some()
     }
 
     /// The shards' time.

@@ -7,11 +7,15 @@ mod desk;
 mod doors;
 mod history;
 mod http;
+mod modules;
 mod operators;
 mod process;
 mod serve;
 mod socket;
+mod traces;
 
 pub use desk::{Asked, Desk, DeskParts, Listeners, Order, Reloaded, ShardLine, Unavailable};
 pub use doors::{AdminError, Doors, Serving};
+pub use modules::{StoredFile, StoredFileError};
 pub use operators::OperatorsError;
+pub use traces::{TraceDesk, TraceWriter};

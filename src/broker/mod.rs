@@ -24,6 +24,7 @@ pub mod inspect;
 mod journal;
 mod memory;
 mod message;
+mod modules;
 mod mount;
 mod observe;
 mod operations;
@@ -48,10 +49,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
-pub use inspect::{Answer, Question};
+pub use inspect::{Answer, ObserveAnswer, ObserveQuestion, Question};
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
-pub use mount::session_name;
+pub use modules::{
+    DelayedCounts, DelayedPage, DelayedShown, DrainOrder, ModuleAnswer, ModuleOrder, StoredSubscription,
+    StoredSubscriptions, StoredSubscriptionsError,
+};
+pub use mount::{client_id_of, session_name};
 pub use observe::{
     Alarm, Condition, LongQueues, SlowClient, TRACES_MAX, TopicMetric, TraceEvent, TraceSpec, TraceTarget,
 };
@@ -68,6 +73,7 @@ use fan_out::{FanOut, Waiting};
 use hashbrown::HashMap;
 use inspect::Receipts;
 use memory::MemoryWatch;
+use modules::Modules;
 use observe::Observe;
 use operations::Operation;
 use route::RelayKey;
@@ -100,6 +106,8 @@ pub struct Shared {
     pub latency: Vec<Arc<Latency>>,
     /// Retained messages of all slices: the limit is the node's.
     pub retained_count: AtomicU32,
+    /// Delayed messages of all shards: the limits are the node's.
+    pub delayed: DelayedCounts,
     /// Connections of each address, where there is a limit.
     pub addresses: Arc<Tally<IpAddr>>,
     /// Those past the limit, which are there only to be told.
@@ -156,6 +164,7 @@ impl Shared {
             latency: (0..shards).map(|_| Arc::default()).collect(),
             dollar_filters: AtomicU32::new(0),
             retained_count: AtomicU32::new(0),
+            delayed: DelayedCounts::default(),
             addresses: Arc::new(Tally::new(seed)),
             refused_addresses: Arc::new(Tally::new(seed)),
             gates: config.listeners.iter().map(|_| Gate::default()).collect(),
@@ -211,6 +220,7 @@ pub struct Broker {
     retained_swept: Option<Box<str>>,
     groups: Groups,
     memberships: Memberships,
+    modules: Modules,
     operations: ChunkedSlab<Operation>,
     commits: CommitOrder,
     /// Messages under way over a retained slice of another shard: how many, by client and topic.
@@ -230,6 +240,7 @@ pub struct Broker {
     /// Who may publish and subscribe to what; its number tells it from those before.
     policy: Arc<Policy>,
     policy_generation: u32,
+    /// Of PUBLISHes: nobody need be asked.
     policy_allows_all: bool,
     /// Some listener or client has a byte rate.
     paces_bytes: bool,
@@ -273,6 +284,7 @@ impl Broker {
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let seed = shared.seed;
         let paces_bytes = rates::paces_bytes(&config);
+        let modules = Modules::new(&config);
         Self {
             shard,
             shards: u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX),
@@ -284,6 +296,7 @@ impl Broker {
             retained_swept: None,
             groups: Groups::new(),
             memberships: Memberships::default(),
+            modules,
             operations: ChunkedSlab::new(),
             commits: CommitOrder::default(),
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
@@ -350,6 +363,9 @@ impl Broker {
             Input::Timer(timer) => self.timer(now, timer, fx),
             Input::Reload(config) => self.reload(now, config, fx),
             Input::Policy(policy) => self.change_policy(policy),
+            Input::Module(order) => {
+                self.module_order(now, order, fx);
+            }
             Input::Authorized { connection, key, answer } => {
                 self.authorized(now, connection, key, answer, fx);
             }

@@ -23,7 +23,7 @@ pub fn session_name<'c>(mount: &str, client_id: &'c str) -> Cow<'c, str> {
 }
 
 /// The Client Identifier in the name of a session.
-pub(super) fn client_id_of(session_name: &str) -> &str {
+pub fn client_id_of(session_name: &str) -> &str {
     session_name.split_once(SEPARATOR).map_or(session_name, |(_, client_id)| client_id)
 }
 

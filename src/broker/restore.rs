@@ -87,6 +87,11 @@ impl Broker {
         if !wills.is_empty() {
             // Other shards may not be there yet.
             for will in wills {
+                if will.delay_s > 0 {
+                    let due = Timestamp(u64::from(will.delay_s) * 1000).max(now.plus_s(1));
+                    self.restore_delayed(due, will, fx);
+                    continue;
+                }
                 let serial = will.message.head().publisher;
                 self.clients.journal.keep_will(serial, will.clone());
                 self.restored_wills.push_back((serial, will));

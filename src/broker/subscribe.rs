@@ -7,6 +7,7 @@ use super::Broker;
 use super::deliver::count_sent;
 use super::effects::Effects;
 use super::journal::Awaited;
+use super::modules::PacketKind;
 use super::mount::mounted_filter;
 use super::observe;
 use super::operations::{Pending, PendingSubAck, Waiter};
@@ -38,11 +39,13 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         if self.policy.asks_http {
-            let filters =
-                subscribe.subscriptions.clone().map(|asked| match topic::parse_share(asked.filter) {
-                    Ok(Some(share)) => (Action::Subscribe, share.filter),
-                    _ => (Action::Subscribe, asked.filter),
-                });
+            let asked = subscribe.subscriptions.clone();
+            let meant: Vec<Cow<'_, str>> =
+                asked.map(|asked| self.meant_filter(id, PacketKind::Subscribe, asked.filter)).collect();
+            let filters = meant.iter().map(|filter| match topic::parse_share(filter) {
+                Ok(Some(share)) => (Action::Subscribe, share.filter),
+                _ => (Action::Subscribe, &**filter),
+            });
             if self.waits_for_answers(now, id, None, filters, fx) {
                 return Flow::Wait;
             }
@@ -103,14 +106,24 @@ impl Broker {
         pending: &mut Pending,
         fx: &mut E,
     ) -> ReasonCode {
-        if let Err(reason) = self.check_filter(text) {
+        let filter = self.meant_filter(id, PacketKind::Subscribe, text);
+        if let Err(reason) = self.check_filter(&filter) {
             return reason;
         }
-        if !self.may_subscribe(id, text) {
+        if !self.may_subscribe(id, &filter) {
             return ReasonCode::NotAuthorized;
         }
-        let full = self.full_filter(id, text);
+        let full = self.full_filter(id, &filter);
         self.subscribe_full(index, &full, asked, subscription_id, wanted, pending, fx)
+    }
+
+    /// Whether a session has the subscription with a checked filter as the broker has it.
+    pub(super) fn is_subscribed(&self, index: u32, text: &str) -> bool {
+        if let Ok(Some(share)) = topic::parse_share(text) {
+            return self.memberships.find(index, share.name, share.filter).is_some();
+        }
+        let Some(session) = self.clients.sessions.get(index) else { return false };
+        self.router.find(text).is_some_and(|f| session.subscriptions.find(false, f.0).is_some())
     }
 
     /// Subscribes a session, connected or not, with a checked filter as the broker has it (a mountpoint before it).
@@ -126,11 +139,8 @@ impl Broker {
         fx: &mut E,
     ) -> ReasonCode {
         let share = topic::parse_share(text).ok().flatten();
+        let is_known = self.is_subscribed(index, text);
         let Some(session) = self.clients.sessions.get(index) else { return ReasonCode::UnspecifiedError };
-        let is_known = match &share {
-            Some(share) => self.memberships.find(index, share.name, share.filter).is_some(),
-            None => self.router.find(text).is_some_and(|f| session.subscriptions.find(false, f.0).is_some()),
-        };
         if !is_known
             && session.subscriptions.len() >= self.config().limits.subscriptions_per_session_max as usize
         {
@@ -172,6 +182,20 @@ impl Broker {
             1 => ReasonCode::GrantedQoS1,
             _ => ReasonCode::GrantedQoS2,
         }
+    }
+
+    /// What a client means by a filter: a prefix of emqttd may stand for a Shared Subscription, and by the rules it may be another
+    /// one. Not checked yet.
+    fn meant_filter<'f>(&self, id: ConnectionId, kind: PacketKind, text: &'f str) -> Cow<'f, str> {
+        let canonical = topic::canonical(text);
+        let rewritten = match topic::parse_share(&canonical) {
+            Ok(Some(share)) => self
+                .rewritten(id, None, kind, share.filter)
+                .map(|filter| format!("$share/{}/{filter}", share.name)),
+            Ok(None) => self.rewritten(id, None, kind, &canonical),
+            Err(_) => None,
+        };
+        rewritten.map_or(canonical, Cow::Owned)
     }
 
     /// A filter with the client's mountpoint before it, if it has one.
@@ -316,13 +340,14 @@ impl Broker {
         text: &str,
         fx: &mut E,
     ) -> ReasonCode {
-        match self.check_filter(text) {
+        let filter = self.meant_filter(id, PacketKind::Unsubscribe, text);
+        match self.check_filter(&filter) {
             Ok(_) => {}
             Err(ReasonCode::TopicFilterInvalid) => return ReasonCode::TopicFilterInvalid,
             // What can't be subscribed to was not.
             Err(_) => return ReasonCode::NoSubscriptionExisted,
         }
-        let full = self.full_filter(id, text);
+        let full = self.full_filter(id, &filter);
         self.unsubscribe_full(index, &full, fx)
     }
 
@@ -379,6 +404,6 @@ impl Broker {
 
 /// No Local on a Shared Subscription [MQTT-3.8.3-4].
 fn shared_no_local(filter: &str, options: &Asked) -> Option<Error> {
-    (options.no_local && filter.starts_with("$share/"))
+    (options.no_local && topic::canonical(filter).starts_with("$share/"))
         .then_some(Error::Violation("No Local on a Shared Subscription [MQTT-3.8.3-4]"))
 }

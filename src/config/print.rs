@@ -3,10 +3,10 @@
 
 use std::fmt::Write;
 
-use super::Config;
 use super::keys::{KEYS, Key, LISTENER, LISTENER_KEYS};
 use super::redact::{HIDDEN, shown_value};
 use super::value::Value;
+use super::{Config, repeated};
 
 impl Config {
     /// The whole configuration as TOML: every key, in the order of `myriad.toml`.
@@ -26,6 +26,14 @@ impl Config {
                 line(&mut out, format_args!("[{section}]"));
             }
             line(&mut out, format_args!("{} = {}", key.name, shown(key.name, (key.read)(self))));
+        }
+        for section in repeated::ALL {
+            for entry in (section.entries)(self) {
+                line(&mut out, format_args!("[[{}]]", section.name));
+                for (name, value) in entry {
+                    line(&mut out, format_args!("{name} = {}", shown(name, value)));
+                }
+            }
         }
         out
     }

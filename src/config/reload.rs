@@ -1,7 +1,7 @@
 //! What SIGHUP changes while the broker runs, and what has to wait for a restart.
 
 use super::keys::{Change, KEYS, Key, LISTENER, LISTENER_KEYS};
-use super::{Config, Listener};
+use super::{Config, Listener, repeated};
 
 /// The outcome of reading the configuration again.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,15 @@ impl Config {
             }
         }
         self.diff_listeners(new, &mut reload);
+        for section in repeated::ALL.iter().filter(|section| !(section.is_same)(self, new)) {
+            match section.change {
+                Change::Live => {
+                    (section.take)(&mut reload.config, new);
+                    reload.changed.push(section.name.into());
+                }
+                Change::Restart => reload.needs_restart.push(section.name.into()),
+            }
+        }
         reload
     }
 

@@ -2,25 +2,41 @@
 //! the list of `subjects`; its description comes with it.
 
 mod acl;
+mod alarms;
+mod auto_subscriptions;
 mod bans;
+mod clients;
 mod configuration;
 mod dashboard;
+mod delayed;
 mod description;
+mod drain;
 mod extract;
 mod failure;
 mod guard;
 mod health;
 mod history;
+mod latency;
 mod listeners;
+mod listing;
 mod login;
 mod metrics;
+mod naming;
 mod node;
+mod observed;
 mod page;
 mod publish;
 mod relay;
+mod retained;
+mod sessions;
 mod shard;
+mod slow;
 mod stats;
 mod store;
+mod subscriptions;
+mod topic_metrics;
+mod topics;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +81,19 @@ fn open_subjects() -> OpenApiRouter<Arc<Desk>> {
 fn subjects() -> OpenApiRouter<Arc<Desk>> {
     OpenApiRouter::new()
         .merge(login::routes())
+        .merge(clients::routes())
+        .merge(sessions::routes())
+        .merge(subscriptions::routes())
+        .merge(topics::routes())
+        .merge(retained::routes())
+        .merge(auto_subscriptions::routes())
+        .merge(delayed::routes())
+        .merge(drain::routes())
+        .merge(traces::routes())
+        .merge(slow::routes())
+        .merge(topic_metrics::routes())
+        .merge(alarms::routes())
+        .merge(latency::routes())
         .merge(node::routes())
         .merge(shard::routes())
         .merge(bans::routes())

@@ -4,6 +4,7 @@
 mod change;
 mod detail;
 mod glob;
+mod observe;
 mod page;
 mod publish;
 mod retained;
@@ -20,15 +21,17 @@ use std::sync::Arc;
 pub use change::{Changed, Receipt, Receipts, Subscribing};
 pub use detail::{InflightRow, QueueRow, SessionDetail, WillRow};
 pub use glob::Glob;
+pub use observe::{ObserveAnswer, ObserveQuestion};
 pub use page::{ITEMS_MAX, Listing, Page};
 pub use publish::Publishing;
 pub use sessions::{ClientRow, ClientSelection, ConnectionRow, SessionRow, SessionSelection};
 pub use subscriptions::{SubscriptionPlace, SubscriptionRow, SubscriptionSelection};
-pub use topics::{Member, TopicDetail, TopicRow};
+pub use topics::{Member, TopicDetail, TopicRow, TopicWanted};
 
 use super::Broker;
 use super::effects::Effects;
 use super::message::SessionToken;
+use super::modules::{ModuleAnswer, ModuleOrder};
 use crate::clock::Timestamp;
 use crate::session::Message;
 
@@ -50,8 +53,8 @@ pub enum Question {
     Topics(Listing<Option<Box<str>>, u32>),
     /// How many subscribe to each of these filters; at most [`ITEMS_MAX`] of them.
     FilterCounts(Vec<Box<str>>),
-    /// Who subscribes to this filter; so many at most.
-    Topic(Box<str>, usize),
+    /// Who subscribes to a filter.
+    Topic(TopicWanted),
     /// Names of sessions; at most [`ITEMS_MAX`] of them.
     Names(Vec<SessionToken>),
     /// Retained messages of its slice, by topic; those that the topic filter matches.
@@ -72,6 +75,10 @@ pub enum Question {
     IsDone(Receipt),
     /// Publish a message; of one topic always on the same shard, so that they stay in order.
     Publish(Box<Publishing>),
+    /// What a module is told or asked.
+    Module(ModuleOrder),
+    /// About traces, slow clients, topic metrics, alarms.
+    Observe(ObserveQuestion),
 }
 
 /// What a shard answers: the variant of its question.
@@ -103,6 +110,10 @@ pub enum Answer {
     Changed(Changed),
     /// To `Question::IsDone`.
     IsDone(bool),
+    /// To `Question::Module`.
+    Module(ModuleAnswer),
+    /// To `Question::Observe`.
+    Observe(ObserveAnswer),
 }
 
 impl Broker {
@@ -117,7 +128,7 @@ impl Broker {
             Question::Subscriptions(listing) => Answer::Subscriptions(self.list_subscriptions(&listing)),
             Question::Topics(listing) => Answer::Topics(self.list_topics(&listing)),
             Question::FilterCounts(filters) => Answer::FilterCounts(self.count_filters(&filters)),
-            Question::Topic(filter, limit) => Answer::Topic(self.describe_topic(&filter, limit)),
+            Question::Topic(wanted) => Answer::Topic(self.describe_topic(&wanted)),
             Question::Names(tokens) => Answer::Names(self.names(&tokens)),
             Question::Retained(listing) => Answer::Retained(self.list_retained(now, &listing)),
             Question::RetainedMessage(topic) => Answer::RetainedMessage(self.live_retained(now, &topic)),
@@ -128,6 +139,8 @@ impl Broker {
             Question::Unsubscribe(name, filter) => Answer::Changed(self.unsubscribe_for(&name, &filter, fx)),
             Question::Publish(asked) => Answer::Changed(self.publish_for(now, &asked, fx)),
             Question::IsDone(receipt) => Answer::IsDone(self.receipts.is_done(receipt)),
+            Question::Module(order) => Answer::Module(self.module_order(now, order, fx)),
+            Question::Observe(question) => Answer::Observe(self.inspect_observed(now, question)),
         }
     }
 }

@@ -17,10 +17,21 @@ pub struct TopicRow {
     pub subscribers: usize,
 }
 
+/// Whose subscribers are wanted.
+#[derive(Debug, Clone)]
+pub struct TopicWanted {
+    /// The filter as the broker has it, without `$share/{ShareName}/`.
+    pub filter: Box<str>,
+    /// Only the members of the Shared Subscription of this name.
+    pub share: Option<Box<str>>,
+    /// So many are named at most, of each kind.
+    pub limit: usize,
+}
+
 /// Who subscribes to a filter.
 #[derive(Debug)]
 pub struct TopicDetail {
-    /// As in [`TopicRow`].
+    /// How many, as in [`TopicRow`].
     pub subscribers: usize,
     /// Names of subscribing sessions of this shard, as many as were asked for.
     pub sessions: Vec<Box<str>>,
@@ -29,10 +40,8 @@ pub struct TopicDetail {
 }
 
 /// A member of a Shared Subscription, whose own shard knows its name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Member {
-    /// Share Name.
-    pub share: Box<str>,
     /// Where its session is.
     pub shard: ShardId,
     /// Which session.
@@ -71,24 +80,25 @@ impl Broker {
         filters.iter().take(ITEMS_MAX).map(count).collect()
     }
 
-    pub(super) fn describe_topic(&self, filter: &str, limit: usize) -> Option<TopicDetail> {
-        let limit = limit.min(ITEMS_MAX);
-        let filter = self.router.find(filter)?;
-        let sessions = self.router.subscribers_after(filter, None).take(limit);
+    pub(super) fn describe_topic(&self, wanted: &TopicWanted) -> Option<TopicDetail> {
+        let limit = wanted.limit.min(ITEMS_MAX);
+        let filter = self.router.find(&wanted.filter)?;
+        let is_plain = wanted.share.is_none();
+        let sessions = self.router.subscribers_after(filter, None).take(if is_plain { limit } else { 0 });
         let sessions = sessions.filter_map(|(session, _)| {
             self.clients.sessions.get(session.0).map(|session| session.client_id.clone())
         });
-        let groups = self.router.groups(filter).iter();
-        let members = groups.flat_map(|group| self.groups.members(*group));
-        let members = members.take(limit).map(|(share, shard, session)| Member {
-            share: share.name.clone(),
-            shard,
-            session,
+        let groups = self.router.groups(filter).iter().filter(|group| {
+            let share = self.groups.share(**group);
+            wanted.share.is_none() || share.map(|share| &*share.name) == wanted.share.as_deref()
         });
+        let members_len: usize = groups.clone().map(|group| self.groups.members_len(*group)).sum();
+        let members = groups.flat_map(|group| self.groups.members(*group)).take(limit);
+        let plain_len = if is_plain { self.router.subscribers_len(filter) } else { 0 };
         Some(TopicDetail {
-            subscribers: self.subscribers_len(filter),
+            subscribers: plain_len + members_len,
             sessions: sessions.collect(),
-            members: members.collect(),
+            members: members.map(|(shard, session)| Member { shard, session }).collect(),
         })
     }
 

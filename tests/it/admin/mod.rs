@@ -2,17 +2,23 @@
 
 mod acl;
 mod bans;
+mod clients;
 mod configuration;
 mod health;
 pub mod http;
 mod limits;
+mod list;
 mod listeners;
 mod login;
 mod metrics;
 mod node;
 mod publish;
 mod relay;
+mod retained;
 mod schema;
+mod sessions;
+mod subscriptions;
+mod topics;
 
 use serde_json::json;
 

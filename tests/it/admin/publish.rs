@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::{logged_in, served};
 use crate::broker::Options;
-use crate::sharded;
 use crate::wire::Connect;
 
 sharded!(admin_published_messages_reach_their_subscribers, |broker| {
@@ -18,7 +17,7 @@ sharded!(admin_published_messages_reach_their_subscribers, |broker| {
     let done = http.post("/api/v1/publish", &message).json(200);
     assert_eq!(done, json!({ "accepted": true, "receivers_known": false }));
     let received = client.recv_message();
-    assert_eq!((received.topic.as_str(), received.text(), received.qos), ("t/1", "hällo", 1));
+    assert_eq!((received.topic.as_str(), received.text().as_str(), received.qos), ("t/1", "hällo", 1));
     let debug = format!("{received:?}");
     assert!(debug.contains("text/plain") && debug.contains("\"w\""), "{debug}");
     http.post("/api/v1/publish", &json!({ "topic": "t/2", "payload_base64": "AAH/" })).json(200);
