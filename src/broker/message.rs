@@ -90,6 +90,12 @@ pub enum ShardMessage {
         /// The message.
         number: u64,
     },
+    /// Every shard → every other one: it has begun the images of a generation of the journal. Whatever it has sent before, `Committed`
+    /// above all, has come by then.
+    Generation {
+        /// Which.
+        generation: u32,
+    },
     /// A session's shard → the Shared Subscription's home. The session joins (or changes its options).
     /// Answered by `Accepted` once the interest bit is visible.
     SharedJoin {
@@ -130,7 +136,7 @@ pub enum ShardMessage {
         credit: bool,
     },
     /// A member's shard → the Shared Subscription's home. The member's session is gone and had not begun or not
-    /// acknowledged this message: it is for another member, or dropped if there is none.
+    /// acknowledged this message, which no journal has for it: it is for another member, or dropped if there is none.
     SharedReturn {
         /// Which Shared Subscription.
         share: Arc<ShareName>,
@@ -138,6 +144,16 @@ pub enum ShardMessage {
         message: Arc<Message>,
         /// The home's operation that waits, if the message never reached a session.
         operation: Option<OperationId>,
+    },
+    /// A member's shard → the Shared Subscription's home. The member's session has ended and leaves this message, which the sender's
+    /// journal has: it is for another member, or dropped if there is none. Answered by `Accepted`.
+    SharedGiveBack {
+        /// Which Shared Subscription.
+        share: Arc<ShareName>,
+        /// The message, under a number of its own.
+        message: Arc<Message>,
+        /// The sender's operation.
+        operation: OperationId,
     },
     /// A member's shard → the home, strategy `least_inflight` only: one of its messages was acknowledged.
     SharedAcked {

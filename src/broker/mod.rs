@@ -32,6 +32,7 @@ mod rates;
 mod receive;
 mod restore;
 mod retained;
+mod returns;
 mod route;
 mod shared;
 mod subscribe;
@@ -208,6 +209,8 @@ pub struct Broker {
     sampling: Sampling,
     /// Of sessions that had ended before a crash, to be published.
     restored_wills: VecDeque<(SessionSerial, Will)>,
+    /// What such sessions left to other members of their Shared Subscriptions.
+    restored_returns: VecDeque<SessionSerial>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
@@ -270,6 +273,7 @@ impl Broker {
             usages: HashMap::default(),
             sampling: Sampling::default(),
             restored_wills: VecDeque::new(),
+            restored_returns: VecDeque::new(),
             failure: None,
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
@@ -317,7 +321,7 @@ impl Broker {
             }
             Input::Stored(ticket) => self.stored(now, ticket, fx),
             Input::Written(ticket) => self.written(now, ticket, fx),
-            Input::Generation(generation) => self.begin_images(generation),
+            Input::Generation(generation) => self.begin_images(generation, fx),
             Input::Fence(generation) => self.clients.journal.fence = Some(generation),
             Input::StorageDown => self.storage_failed(now, fx),
             Input::Drain => self.drain(fx),

@@ -52,7 +52,7 @@ impl Broker {
             }
             Timer::Resume(index) => self.resume_timer(now, index, fx),
             Timer::Memory => self.memory_look(now, fx),
-            Timer::Wills => self.publish_restored_wills(now, fx),
+            Timer::Legacies => self.pass_on_legacies(now, fx),
         }
     }
 

@@ -19,7 +19,7 @@ const CALM: Weather = Weather {
     inputs_max: 8,
 };
 
-fn world(config: &Config, shards: u16, credits: u32) -> (World, Arc<Shared>) {
+pub fn world(config: &Config, shards: u16, credits: u32) -> (World, Arc<Shared>) {
     let shared = Shared::new(config, shards, 7, 0);
     let config = Arc::new(config.clone());
     let setup = |shard| BrokerSetup {
@@ -41,7 +41,7 @@ fn work(world: &mut World, at: usize) {
 }
 
 /// Everyone does all that can be done until `until`.
-fn run(world: &mut World, until: u64) {
+pub fn run(world: &mut World, until: u64) {
     loop {
         for at in 0..world.nodes.len() {
             work(world, at);

@@ -20,6 +20,9 @@ pub use session::StoredSession;
 
 use bytes::{byte, narrow, numbers, put_bytes, text};
 
+/// Bit of the options of a subscription: its retained messages are still being sent. A reader that does not know it may leave it out.
+pub const RETAINED_UNDER_WAY: u8 = 1 << 5;
+
 /// Why bytes are no entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
@@ -60,7 +63,7 @@ pub enum Entry<'a> {
         serial: u64,
         /// Topic Filter with `$share/{ShareName}/`, if it has that.
         filter: &'a str,
-        /// [`SubscriptionOptions::bits`](crate::router::SubscriptionOptions::bits).
+        /// [`SubscriptionOptions::bits`](crate::router::SubscriptionOptions::bits), and [`RETAINED_UNDER_WAY`].
         options: u8,
         /// Subscription Identifier; 0: none.
         id: u32,
