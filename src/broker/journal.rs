@@ -244,7 +244,9 @@ impl Journal {
     /// Another shard has begun the images of `generation`.
     pub(super) fn mark(&mut self, generation: u32) {
         match &mut self.walk {
-            Some(walk) if self.generation == generation => walk.marks_awaited -= 1,
+            Some(walk) if self.generation == generation => {
+                walk.marks_awaited = walk.marks_awaited.saturating_sub(1);
+            }
             _ if self.generation < generation => self.marks.push(generation),
             // That generation has come to nothing: the disk failed.
             _ => {}

@@ -34,7 +34,7 @@ pub fn world(config: &Config, shards: u16, credits: u32) -> (World, Arc<Shared>)
 }
 
 /// Shard `at` does all that it can.
-fn work(world: &mut World, at: usize) {
+pub fn work(world: &mut World, at: usize) {
     while world.is_runnable(at) {
         world.turn(at).unwrap();
     }

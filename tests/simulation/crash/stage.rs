@@ -197,6 +197,47 @@ fn a_commit_under_way_when_the_disk_fails_is_in_what_is_written_anew() {
     assert!(confirmed.is_some_and(|at| at < imaged), "{confirmed:?} {imaged}: {entries:?}");
 }
 
+/// The shard that wants the first of two messages is slow: the second one is not committed before it.
+#[test]
+fn mqtt_4_6_0_6_messages_of_one_session_are_committed_in_their_order() {
+    let mut stage = Stage::new(&Config::default(), 3);
+    for (home, topic) in [(1, "second"), (2, "first")] {
+        let name = stage.name(home);
+        let subscriber = stage.connect(&name, u32::MAX, None);
+        stage.sync();
+        stage.subscribe(subscriber, topic);
+    }
+    let name = stage.name(0);
+    let publisher = stage.connect(&name, 0, None);
+    stage.sync();
+    let from = stage.written.len();
+    for (pid, topic) in [(1, "first"), (2, "second")] {
+        stage.world.write(publisher, &publish(topic, (1, pid), false, 3));
+        for at in [0, 1, 0] {
+            directed::work(&mut stage.world, at);
+        }
+    }
+    let written = |stage: &Stage, is_it: fn(&Entry<'_>) -> Option<u64>| -> Vec<u64> {
+        stage.entries(from).iter().filter_map(|(_, entry)| is_it(entry)).collect()
+    };
+    let commit = |entry: &Entry<'_>| match entry {
+        Entry::Commit { number, .. } => Some(*number),
+        _ => None,
+    };
+    let delivered = |entry: &Entry<'_>| match entry {
+        Entry::Deliver(delivery) => Some(delivery.number),
+        _ => None,
+    };
+    stage.written.extend(stage.world.journal.iter_mut().flat_map(|waiting| waiting.drain(..)));
+    let second = written(&stage, delivered);
+    assert_eq!((second.len(), written(&stage, commit)), (1, vec![]));
+    stage.run();
+    let first = written(&stage, delivered)[1];
+    assert_eq!(written(&stage, commit), [first, second[0]]);
+    stage.sync();
+    assert_eq!(stage.read(publisher).len(), 3);
+}
+
 /// Its client was never told that it is connected [MQTT-3.1.2-8].
 #[test]
 fn mqtt_3_1_2_8_a_connection_whose_disk_fails_before_its_connack_leaves_no_will() {
