@@ -44,7 +44,7 @@ fn run(arguments: &Arguments) -> ExitCode {
         Err(error) => return fail(&error, 1),
     };
     server::warn(&warnings);
-    match server::run(config, &log, || arguments.load(|warning| server::warn(&[warning]))) {
+    match server::run(config, &log, arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }

@@ -8,6 +8,7 @@ use super::deliver::count_sent;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
 use super::journal::Awaited;
+use super::modules::PacketKind;
 use super::mount::{fits, session_name};
 use super::publish::is_brokers_own;
 use super::receive::{Flow, is_connect};
@@ -47,10 +48,8 @@ impl Broker {
             decided
         } else if self.is_banned(now, id, connect.client_id) {
             Some(ReasonCode::Banned)
-        } else if self.draining.is_some() {
-            Some(ReasonCode::ServerUnavailable)
         } else {
-            refusal(&connect, self.config())
+            self.drain_refusal().or_else(|| refusal(&connect, self.config()))
         };
         if let Some(reason) = refusal {
             self.metrics().packets_connect.inc();
@@ -96,6 +95,25 @@ impl Broker {
 
     /// At home, with a Client Identifier: what only the home shard can judge, before any session is touched.
     fn welcome<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        client_id: &str,
+        fx: &mut E,
+    ) -> Flow {
+        let other = connect
+            .will
+            .as_ref()
+            .and_then(|will| self.rewritten(id, Some(client_id), PacketKind::Publish, will.topic));
+        match &other {
+            None => self.welcome_meant(now, id, connect, client_id, fx),
+            Some(topic) => self.welcome_meant(now, id, &with_will_topic(connect, topic), client_id, fx),
+        }
+    }
+
+    /// `welcome`, the topic of its Will being what the client means.
+    fn welcome_meant<E: Effects>(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
@@ -169,6 +187,9 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         self.audit_refused(now, id, client_id, reason, why);
+        if self.clients.sight.traces.is_on() {
+            self.trace_refused(id, client_id, (reason, why), fx);
+        }
         self.refuse(id, version, reason, fx);
         fx.close(id, Close::Flush);
         self.end_connection(now, id, End::Lost, fx);
@@ -225,6 +246,8 @@ impl Broker {
         let owner = self.owner(id);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         session.connection = Some(id);
+        session.since = now;
+        session.clean_start = connect.clean_start;
         session.version = connect.version;
         session.user = user;
         session.will =
@@ -237,6 +260,7 @@ impl Broker {
             self.count_persistent(false, is_persistent);
         }
         self.write_session(index, !is_present);
+        self.subscribe_automatically(id, index, client_id, fx);
         self.metrics().clients.inc();
         if silence_max_ms > 0 {
             self.clients.want_connection_timer(id.index, now.plus_ms(silence_max_ms), fx);
@@ -247,6 +271,9 @@ impl Broker {
         self.want_retry_timer(now, id, fx);
         let packet = self.connack(id, connect, client_id, is_present);
         self.audit_connected(now, id, connect, client_id, is_present);
+        if self.clients.sight.traces.is_on() {
+            self.trace_connected(id, connect, is_present, fx);
+        }
         let waits = self.clients.journal.is_synced() && !self.clients.journal.is_down();
         if waits && (was_kept || self.is_kept(id)) {
             if let Some(connection) = self.clients.connections.get_mut(id) {
@@ -257,6 +284,7 @@ impl Broker {
         } else {
             self.go_in(now, id, &packet, is_present, fx);
         }
+        self.tell_connected(now, id, connect, client_id, fx);
     }
 
     /// The session that the connection goes on with, and whether there was one [MQTT-3.1.2-4, 3.1.2-5]. It does not go on
@@ -303,8 +331,14 @@ impl Broker {
         let kept = journal.keeps(session).then_some(session.serial.0);
         if let Some(outbound) = &mut session.outbound {
             outbound.inflight.mark_unsent();
-            let expired = outbound.mqueue.drop_expired(now, |gone| journal.write_gone(kept, gone)) as u64;
+            let mut qos2 = 0;
+            let expired = outbound.mqueue.drop_expired(now, |gone| {
+                qos2 += u64::from(gone.qos == QoS::ExactlyOnce);
+                journal.write_gone(kept, gone);
+            }) as u64;
+            self.clients.judge_queue(index);
             let metrics = self.metrics();
+            metrics.dropped_qos2.add(qos2);
             metrics.queues.set(metrics.queues.load().wrapping_sub(expired));
             metrics.dropped_expired.add(expired);
             metrics.messages_dropped.add(expired);
@@ -357,7 +391,9 @@ impl Broker {
     ) {
         self.metrics().connections_refused.inc();
         tracing::debug!(connection = id.index, ?reason, "CONNECT refused");
-        self.write_connack(id, version, &ConnAck::new(false, reason), fx);
+        let reference = self.server_reference(reason).map(str::to_owned);
+        let connack = ConnAck { server_reference: reference.as_deref(), ..ConnAck::new(false, reason) };
+        self.write_connack(id, version, &connack, fx);
     }
 
     /// The answer to a CONNECT that can't be read: none, where its sender would not understand it.
@@ -410,6 +446,10 @@ impl Broker {
         let Some(connection) = self.clients.connections.get(id) else { return };
         if !connection.is_v5() || connection.phase != Phase::Connected {
             return;
+        }
+        if self.clients.sight.traces.is_on() {
+            let why = why.unwrap_or_default();
+            self.trace_sent(id, || format!("DISCONNECT {reason} {why}"), fx);
         }
         let fits = |why: &&str| why.len() + 16 <= connection.packet_bytes_max as usize;
         let reason_string = why.filter(|_| connection.problem_information).filter(fits);
@@ -468,6 +508,12 @@ fn refusal(connect: &Connect<'_>, config: &Config) -> Option<ReasonCode> {
         return Some(ReasonCode::RetainNotSupported);
     }
     None
+}
+
+/// The same with another topic of its Will.
+fn with_will_topic<'c>(connect: &Connect<'c>, topic: &'c str) -> Connect<'c> {
+    let will = connect.will.clone().map(|will| packet::Will { topic, ..will });
+    Connect { will, ..connect.clone() }
 }
 
 /// Session Expiry Interval granted: 3.x knows only "ends with the connection" and "does not".

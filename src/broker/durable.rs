@@ -133,6 +133,7 @@ impl Broker {
             Awaited::UnsubAck(pending) => {
                 self.send_unsuback(pending.connection, pending.packet_id, &pending.reasons, fx);
             }
+            Awaited::Operator(receipt) => self.receipts.close(receipt),
             Awaited::ConnAck { connection, packet, is_present, .. } => {
                 self.go_in(now, connection, &packet, is_present, fx);
             }
@@ -223,7 +224,7 @@ impl Broker {
         now: Timestamp,
         id: ConnectionId,
         publish: &Publish<'_>,
-        topic: &str,
+        (topic, is_delayed): (&str, bool),
         fx: &mut E,
     ) -> Option<Flow> {
         let journal = &self.clients.journal;
@@ -234,7 +235,7 @@ impl Broker {
             // Nothing was promised; and what is not retained is not written.
             return None;
         }
-        if !self.may_be_durable(id, publish, topic) {
+        if !is_delayed && !self.may_be_durable(id, publish, topic) {
             return None;
         }
         if !self.clients.journal.is_down() {
@@ -327,9 +328,12 @@ impl Broker {
         connection.heard_at = now;
         let (index, is_stalled) = (connection.session, connection.stalled);
         self.put_connack(id, connack, fx);
-        if is_present {
+        let has_queue = |session: &crate::session::Session| session.outbound.is_some();
+        // A new session may have messages already: by automatic subscriptions, while the disk was waited for.
+        if is_present || self.clients.sessions.get(index).is_some_and(has_queue) {
             self.resume_session(now, id, index, fx);
         }
+        self.ready_cursor(index);
         if is_stalled {
             self.go_on(now, id, fx);
         }

@@ -28,6 +28,9 @@ pub(super) struct Walk {
     /// The Retained Message written last; `None`: none yet.
     retained: Option<Box<str>>,
     is_retained_done: bool,
+    /// The delayed message written last; `None`: none yet.
+    delayed: Option<(u64, u64)>,
+    is_delayed_done: bool,
     /// Messages whose deliveries were waiting for a `Commit` when the generation began: it may lie before the generation.
     pub(super) held_before: HashSet<u64, ahash::RandomState>,
     /// Shards that have not said yet that they have begun it: until then a `Commit` of the time before may still be told.
@@ -36,12 +39,25 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(held_before: HashSet<u64, ahash::RandomState>, marks_awaited: u16) -> Self {
-        Self { session: Some(0), retained: None, is_retained_done: false, held_before, marks_awaited }
+        Self {
+            session: Some(0),
+            retained: None,
+            is_retained_done: false,
+            delayed: None,
+            is_delayed_done: false,
+            held_before,
+            marks_awaited,
+        }
     }
 
     /// Whether there is anything to do but wait for other shards.
     fn can_go_on(&self) -> bool {
-        self.session.is_some() || !self.is_retained_done || self.marks_awaited == 0
+        !self.is_written() || self.marks_awaited == 0
+    }
+
+    /// Whether all that there is to write is written.
+    fn is_written(&self) -> bool {
+        self.session.is_none() && self.is_retained_done && self.is_delayed_done
     }
 }
 
@@ -70,7 +86,7 @@ impl Broker {
         while budget > 0 && self.clients.journal.buffered() < BYTES_BUDGET && self.write_next(&mut walk) {
             budget -= 1;
         }
-        let is_done = walk.session.is_none() && walk.is_retained_done && walk.marks_awaited == 0;
+        let is_done = walk.is_written() && walk.marks_awaited == 0;
         if !is_done {
             self.clients.journal.walk = Some(walk);
             return;
@@ -79,7 +95,7 @@ impl Broker {
         fx.imaged(self.clients.journal.generation);
     }
 
-    /// Writes one session or Retained Message; false: there is none to be written now.
+    /// Writes one session, Retained Message or delayed message; false: there is none to be written now.
     fn write_next(&mut self, walk: &mut Walk) -> bool {
         if let Some(from) = walk.session {
             let next = self.clients.sessions.iter_from(from).next().map(|(index, _)| index);
@@ -102,6 +118,11 @@ impl Broker {
                 walk.retained = Some(message.topic().into());
                 self.clients.journal.write_retained(&message);
             }
+            return true;
+        }
+        if !walk.is_delayed_done {
+            walk.delayed = self.write_next_delayed(walk.delayed);
+            walk.is_delayed_done = walk.delayed.is_none();
             return true;
         }
         false

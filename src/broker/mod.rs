@@ -20,10 +20,13 @@ mod durable;
 mod effects;
 mod fan_out;
 mod images;
+pub mod inspect;
 mod journal;
 mod memory;
 mod message;
+mod modules;
 mod mount;
+mod observe;
 mod operations;
 mod publication;
 mod publish;
@@ -43,11 +46,21 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
+pub use inspect::{Answer, ObserveAnswer, ObserveQuestion, Question};
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
+pub use modules::{
+    DelayedCounts, DelayedPage, DelayedShown, DrainOrder, ModuleAnswer, ModuleOrder, StoredSubscription,
+    StoredSubscriptions, StoredSubscriptionsError,
+};
+pub use mount::{client_id_of, session_name};
+pub use observe::{
+    Alarm, Condition, LongQueues, SlowClient, TRACES_MAX, TopicMetric, TraceEvent, TraceSpec, TraceTarget,
+};
 pub use restore::{RestoredShard, distribute};
 
 use arrival::FLAPPING_MAX;
@@ -59,7 +72,10 @@ use cursors::SessionCursors;
 use disconnect::End;
 use fan_out::{FanOut, Waiting};
 use hashbrown::HashMap;
+use inspect::Receipts;
 use memory::MemoryWatch;
+use modules::Modules;
+use observe::Observe;
 use operations::Operation;
 use route::RelayKey;
 use shared::{Groups, Memberships};
@@ -69,7 +85,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
 use crate::limits::{Bans, Gate, Occurrences, Pressure, Tally, Usage, Users};
-use crate::metrics::{Metrics, Totals};
+use crate::metrics::{Latency, Metrics, Totals};
 use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
@@ -87,8 +103,12 @@ pub struct Shared {
     pub placement: Placement,
     /// Numbers of every shard.
     pub metrics: Vec<Arc<Metrics>>,
+    /// How long messages take, by the shard that delivers them.
+    pub latency: Vec<Arc<Latency>>,
     /// Retained messages of all slices: the limit is the node's.
     pub retained_count: AtomicU32,
+    /// Delayed messages of all shards: the limits are the node's.
+    pub delayed: DelayedCounts,
     /// Connections of each address, where there is a limit.
     pub addresses: Arc<Tally<IpAddr>>,
     /// Those past the limit, which are there only to be told.
@@ -105,6 +125,8 @@ pub struct Shared {
     pub started_unix_ms: u64,
     /// Where numbers that the journal has go on.
     pub origins: Origins,
+    /// Filters in use, of all shards, that begin with `$`: nobody else gets what is below `$SYS`.
+    dollar_filters: AtomicU32,
     seed: u64,
 }
 
@@ -140,7 +162,10 @@ impl Shared {
             retained_marks: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, !seed)),
             placement: Placement::new(seed, shards),
             metrics: (0..shards).map(|_| Arc::default()).collect(),
+            latency: (0..shards).map(|_| Arc::default()).collect(),
+            dollar_filters: AtomicU32::new(0),
             retained_count: AtomicU32::new(0),
+            delayed: DelayedCounts::default(),
             addresses: Arc::new(Tally::new(seed)),
             refused_addresses: Arc::new(Tally::new(seed)),
             gates: config.listeners.iter().map(|_| Gate::default()).collect(),
@@ -151,6 +176,23 @@ impl Shared {
             origins,
             seed,
         })
+    }
+}
+
+impl Shared {
+    /// Whether some filter in use begins with `$`.
+    pub fn has_dollar_filters(&self) -> bool {
+        self.dollar_filters.load(Relaxed) > 0
+    }
+
+    /// A filter came into use on a shard, or went out of it.
+    fn count_filter(&self, filter: &str, is_new: bool) {
+        if filter.starts_with('$') {
+            match is_new {
+                true => self.dollar_filters.fetch_add(1, Relaxed),
+                false => self.dollar_filters.fetch_sub(1, Relaxed),
+            };
+        }
     }
 }
 
@@ -179,6 +221,7 @@ pub struct Broker {
     retained_swept: Option<Box<str>>,
     groups: Groups,
     memberships: Memberships,
+    modules: Modules,
     operations: ChunkedSlab<Operation>,
     commits: CommitOrder,
     /// Messages under way over a retained slice of another shard: how many, by client and topic.
@@ -198,6 +241,7 @@ pub struct Broker {
     /// Who may publish and subscribe to what; its number tells it from those before.
     policy: Arc<Policy>,
     policy_generation: u32,
+    /// Of PUBLISHes: nobody need be asked.
     policy_allows_all: bool,
     /// Some listener or client has a byte rate.
     paces_bytes: bool,
@@ -207,12 +251,15 @@ pub struct Broker {
     /// Whose quota a session counts towards.
     usages: HashMap<u32, Arc<Usage>, ahash::RandomState>,
     sampling: Sampling,
+    observe: Observe,
     /// Of sessions that had ended before a crash, to be published.
     restored_wills: VecDeque<(SessionSerial, Will)>,
     /// What such sessions left to other members of their Shared Subscriptions.
     restored_returns: VecDeque<SessionSerial>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
+    /// What operators changed and the disk or other shards have not confirmed.
+    receipts: Receipts,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -240,6 +287,7 @@ impl Broker {
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let seed = shared.seed;
         let paces_bytes = rates::paces_bytes(&config);
+        let modules = Modules::new(&config);
         Self {
             shard,
             shards: u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX),
@@ -251,6 +299,7 @@ impl Broker {
             retained_swept: None,
             groups: Groups::new(),
             memberships: Memberships::default(),
+            modules,
             operations: ChunkedSlab::new(),
             commits: CommitOrder::default(),
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
@@ -272,9 +321,11 @@ impl Broker {
             memory: MemoryWatch::default(),
             usages: HashMap::default(),
             sampling: Sampling::default(),
+            observe: Observe::default(),
             restored_wills: VecDeque::new(),
             restored_returns: VecDeque::new(),
             failure: None,
+            receipts: Receipts::default(),
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
@@ -316,6 +367,9 @@ impl Broker {
             Input::Timer(timer) => self.timer(now, timer, fx),
             Input::Reload(config) => self.reload(now, config, fx),
             Input::Policy(policy) => self.change_policy(policy),
+            Input::Module(order) => {
+                self.module_order(now, order, fx);
+            }
             Input::Authorized { connection, key, answer } => {
                 self.authorized(now, connection, key, answer, fx);
             }
@@ -324,6 +378,7 @@ impl Broker {
             Input::Generation(generation) => self.begin_images(generation, fx),
             Input::Fence(generation) => self.clients.journal.fence = Some(generation),
             Input::StorageDown => self.storage_failed(now, fx),
+            Input::Condition(condition, message) => self.condition_told(now, condition, message, fx),
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),
         }
@@ -390,6 +445,7 @@ impl Broker {
             self.continue_images(now, fx);
             self.clients.journal.end_turn(now, fx);
         }
+        self.record_delays(fx);
     }
 
     /// A step of xorshift64*: for choices that need no secrecy and must repeat under a seed.
@@ -414,6 +470,7 @@ impl Broker {
     fn announce(&mut self, filter: FilterId) {
         let text = self.router.filter(filter);
         self.interest.add(text, false);
+        self.shared.count_filter(text, true);
         self.clients.metrics.topics.inc();
         self.clients.metrics.routes.inc();
     }
@@ -421,6 +478,7 @@ impl Broker {
     /// A filter went out of use here.
     fn withdraw(&mut self, text: &str) {
         self.interest.remove(text, false);
+        self.shared.count_filter(text, false);
         self.clients.metrics.topics.dec();
         self.clients.metrics.routes.dec();
     }

@@ -3,6 +3,7 @@
 use super::Broker;
 use super::commits::Publisher;
 use super::effects::Effects;
+use super::inspect::Receipt;
 use super::journal::{CommitKey, Reach};
 use super::message::{OperationId, ShardMessage};
 use super::route::RelayKey;
@@ -35,6 +36,8 @@ pub(super) enum Waiter {
     Shard { from: ShardId, operation: Option<OperationId>, credit: bool },
     /// A subscriber on this shard.
     Subscriber(Box<PendingSubAck>),
+    /// An operator; whether the disk has to confirm it too.
+    Operator { receipt: Receipt, is_kept: bool },
 }
 
 /// Something that waits.
@@ -192,6 +195,7 @@ impl Broker {
                 }
             }
             Waiter::Subscriber(pending) => self.finish_suback(pending, fx),
+            Waiter::Operator { receipt, is_kept } => self.changed_everywhere(receipt, is_kept),
         }
     }
 }

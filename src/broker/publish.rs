@@ -7,6 +7,8 @@ use super::deliver::count_sent;
 use super::durable::needs_commit;
 use super::effects::Effects;
 use super::journal::CommitKey;
+use super::modules::PacketKind;
+use super::observe;
 use super::operations::Waiter;
 use super::publication::Publication;
 use super::receive::Flow;
@@ -39,7 +41,7 @@ impl Broker {
         let flow = match self.check_publish(id, publish, &mut named) {
             Ok(()) => {
                 let topic = if publish.topic.is_empty() { named.as_str() } else { publish.topic };
-                self.publish_mounted(now, id, publish, topic, fx)
+                self.publish_named(now, id, publish, topic, fx)
             }
             Err(error) => {
                 self.fail(now, id, &error, fx);
@@ -88,37 +90,58 @@ impl Broker {
         Ok(())
     }
 
+    /// Finds out what the client means by the name of a topic: a delay, and by the rules perhaps another topic.
+    fn publish_named<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        named: &str,
+        fx: &mut E,
+    ) -> Flow {
+        let Some((delay_s, topic)) = self.delay_of(named) else {
+            self.count_received(publish);
+            self.metrics().delayed_refused.inc();
+            self.acknowledge_publish(id, publish, ReasonCode::TopicNameInvalid, fx);
+            return Flow::Next;
+        };
+        match self.rewritten(id, None, PacketKind::Publish, topic) {
+            None => self.publish_mounted(now, id, publish, (topic, delay_s), fx),
+            Some(other) => self.publish_mounted(now, id, publish, (&other, delay_s), fx),
+        }
+    }
+
     /// Puts the client's mountpoint before the topic, if it has one.
     fn publish_mounted<E: Effects>(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
         publish: &Publish<'_>,
-        topic: &str,
+        (topic, delay_s): (&str, u32),
         fx: &mut E,
     ) -> Flow {
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
         if connection.mount_len() == 0 {
-            return self.publish_checked(now, id, publish, topic, topic, fx);
+            return self.publish_checked(now, id, publish, &Destination { topic, full: topic, delay_s }, fx);
         }
         let mut full = std::mem::take(&mut self.mounted_topic);
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
         let fits = self.mount_topic(connection, topic, &mut full);
-        let flow = self.publish_checked(now, id, publish, topic, if fits { &full } else { "" }, fx);
+        let destination = Destination { topic, full: if fits { &full } else { "" }, delay_s };
+        let flow = self.publish_checked(now, id, publish, &destination, fx);
         self.mounted_topic = full;
         flow
     }
 
-    /// `topic` is the client's word for it, `full` the broker's; empty: there is none.
     fn publish_checked<E: Effects>(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
         publish: &Publish<'_>,
-        topic: &str,
-        full: &str,
+        destination: &Destination<'_>,
         fx: &mut E,
     ) -> Flow {
+        let Destination { topic, full, delay_s } = *destination;
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
         let owed_max = usize::from(self.config().limits.receive_max.max(16));
         if self.is_busy() || connection.owed.as_ref().is_some_and(|owed| owed.len() >= owed_max) {
@@ -161,14 +184,21 @@ impl Broker {
         }
         if full.is_empty() || !self.may_publish(id, topic) {
             // 3.x knows no refusal here: the client is acknowledged, the message goes nowhere.
+            if self.clients.sight.traces.is_on() {
+                let text = || format!("PUBLISH {topic}: the ACL does not allow it");
+                self.trace(id, Some(full), "denied", text, fx);
+            }
             self.count_received(publish);
             self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
             return Flow::Next;
         }
         if self.clients.journal.is_on()
-            && let Some(flow) = self.judge_storage(now, id, publish, full, fx)
+            && let Some(flow) = self.judge_storage(now, id, publish, (full, delay_s > 0), fx)
         {
             return flow;
+        }
+        if delay_s > 0 {
+            return self.publish_later(now, id, publish, (delay_s, full), fx);
         }
         self.publish_routed(now, id, publish, full, fx)
     }
@@ -201,6 +231,7 @@ impl Broker {
         encoded.clear();
         publish.forwarded.write(&mut encoded);
         let mut publication = Publication::new(head, topic, &encoded, publish.payload);
+        publication.arrived_us = self.sample(fx);
         let routed = self.route(now, &mut publication, Waiter::Publisher(None), client, fx);
         self.forwarded = encoded;
         if let Routed::Stalled = routed {
@@ -229,7 +260,12 @@ impl Broker {
     }
 
     /// Records the identifier of a QoS 2 message, and gives what the journal will say of a message with this number.
-    fn record_inbound(&mut self, id: ConnectionId, publish: &Publish<'_>, number: u64) -> CommitKey {
+    pub(super) fn record_inbound(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        number: u64,
+    ) -> CommitKey {
         let is_acknowledged = publish.qos > QoS::AtMostOnce;
         let message = if is_acknowledged { number } else { 0 };
         let mut key = CommitKey { message, ..CommitKey::default() };
@@ -252,7 +288,7 @@ impl Broker {
     }
 
     /// A place among the acknowledgements that the connection is owed.
-    fn owe(&mut self, id: ConnectionId, publish: &Publish<'_>, relayed: bool) -> Option<u32> {
+    pub(super) fn owe(&mut self, id: ConnectionId, publish: &Publish<'_>, relayed: bool) -> Option<u32> {
         let connection = self.clients.connections.get_mut(id)?;
         let ack = OwedAck { kind: owed_kind(publish), relayed, reason: None };
         Some(connection.owed.get_or_insert_default().push(ack))
@@ -372,6 +408,14 @@ impl Broker {
     }
 
     fn write_ack<E: Effects>(&mut self, id: ConnectionId, kind: OwedKind, reason: ReasonCode, fx: &mut E) {
+        if self.clients.sight.traces.is_on() {
+            let text = || match kind {
+                OwedKind::Nothing => String::new(),
+                OwedKind::PubAck(packet_id) => observe::acknowledgement("PUBACK", packet_id.value(), reason),
+                OwedKind::PubRec(packet_id) => observe::acknowledgement("PUBREC", packet_id.value(), reason),
+            };
+            self.trace_sent(id, text, fx);
+        }
         let Some(connection) = self.clients.connections.get(id) else { return };
         let version = connection.version;
         let metrics = &*self.clients.metrics;
@@ -390,6 +434,16 @@ impl Broker {
         };
         count_sent(metrics, counter, output.len() - before);
     }
+}
+
+/// Where a PUBLISH goes.
+struct Destination<'t> {
+    /// The client's word for the topic.
+    topic: &'t str,
+    /// The broker's, with the client's mountpoint; empty: there is none.
+    full: &'t str,
+    /// Seconds until then.
+    delay_s: u32,
 }
 
 enum Quota {

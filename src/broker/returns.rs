@@ -27,6 +27,9 @@ impl Clients {
         self.metrics.inflight.set(self.metrics.inflight.load().wrapping_sub(inflight));
         let waiting = outbound.mqueue.len() as u64;
         self.metrics.queues.set(self.metrics.queues.load().wrapping_sub(waiting));
+        if outbound.mqueue.is_long() {
+            self.metrics.queues_high.dec();
+        }
         let mut returned = Vec::new();
         for delivery in outbound.inflight.drain() {
             // A QoS 2 delivery once begun stays with its session [MQTT-4.8.2-5].
@@ -34,17 +37,22 @@ impl Clients {
             if delivery.share.is_some() && (delivery.qos <= QoS::AtLeastOnce || !is_begun) {
                 returned.push(delivery);
             } else {
-                self.dropped(&self.metrics.dropped_session_end);
+                self.dropped_with_session(&delivery);
             }
         }
         for delivery in outbound.mqueue.drain() {
             if delivery.share.is_some() {
                 returned.push(delivery);
             } else {
-                self.dropped(&self.metrics.dropped_session_end);
+                self.dropped_with_session(&delivery);
             }
         }
         self.give_back(self.journal.keeps(session), returned);
+    }
+
+    fn dropped_with_session(&self, delivery: &Delivery) {
+        self.metrics.dropped_qos2.add(u64::from(delivery.qos == QoS::ExactlyOnce));
+        self.dropped(&self.metrics.dropped_session_end);
     }
 
     /// `is_kept`: their session outlasts the process, so they do too.

@@ -1,7 +1,7 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Auth, Config, Error, Listener, Origin, Scheme};
+use super::{Admin, Auth, Config, Error, Listener, LogTarget, Origin, Scheme, repeated};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -24,6 +24,11 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
     if config.node.data_dir.as_os_str().is_empty() {
         return Err(("node.data_dir".into(), "node.data_dir: expected a path, not \"\"".into()));
     }
+    check_watermarks(config.session.queue_low_watermark, config.session.queue_high_watermark)
+        .map_err(|problem| ("session.queue_low_watermark".into(), problem))?;
+    if config.log.target == LogTarget::File && config.log.file.as_os_str().is_empty() {
+        return Err(("log.file".into(), "log.file: log.target is \"file\", and none is named".into()));
+    }
     if config.listeners.is_empty() {
         return Err((
             LISTENER.into(),
@@ -31,6 +36,11 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
         ));
     }
     check_auth(&config.auth)?;
+    check_admin(&config.admin)?;
+    for section in repeated::ALL {
+        (section.check)(config)
+            .map_err(|(index, key, problem)| (format!("{}[{index}].{key}", section.name), problem))?;
+    }
     for (index, listener) in config.listeners.iter().enumerate() {
         let is_tls = listener.url.scheme().is_some_and(Scheme::is_tls);
         let blame_key =
@@ -96,6 +106,27 @@ fn check_exposure(listener: &Listener, has_auth: bool) -> Result<(), String> {
     ))
 }
 
+/// Operators' passwords and tokens travel in the clear: not to other machines unless the file says so.
+fn check_admin(admin: &Admin) -> Result<(), Finding> {
+    let blame = |problem: String| Err(("admin.listen".to_owned(), format!("admin.listen: {problem}")));
+    if admin.listen.is_empty() {
+        return Ok(());
+    }
+    let Some(address) = admin.address() else {
+        return blame(format!(
+            "expected an IP address and a port, as \"127.0.0.1:18083\", or \"\" for no HTTP, not {:?}",
+            admin.listen
+        ));
+    };
+    if !address.ip().is_loopback() && !admin.allow_plain {
+        return blame(format!(
+            "{address} can be reached from other machines, and passwords go over it in the clear; listen on 127.0.0.1 and put a \
+             proxy with TLS before it, or write admin.allow_plain = true where the network is trusted"
+        ));
+    }
+    Ok(())
+}
+
 /// Each method of `auth.order` is known, named once, and has what it needs.
 fn check_auth(auth: &Auth) -> Result<(), Finding> {
     let blame = |key: &str, problem: String| Err((key.to_owned(), format!("{key}: {problem}")));
@@ -140,6 +171,16 @@ fn check_auth(auth: &Auth) -> Result<(), Finding> {
             "auth.client_id.password_required",
             "needs another method in auth.order that checks passwords".into(),
         );
+    }
+    Ok(())
+}
+
+/// An alarm ends below where it begins.
+fn check_watermarks(low: f32, high: f32) -> Result<(), String> {
+    if low >= high {
+        return Err(format!(
+            "session.queue_low_watermark ({low}) has to be below session.queue_high_watermark ({high})"
+        ));
     }
     Ok(())
 }

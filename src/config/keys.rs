@@ -4,8 +4,8 @@
 
 use super::value::{Field, Form, Value};
 use super::{
-    CertificateField, Config, Durability, HttpMethod, Listener, NoMatch, OnError, SharedStrategy, TlsVersion,
-    TokenFrom,
+    CertificateField, Config, Delayed, Durability, HttpMethod, Listener, LogFormat, LogTarget, NoMatch,
+    OnError, SharedStrategy, TlsVersion, TokenFrom, repeated,
 };
 
 /// When a changed value has effect.
@@ -28,6 +28,17 @@ pub(super) struct Key<S> {
 }
 
 impl<S> Key<S> {
+    /// A key of `section` with that name.
+    pub(super) const fn new(
+        (section, name): (&'static str, &'static str),
+        form: Form,
+        change: Change,
+        read: fn(&S) -> Value,
+        write: fn(&mut S, Value) -> bool,
+    ) -> Self {
+        Self { section, name, form, change, read, write }
+    }
+
     /// `section.name`, as `--set` takes it.
     pub(super) fn path(&self) -> String {
         format!("{}.{}", self.section, self.name)
@@ -93,7 +104,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 105] = [
+pub(super) static KEYS: &[Key<Config>] = &[
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -129,6 +140,8 @@ pub(super) static KEYS: [Key<Config>; 105] = [
     key!(session.await_rel_max, Form::Count(0, 65_535), Live),
     key!(session.queue_len_max, Form::Count(1, u32::MAX), Live),
     key!(session.queue_qos0, Form::Flag, Live),
+    key!(session.queue_high_watermark, Form::Factor(0.0, 1.0), Live),
+    key!(session.queue_low_watermark, Form::Factor(0.0, 1.0), Live),
     key!(mqtt.qos_max, Form::Count(0, 2), Live),
     key!(mqtt.retain_available, Form::Flag, Live),
     key!(mqtt.wildcard_available, Form::Flag, Live),
@@ -138,6 +151,9 @@ pub(super) static KEYS: [Key<Config>; 105] = [
     key!(retained.count_max, Form::Count(0, u32::MAX), Live),
     key!(retained.payload_bytes_max, Form::Bytes(0, PACKET_BYTES_MAX), Live),
     key!(retained.expiry_s, Form::Seconds(0, ANY), Live),
+    key!(delayed.count_max, Form::Count(0, 10_000_000), Live),
+    key!(delayed.bytes_max, Form::Size, Live),
+    key!(delayed.delay_s_max, Form::Seconds(1, Delayed::DELAY_S_MAX), Live),
     key!(auth.order, Form::Texts, Live),
     key!(auth.threads, Form::Count(1, 64), Restart),
     key!(auth.queue_len_max, Form::Count(1, 1_000_000), Restart),
@@ -188,6 +204,8 @@ pub(super) static KEYS: [Key<Config>; 105] = [
     key!(storage.accept_damage, Form::Flag, Restart),
     key!(sys.interval_s, Form::Seconds(0, 86_400), Live),
     key!(sys.prefix, Form::Text, Live),
+    key!(sys.presence, Form::Flag, Live),
+    key!(sys.presence_qos, Form::Count(0, 2), Live),
     key!(quota.connections_max, Form::Count(0, u32::MAX), Live),
     key!(quota.sessions_max, Form::Count(0, u32::MAX), Live),
     key!(quota.subscriptions_max, Form::Count(0, u32::MAX), Live),
@@ -197,12 +215,22 @@ pub(super) static KEYS: [Key<Config>; 105] = [
     key!(acl.no_match, Form::Choice(&NoMatch::NAMES), Live),
     key!(acl.on_error, Form::Choice(&OnError::NAMES), Live),
     key!(acl.cache_s, Form::Seconds(0, 86_400), Live),
+    key!(admin.listen, Form::Text, Restart),
+    key!(admin.allow_plain, Form::Flag, Restart),
+    key!(admin.users_file, Form::Text, Restart),
+    key!(admin.session_s, Form::Seconds(60, 31_536_000), Live),
+    key!(admin.metrics_open, Form::Flag, Live),
     key!(log.level, Form::LogLevel, Live),
     key!(log.audit, Form::Flag, Live),
+    key!(log.target, Form::Choice(&LogTarget::NAMES), Restart),
+    key!(log.file, Form::Text, Restart),
+    key!(log.rotate_bytes, Form::Bytes(4096, 1 << 30), Restart),
+    key!(log.keep, Form::Count(0, 1000), Restart),
+    key!(log.format, Form::Choice(&LogFormat::NAMES), Restart),
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
+pub(super) static LISTENER_KEYS: &[Key<Listener>] = &[
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
@@ -227,13 +255,7 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 5] = [
-    "admin",
-    "cluster",
-    "session.queue_priorities",
-    "session.queue_low_watermark",
-    "session.queue_high_watermark",
-];
+const LATER: [&str; 2] = ["cluster", "session.queue_priorities"];
 
 /// The key `section.name`, other than a listener's.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static Key<Config>> {
@@ -245,7 +267,7 @@ pub(super) fn find_of_listener(name: &str) -> Option<&'static Key<Listener>> {
     LISTENER_KEYS.iter().find(|key| key.name == name)
 }
 
-/// `name` is a section, `listener` among them.
+/// `name` is a section, those that may be there more than once among them.
 pub(super) fn is_section(name: &str) -> bool {
     all_names().any(|(section, _)| section == name)
 }
@@ -253,7 +275,10 @@ pub(super) fn is_section(name: &str) -> bool {
 /// Section and name of every key.
 fn all_names() -> impl Iterator<Item = (&'static str, &'static str)> {
     let listener = LISTENER_KEYS.iter().map(|key| (key.section, key.name));
-    KEYS.iter().map(|key| (key.section, key.name)).chain(listener)
+    let repeated = repeated::ALL
+        .iter()
+        .flat_map(|section| (section.keys)().into_iter().map(|name| (section.name, name)));
+    KEYS.iter().map(|key| (key.section, key.name)).chain(listener).chain(repeated)
 }
 
 /// What to say of an unknown section.
@@ -309,14 +334,14 @@ mod tests {
     #[test]
     fn every_value_of_a_form_fits_its_field_and_comes_back() {
         let mut config = Config::default();
-        for key in &KEYS {
+        for key in KEYS {
             for value in ends(key.form) {
                 key.store(&mut config, value.clone()).unwrap();
                 assert_eq!((key.read)(&config), value, "{}", key.path());
             }
         }
         let mut listener = Listener::default();
-        for key in &LISTENER_KEYS {
+        for key in LISTENER_KEYS {
             for value in ends(key.form) {
                 key.store(&mut listener, value.clone()).unwrap();
                 assert_eq!((key.read)(&listener), value, "{}", key.path());
@@ -327,7 +352,7 @@ mod tests {
     #[test]
     fn every_default_is_within_its_own_range() {
         let mut config = Config::default();
-        for key in &KEYS {
+        for key in KEYS {
             let value = (key.read)(&config);
             key.store(&mut config, value).unwrap();
         }
@@ -349,12 +374,12 @@ mod tests {
 
     #[test]
     fn what_comes_later_is_not_called_unknown() {
-        for (section, name) in [("admin", "listen"), ("cluster", "nats"), ("session", "queue_priorities")] {
+        for (section, name) in [("cluster", "nats"), ("session", "queue_priorities")] {
             assert!(
                 unknown_key(section, name).ends_with("not in this version of Myriad"),
                 "{section}.{name}"
             );
         }
-        assert!(unknown_section("admin").ends_with("not in this version of Myriad"));
+        assert!(unknown_section("cluster").ends_with("not in this version of Myriad"));
     }
 }

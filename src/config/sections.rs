@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{AccessRules, Auth, ListenerTls, ListenerUrl, Networks, OnError};
+use super::{
+    AccessRules, Auth, AutoSubscription, Delayed, ListenerTls, ListenerUrl, Networks, OnError, Rewrite,
+};
 
 /// The whole configuration in effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +22,12 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// `[retained]`
     pub retained: Retained,
+    /// `[delayed]`
+    pub delayed: Delayed,
+    /// `[[subscription]]`
+    pub subscriptions: Vec<AutoSubscription>,
+    /// `[[rewrite]]`
+    pub rewrites: Vec<Rewrite>,
     /// `[auth]`
     pub auth: Auth,
     /// `[storage]`
@@ -30,6 +38,8 @@ pub struct Config {
     pub quota: Quota,
     /// `[acl]`
     pub acl: Acl,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[log]`
     pub log: Log,
 }
@@ -43,11 +53,15 @@ impl Default for Config {
             session: Session::default(),
             mqtt: Mqtt::default(),
             retained: Retained::default(),
+            delayed: Delayed::default(),
+            subscriptions: Vec::new(),
+            rewrites: Vec::new(),
             auth: Auth::default(),
             storage: Storage::default(),
             sys: Sys::default(),
             quota: Quota::default(),
             acl: Acl::default(),
+            admin: Admin::default(),
             log: Log::default(),
         }
     }
@@ -275,6 +289,10 @@ pub struct Session {
     pub queue_len_max: u32,
     /// Keep QoS 0 messages for disconnected persistent sessions.
     pub queue_qos0: bool,
+    /// Part of `queue_len_max` beyond which an mqueue is long: an alarm.
+    pub queue_high_watermark: f32,
+    /// Part of `queue_len_max` at which a long mqueue is no longer long.
+    pub queue_low_watermark: f32,
 }
 
 impl Default for Session {
@@ -287,6 +305,8 @@ impl Default for Session {
             await_rel_max: 0,
             queue_len_max: 1000,
             queue_qos0: true,
+            queue_high_watermark: 0.6,
+            queue_low_watermark: 0.2,
         }
     }
 }
@@ -363,11 +383,15 @@ pub struct Sys {
     pub interval_s: u32,
     /// First levels of the tree.
     pub prefix: String,
+    /// Who connects and leaves is published there.
+    pub presence: bool,
+    /// With which QoS: 0, 1 or 2.
+    pub presence_qos: u8,
 }
 
 impl Default for Sys {
     fn default() -> Self {
-        Self { interval_s: 60, prefix: "$SYS/brokers".into() }
+        Self { interval_s: 60, prefix: "$SYS/brokers".into(), presence: true, presence_qos: 0 }
     }
 }
 
@@ -467,6 +491,62 @@ impl Default for Acl {
     }
 }
 
+/// `[admin]`: the HTTP API and the dashboard.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admin {
+    /// Address and port of HTTP; empty: none. Port 0: one that the kernel chooses.
+    pub listen: String,
+    /// Listen where other machines can reach it, though passwords go over it in the clear.
+    pub allow_plain: bool,
+    /// The operators and the hashes of their passwords; empty: `<data_dir>/admin.users`.
+    pub users_file: PathBuf,
+    /// Seconds that a token of a login is good for.
+    pub session_s: u32,
+    /// Whoever reaches the port may read `/metrics`.
+    pub metrics_open: bool,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:18083".into(),
+            allow_plain: false,
+            users_file: PathBuf::new(),
+            session_s: 12 * 3600,
+            metrics_open: true,
+        }
+    }
+}
+
+impl Admin {
+    /// Where HTTP listens; `None`: nowhere.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
+}
+
+/// Where the log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogTarget {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// systemd's journal.
+    Journald,
+    /// A file that is rotated by its size.
+    File,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Log {
@@ -474,10 +554,28 @@ pub struct Log {
     pub level: String,
     /// Who connects, leaves, is refused or banned is logged, target `audit`.
     pub audit: bool,
+    /// Where it goes.
+    pub target: LogTarget,
+    /// The file of `LogTarget::File`.
+    pub file: PathBuf,
+    /// Bytes of the file after which the next one begins.
+    pub rotate_bytes: u32,
+    /// Older files that are kept.
+    pub keep: u16,
+    /// How a line looks.
+    pub format: LogFormat,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into(), audit: false }
+        Self {
+            level: "info".into(),
+            audit: false,
+            target: LogTarget::Stderr,
+            file: "myriad.log".into(),
+            rotate_bytes: 64 * 1024 * 1024,
+            keep: 7,
+            format: LogFormat::Text,
+        }
     }
 }

@@ -11,6 +11,12 @@ pub fn datetime_utc(unix_s: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
 }
 
+/// The moment `unix_ms` (milliseconds since 1970) as RFC 3339 has it, in UTC: `2026-03-06T10:00:00.250Z`.
+pub fn rfc3339(unix_ms: u64) -> String {
+    let text = datetime_utc(unix_ms / 1000).replace(' ', "T");
+    format!("{text}.{:03}Z", unix_ms % 1000)
+}
+
 /// `s` seconds as `1 days, 2 hours, 3 minutes, 4 seconds`, as emqttd wrote it; leading parts that are 0 are left out.
 pub fn uptime(s: u64) -> String {
     let mut text = String::new();
@@ -60,6 +66,11 @@ mod tests {
             assert_eq!(datetime_utc(unix_s), expected);
         }
         assert!(!datetime_utc(u64::MAX).is_empty());
+    }
+
+    #[test]
+    fn moments_for_programs() {
+        assert_eq!(rfc3339(951_782_399_007), "2000-02-28T23:59:59.007Z");
     }
 
     #[test]

@@ -17,7 +17,9 @@ mod listeners;
 mod log;
 mod memory;
 mod notify;
+mod operators;
 mod storage;
+mod watchdog;
 mod wrapped;
 
 use std::hash::{BuildHasher, Hasher};
@@ -29,10 +31,11 @@ use shards::{Handle, ShardId, Shards};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::admin::ControlSocket;
-use crate::broker::{Origins, Shared};
-use crate::clock::Timestamp;
-use crate::config::{Config, ShardCount};
+use crate::admin::{
+    AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, StoredFile, StoredFileError, TraceDesk,
+};
+use crate::broker::{Condition, Origins, Shared};
+use crate::config::{Arguments, Config, ShardCount};
 use access::Access;
 use acl_http::AclAsker;
 use application::{Application, Door, ServerMessage, Setup};
@@ -41,6 +44,7 @@ use auth_pool::Pool;
 use certificates::Certificates;
 use memory::MemoryMeter;
 use notify::ServiceManager;
+use operators::{Event, Line};
 use storage::{Opened, Parts};
 
 pub use acl_file::{AclFileError, load_policy};
@@ -75,6 +79,9 @@ pub enum Error {
     /// The journal can't be read or written.
     #[error("{0}")]
     Storage(#[from] StorageError),
+    /// The port of the admin side can't be had.
+    #[error("{0}")]
+    Admin(#[from] AdminError),
     /// Signals can't be received.
     #[error("cannot receive signals: {0}")]
     Signals(std::io::Error),
@@ -84,6 +91,9 @@ pub enum Error {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes (getrandom(2)); authentication needs them")]
     Random,
+    /// The stored automatic subscriptions can't be read.
+    #[error("{0}")]
+    Stored(#[from] StoredFileError),
     /// No thread can be started.
     #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
     Thread(std::io::Error),
@@ -96,20 +106,19 @@ pub fn warn(warnings: &[String]) {
     }
 }
 
-/// Runs the broker until SIGTERM or SIGINT. `reload` reads the configuration again (SIGHUP).
+/// Runs the broker until SIGTERM or SIGINT. The configuration is read again as `arguments` say (SIGHUP).
 ///
 /// # Errors
 /// What kept it from starting, in one line.
-pub fn run(
-    config: Config,
-    log: &LogHandle,
-    reload: impl Fn() -> Result<Config, crate::config::Error>,
-) -> Result<(), Error> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
+pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(), Error> {
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
+    let (events, happened) = operators::events(signals).map_err(Error::Thread)?;
+    let doors = Doors::open(&config, |warning| tracing::warn!("{warning}"))?;
     let mut config = Arc::new(config);
     let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
     let policy = load_policy(&config)?;
     let access = Access::new(&config);
+    let stored = StoredFile::open(&config.node.data_dir)?;
     let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
     let opened = Opened::read(&config, random_seed)?;
@@ -134,6 +143,7 @@ pub fn run(
             (Some(journal), parts)
         }
     };
+    let (trace_writer, traces) = TraceDesk::start(&config.node.data_dir).map_err(Error::Thread)?;
     let shards = {
         let of_each = Setup {
             config: Arc::clone(&config),
@@ -145,6 +155,8 @@ pub fn run(
             policy,
             journal: journal.clone(),
             parts,
+            traces: trace_writer,
+            stored: stored.all(),
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
@@ -152,49 +164,68 @@ pub fn run(
     let _ = handle_later.set(shards.handle());
     pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
     asker.start(&shards.handle()).map_err(Error::Thread)?;
-    let control = config.node.control_socket.then(|| {
-        let now = move || {
-            let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            Timestamp(origins.now.0.saturating_add(elapsed_ms))
-        };
-        ControlSocket::start(&config.node.data_dir, Arc::clone(&shared), journal.clone(), now)
+    let desk = Desk::new(DeskParts {
+        line: Box::new(Line(shards.handle())),
+        orders: Box::new(move |order| events.send(Event::Order(order)).is_ok()),
+        shared: Arc::clone(&shared),
+        storage: journal.clone(),
+        config: Arc::clone(&config),
+        arguments: arguments.clone(),
+        traces,
+        started,
+        stored,
     });
-    if let Some(Err(error)) = &control {
-        tracing::warn!(%error, "no control socket: myriadctl can't ask anything of this broker");
-    }
-    let manager = ServiceManager::from_environment();
+    let serving = open_doors(doors, &config, &desk)?;
+    let manager = Arc::new(ServiceManager::from_environment());
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
+    watchdog::start(&manager, &desk).map_err(Error::Thread)?;
     let handle = shards.handle();
     let watcher = {
         let handle = handle.clone();
-        certificates.watch(move |acceptors| {
-            send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+        let apply = {
+            let handle = handle.clone();
+            move |acceptors| {
+                send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+            }
+        };
+        certificates.watch(apply, move |expiring| {
+            handle.send(ShardId(0), ServerMessage::Condition(Condition::CertificateExpiry, expiring));
         })
     };
-    for signal in signals.forever() {
-        if signal == SIGHUP {
-            manager.reloading();
-            if let Some(watcher) = &watcher {
-                watcher.refresh();
-            }
-            let is_new =
-                reload_config(&mut config, log, (&access, &secrets, &pool, &asker), &handle, &reload);
-            memory.change(config.limits.memory_max);
-            manager.ready(if is_new {
-                &status
-            } else {
-                "the configuration was not reloaded; the log says why"
-            });
-            continue;
+    for event in happened {
+        let (reply, is_reload) = match event {
+            Event::Order(Order::Reload(reply)) => (Some(reply), true),
+            Event::Signal(signal) => (None, signal == SIGHUP),
+        };
+        if !is_reload {
+            tracing::info!("shutting down: clients are sent away");
+            desk.set_draining();
+            manager.stopping();
+            send_all(&handle, || ServerMessage::Drain);
+            break;
         }
-        tracing::info!(signal, "shutting down: clients are sent away");
-        manager.stopping();
-        send_all(&handle, || ServerMessage::Drain);
-        break;
+        manager.reloading();
+        if let Some(watcher) = &watcher {
+            watcher.refresh();
+        }
+        let outcome = reload_config(&mut config, log, (&access, &secrets, &pool, &asker), &handle, arguments);
+        desk.set_config(Arc::clone(&config));
+        memory.change(config.limits.memory_max);
+        manager.ready(match &outcome {
+            Ok(_) => &status,
+            Err(_) => "the configuration was not reloaded; the log says why",
+        });
+        if let Err(problem) = &outcome {
+            tracing::error!("the configuration was not reloaded, the old one stays in effect: {problem}");
+        }
+        if let Some(reply) = reply {
+            // Whoever asked may have gone.
+            let _ = reply.send(outcome);
+        }
     }
     shards.join()?;
-    drop(control);
+    drop(serving);
     if let Some(journal) = journal {
         journal.stop();
     }
@@ -264,44 +295,30 @@ fn announce(
     format!("{shards} shards, {fit} connections fit")
 }
 
-/// Whether the configuration was read and is in effect.
+/// Reads the configuration again and puts into effect what can be.
+///
+/// # Errors
+/// Why the old one stays in effect.
 fn reload_config(
     config: &mut Arc<Config>,
     log: &LogHandle,
     (access, secrets, pool, asker): (&Access, &Arc<Secrets>, &Arc<Pool>, &Arc<AclAsker>),
     handle: &Handle<Application>,
-    reload: &impl Fn() -> Result<Config, crate::config::Error>,
-) -> bool {
-    let new = match reload() {
-        Ok(new) => new,
-        Err(error) => {
-            tracing::error!(%error, "the configuration was not reloaded, the old one stays in effect");
-            return false;
-        }
-    };
+    arguments: &Arguments,
+) -> Result<Reloaded, String> {
+    let new = arguments.load(|warning| warn(&[warning])).map_err(|error| error.to_string())?;
     let changes = config.diff_live(&new);
     if !changes.needs_restart.is_empty() {
         tracing::warn!(keys = changes.needs_restart.join(", "), "these keys change with the next restart");
     }
     // All or nothing: what the files say and what the configuration says of them belong together.
-    let gate = match Gate::load(&changes.config, secrets) {
-        Ok(gate) => gate,
-        Err(error) => {
-            tracing::error!(%error, "the configuration was not reloaded, the old one stays in effect");
-            return false;
-        }
-    };
-    if let Err(error) = pool.start(&changes.config.auth, handle) {
-        tracing::error!(%error, "the configuration was not reloaded: no thread for authentication can be started");
-        return false;
-    }
+    let gate = Gate::load(&changes.config, secrets).map_err(|error| error.to_string())?;
+    let no_thread = |error| format!("no thread for authentication can be started: {error}");
+    pool.start(&changes.config.auth, handle).map_err(no_thread)?;
     if let Err(error) = log.change(&changes.config.log) {
         tracing::error!(%error, "the log level stays");
     }
-    if let Err(error) = asker.replace(&changes.config) {
-        tracing::error!(%error, "the configuration was not reloaded, the old one stays in effect");
-        return false;
-    }
+    asker.replace(&changes.config)?;
     if let Err(error) = asker.start(handle) {
         tracing::error!(%error, "no thread for questions about the ACL can be started: they are not answered");
     }
@@ -315,7 +332,21 @@ fn reload_config(
     pool.replace_gate(&gate);
     send_all(handle, || ServerMessage::Reload(Arc::clone(config), Arc::clone(&layers), Arc::clone(&gate)));
     tracing::info!(changed = changes.changed.join(", "), "configuration reloaded");
-    true
+    Ok(Reloaded { changed: changes.changed, needs_restart: changes.needs_restart })
+}
+
+/// Lets operators in. Without a control socket the broker still serves its clients.
+fn open_doors(mut doors: Doors, config: &Config, desk: &Arc<Desk>) -> Result<Serving, Error> {
+    if config.node.control_socket
+        && let Err(error) = doors.open_socket(&config.node.data_dir)
+    {
+        tracing::warn!(%error, "no control socket: myriadctl can't ask anything of this broker");
+    }
+    if let Some(address) = doors.address() {
+        println!("admin on http://{address}");
+    }
+    let prepare = || shards::lower_priority();
+    Ok(doors.serve(Arc::clone(desk), prepare)?)
 }
 
 fn send_all(handle: &Handle<Application>, message: impl Fn() -> ServerMessage) {

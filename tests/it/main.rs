@@ -13,10 +13,13 @@ mod numbers;
 mod wire;
 
 mod acl;
+mod admin;
 mod clients;
 mod limits;
+mod modules;
 mod mqtt3;
 mod mqtt5;
+mod packaging;
 mod process;
 mod storage;
 mod tenants;

@@ -9,7 +9,7 @@ use super::session::{Live, Queued, Slot};
 use super::{Known, Map, Replay, ReplayOutcome};
 use crate::clock::Timestamp;
 use crate::packet::QoS;
-use crate::session::{Delivery, Message, NEVER};
+use crate::session::{Delivery, Message, NEVER, Will};
 use crate::storage::{Restored, RestoredReturn, RestoredSession, RestoredSlot};
 
 impl Replay {
@@ -39,7 +39,8 @@ impl Replay {
             let is_expired = live.expiry_s != NEVER && since.plus_s(u64::from(live.expiry_s)) <= now;
             if is_expired || ended.binary_search(&serial).is_ok() {
                 outcome.sessions_expired += u64::from(is_expired);
-                wills.extend(live.will.take().map(|will| (serial, will)));
+                let due = live.will.take().map(|will| (serial, Box::new(Will { delay_s: 0, ..*will })));
+                wills.extend(due);
                 leave(&self.messages, serial, *live, now, &mut outcome, &mut restored.returned);
                 continue;
             }

@@ -355,12 +355,12 @@ fn section_4_8_2_what_an_ended_session_leaves_of_shared_subscriptions_is_for_oth
     assert_eq!(left(&two), [(5, 1, None), (6, 1, None)]);
     // A session that expired while the node was down leaves what was not begun with QoS 2 [MQTT-4.8.2-5].
     let expired = StoredSession { expiry_s: 1, disconnected_at: Some(Timestamp(0)), ..begin(7, "c") };
-    let twice = |delivery| Entry::Deliver(StoredDelivery { qos: QoS::ExactlyOnce, ..delivery });
+    let once = |delivery| Entry::Deliver(StoredDelivery { qos: QoS::AtLeastOnce, ..delivery });
     let entries = [
         Entry::Session(expired),
-        Entry::Deliver(shared(7, 1, Some(3))),
-        twice(shared(7, 1, Some(4))),
-        twice(shared(7, 1, None)),
+        once(shared(7, 1, Some(3))),
+        Entry::Deliver(shared(7, 1, Some(4))),
+        Entry::Deliver(shared(7, 1, None)),
         Entry::Deliver(deliver(7, 1, None)),
         message(1, "t"),
     ];

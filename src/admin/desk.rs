@@ -1,0 +1,257 @@
+//! What is behind the doors: how a shard is asked, how the main thread is told to do something, and what all routes look into.
+//! Questions under way are bounded, and each has an answer or an end.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::modules::{ModuleState, StoredFile};
+use super::traces::TraceDesk;
+use crate::broker::{Answer, Question, Shared};
+use crate::clock::Timestamp;
+use crate::config::{Arguments, Config};
+use crate::interest::ShardId;
+use crate::storage::thread::StorageHandle;
+
+/// Questions that shards have not yet answered, of all requests together.
+const QUESTIONS_MAX: usize = 256;
+/// How long a shard has to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a question gets to a shard: `server` knows the mailboxes.
+pub trait ShardLine: Send + Sync {
+    /// How many shards there are.
+    fn shards(&self) -> u16;
+    /// Hands it over. `false`: that shard does not exist or has ended.
+    fn ask(&self, to: ShardId, asked: Box<Asked>) -> bool;
+}
+
+/// A question on its way to a shard, with the way back.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is asked.
+    pub question: Question,
+    reply: oneshot::Sender<Answer>,
+    /// Given back when the shard has answered, not when whoever asked has lost patience: what waits in mailboxes is bounded.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Asked {
+    /// The question, and what takes the answer.
+    pub fn take(self) -> (Question, impl FnOnce(Answer)) {
+        let Self { question, reply, _place } = self;
+        let answer = move |answer| {
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+            drop(_place);
+        };
+        (question, answer)
+    }
+}
+
+/// What the main thread is asked to do.
+#[derive(Debug)]
+pub enum Order {
+    /// To read the configuration again, as SIGHUP does; then it answers with what came of it, or with why nothing did.
+    Reload(oneshot::Sender<Result<Reloaded, String>>),
+}
+
+/// What a reload came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys that changed.
+    pub changed: Vec<String>,
+    /// Keys that differ and wait for a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// Why a shard gave no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Too many questions wait for answers.
+    #[error("{QUESTIONS_MAX} questions wait for the shards already; try again in a moment")]
+    Busy,
+    /// It did not answer in time.
+    #[error("shard {} does not answer; it is overloaded or stuck, `slow_turns` of /api/v1/shards tells", .0.0)]
+    Silent(ShardId),
+    /// It has ended.
+    #[error("shard {} has ended: the broker shuts down", .0.0)]
+    Gone(ShardId),
+}
+
+/// What a desk is made of.
+pub struct DeskParts {
+    /// To the shards.
+    pub line: Box<dyn ShardLine>,
+    /// To the main thread; `false`: it has ended.
+    pub orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
+    /// What all shards see.
+    pub shared: Arc<Shared>,
+    /// `None`: nothing is stored.
+    pub storage: Option<StorageHandle>,
+    /// The configuration in effect.
+    pub config: Arc<Config>,
+    /// Of the command line, which lies over every configuration that is read.
+    pub arguments: Arguments,
+    /// What is traced.
+    pub traces: TraceDesk,
+    /// What the shards' clocks count from.
+    pub started: Instant,
+    /// The stored automatic subscriptions, which the shards have too.
+    pub stored: StoredFile,
+}
+
+/// What operators may ask about.
+pub struct Desk {
+    pub(super) shared: Arc<Shared>,
+    pub(super) storage: Option<StorageHandle>,
+    pub(super) arguments: Arguments,
+    pub(super) traces: TraceDesk,
+    pub(super) modules: ModuleState,
+    line: Box<dyn ShardLine>,
+    orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
+    config: RwLock<Arc<Config>>,
+    is_draining: AtomicBool,
+    started: Instant,
+    places: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("shards", &self.shards()).finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// A desk of these parts.
+    pub fn new(parts: DeskParts) -> Arc<Self> {
+        let DeskParts { line, orders, shared, storage, config, arguments, traces, stored, started } = parts;
+        Arc::new(Self {
+            shared,
+            storage,
+            arguments,
+            traces,
+            modules: ModuleState::new(stored),
+            line,
+            orders,
+            config: RwLock::new(config),
+            is_draining: AtomicBool::new(false),
+            started,
+            places: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+        })
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> u16 {
+        self.line.shards()
+    }
+
+    /// Asks a shard and waits for its answer, five seconds at most.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer, Unavailable> {
+        self.ask_within(shard, question, PATIENCE).await
+    }
+
+    /// The same with another limit.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn ask_within(
+        &self,
+        shard: ShardId,
+        question: Question,
+        patience: Duration,
+    ) -> Result<Answer, Unavailable> {
+        let answer = self.send(shard, question)?;
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Unavailable::Gone(shard)),
+            Err(_) => Err(Unavailable::Silent(shard)),
+        }
+    }
+
+    /// Sends a question without waiting; what comes back resolves to the answer. For asking all shards at once.
+    ///
+    /// # Errors
+    /// There will be none.
+    pub fn send(&self, shard: ShardId, question: Question) -> Result<oneshot::Receiver<Answer>, Unavailable> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Unavailable::Busy)?;
+        let (reply, answer) = oneshot::channel();
+        match self.line.ask(shard, Box::new(Asked { question, reply, _place: place })) {
+            true => Ok(answer),
+            false => Err(Unavailable::Gone(shard)),
+        }
+    }
+
+    /// The same question to every shard at once; the answers in the order of the shards.
+    ///
+    /// # Errors
+    /// One of them does not answer within `patience`.
+    pub async fn ask_all(
+        &self,
+        question: impl Fn() -> Question,
+        patience: Duration,
+    ) -> Result<Vec<Answer>, Unavailable> {
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut pending = Vec::new();
+        for shard in (0..self.shards()).map(ShardId) {
+            pending.push((shard, self.send(shard, question())?));
+        }
+        let mut answers = Vec::new();
+        for (shard, answer) in pending {
+            match tokio::time::timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => answers.push(answer),
+                Ok(Err(_)) => return Err(Unavailable::Gone(shard)),
+                Err(_) => return Err(Unavailable::Silent(shard)),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Has the main thread read the configuration again, as SIGHUP does.
+    ///
+    /// # Errors
+    /// Why the old one stays in effect.
+    pub async fn reload(&self) -> Result<Reloaded, String> {
+        let (reply, outcome) = oneshot::channel();
+        let is_gone = || "the broker shuts down".to_owned();
+        if !(self.orders)(Order::Reload(reply)) {
+            return Err(is_gone());
+        }
+        outcome.await.map_err(|_| is_gone())?
+    }
+
+    /// The configuration in effect.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another configuration is in effect.
+    pub fn set_config(&self, config: Arc<Config>) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// The broker sends its clients away and ends.
+    pub fn set_draining(&self) {
+        self.is_draining.store(true, Relaxed);
+    }
+
+    /// Whether it does, or an operator has it send them away.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed) || self.modules.drain().is_some()
+    }
+
+    /// The shards' time.
+    pub fn now(&self) -> Timestamp {
+        self.shared.origins.now + self.started.elapsed()
+    }
+
+    /// How long the process runs.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

@@ -1,0 +1,117 @@
+//! The routes, a file a subject, and what lies around all of them. A subject has `routes()` and appears here twice: as a module and in
+//! the list of `subjects`; its description comes with it.
+
+mod alarms;
+mod auto_subscriptions;
+mod bans;
+mod clients;
+mod dashboard;
+mod delayed;
+mod description;
+mod drain;
+mod extract;
+mod failure;
+mod health;
+mod latency;
+mod listing;
+mod naming;
+mod node;
+mod observed;
+mod page;
+mod retained;
+mod sessions;
+mod shard;
+mod slow;
+mod store;
+mod subscriptions;
+mod topic_metrics;
+mod topics;
+mod traces;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::desk::Desk;
+use failure::Failure;
+
+/// Bytes of the largest request.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// From the headers of a request to its answer's; what streams after that is not bound.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Over `admin.listen`: whoever it is has to say and prove it.
+    Network,
+    /// Over the control socket, which only the broker's user can open.
+    Local,
+}
+
+/// Every subject.
+fn subjects() -> OpenApiRouter<Arc<Desk>> {
+    OpenApiRouter::new()
+        .merge(health::routes())
+        .merge(node::routes())
+        .merge(clients::routes())
+        .merge(sessions::routes())
+        .merge(subscriptions::routes())
+        .merge(topics::routes())
+        .merge(retained::routes())
+        .merge(shard::routes())
+        .merge(bans::routes())
+        .merge(auto_subscriptions::routes())
+        .merge(delayed::routes())
+        .merge(drain::routes())
+        .merge(store::routes())
+        .merge(traces::routes())
+        .merge(slow::routes())
+        .merge(topic_metrics::routes())
+        .merge(alarms::routes())
+        .merge(latency::routes())
+        .merge(description::routes())
+        .merge(dashboard::routes())
+}
+
+/// All routes, for one door or the other.
+pub(super) fn router(desk: Arc<Desk>) -> Router {
+    let (router, api) = subjects().split_for_parts();
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(in_time))
+        .layer(Extension(description::Description::new(api)))
+        .with_state(desk)
+}
+
+/// The same behind one door.
+pub(super) fn at(router: &Router, door: Door) -> Router {
+    router.clone().layer(Extension(door))
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            Failure::unavailable(format!("the request took longer than {} s", REQUEST_TIMEOUT.as_secs()))
+                .into_response()
+        }
+    }
+}
+
+async fn unknown(request: Request) -> Failure {
+    let path = request.uri().path();
+    Failure::not_found(format!("there is no {path:?}; /api/v1/openapi.json says what there is"))
+}
+
+async fn wrong_method(request: Request) -> Failure {
+    let (method, path) = (request.method(), request.uri().path());
+    Failure::wrong_method(format!("{path:?} knows no {method}; /api/v1/openapi.json says what it knows"))
+}
