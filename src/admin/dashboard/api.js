@@ -57,9 +57,9 @@ export async function call(method, path, body, signal) {
 export const get = (path, signal) => call('GET', path, undefined, signal);
 
 /** What an optional part of the API answers; null where the broker does not have it or can't answer now. */
-export async function optional(path, signal) {
+export async function optional(path, signal, method = 'GET') {
   try {
-    return await get(path, signal);
+    return await call(method, path, undefined, signal);
   } catch (error) {
     if (error instanceof ApiError && error.status !== 0 && error.status !== 401) return null;
     throw error;

@@ -1,6 +1,6 @@
 // The frame of the dashboard: pages by the address's hash, navigation, login, what repeats while a page is looked at.
 
-import { on, session } from './api.js';
+import { on, optional, session } from './api.js';
 import { h, link, put } from './dom.js';
 import bans from './pages/bans.js';
 import client from './pages/client.js';
@@ -15,6 +15,7 @@ import retained from './pages/retained.js';
 import sessions from './pages/sessions.js';
 import slow from './pages/slow.js';
 import subscriptions from './pages/subscriptions.js';
+import topicMetrics from './pages/topic_metrics.js';
 import topics from './pages/topics.js';
 import trace from './pages/trace.js';
 
@@ -22,7 +23,7 @@ const MENU = [
   [null, overview],
   ['Clients', clients, sessions, subscriptions],
   ['Messages', topics, retained, mqttConsole],
-  ['Watch', slow, trace],
+  ['Watch', slow, topicMetrics, trace],
   ['Broker', listeners, bans, configuration, node],
 ];
 const PAGES = [...MENU.flatMap((group) => group.slice(1)), client];
@@ -119,7 +120,11 @@ menu.addEventListener('click', () => {
   const isOpen = document.getElementById('drawer').classList.toggle('open');
   menu.setAttribute('aria-expanded', String(isOpen));
 });
-document.getElementById('leave').addEventListener('click', () => on.signedOut());
+document.getElementById('leave').addEventListener('click', async () => {
+  // A token that could not be ended ends by itself; the tab forgets it in any case.
+  await optional('/logout', undefined, 'POST').catch(() => null);
+  on.signedOut();
+});
 document.querySelector('.skip').addEventListener('click', (event) => {
   // The hash is the page: the link must not change it.
   event.preventDefault();

@@ -110,7 +110,8 @@ export function chart({ title, series, format, tick: tickFormat = format, base =
     update(history) {
       const points = series.map(({ key }) => history.series?.[key] ?? []);
       const length = Math.max(0, ...points.map((line) => line.length));
-      const start = Date.parse(history.from) / 1000;
+      // No value yet: an empty plot up to now.
+      const start = history.from ? Date.parse(history.from) / 1000 : Math.floor(Date.now() / 1000);
       const to = start + Math.max(1, length - 1) * history.step_s;
       data = { start, from: Math.min(start, to - SPAN_MIN_S), to, points, stepS: history.step_s, length };
       const last = points.map((line) => line.findLast((value) => typeof value === 'number'));

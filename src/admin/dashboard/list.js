@@ -8,6 +8,10 @@ import { count } from './format.js';
 export const ROWS = 100;
 const REFRESH_MS = 5000;
 const TYPING_MS = 300;
+// A search over very many comes back without a match now and then: how often it goes on by itself.
+const HOPS_MAX = 60;
+// A list that takes this many times as long as it rests would keep the broker busy.
+const REST = 10;
 
 /** What stands where a part of the API is not there or fails; null for an abort. */
 export function trouble(error, what) {
@@ -57,7 +61,7 @@ function filterControls(filters, values, changed) {
       ? select({ onchange: (event) => set(event.target.value) }, filter.options, values[filter.name] ?? '')
       : h('input', {
         type: 'search', value: values[filter.name] ?? '', placeholder: filter.placeholder, spellcheck: 'false',
-        autocapitalize: 'off', 'data-search': true,
+        autocapitalize: 'off', 'data-search': true, maxlength: filter.length,
         oninput: (event) => {
           clearTimeout(typing);
           const { value } = event.target;
@@ -72,9 +76,9 @@ function filterControls(filters, values, changed) {
  * Fills a page with a list.
  *
  * `what`: its noun; `path` of the API; `filters`: [{name, label, placeholder | options, hint}]; `ask(values)`: filters to the API's
- * query; `columns(refresh)`; `empty`: what an empty list says; `head`: a node above; `total(stats)`.
+ * query; `columns(refresh)`; `empty`: what an empty list says; `head`: a node above.
  */
-export function listPage(context, { what, path, filters = [], ask = (values) => values, columns, empty, head, needs, every = REFRESH_MS }) {
+export function listPage(context, { what, path, filters = [], ask = (values) => values, columns, empty, head, every = REFRESH_MS }) {
   const values = Object.fromEntries(filters.map(({ name }) => [name, context.query.get(name) ?? '']));
   const before = [];
   let cursor = null;
@@ -89,6 +93,7 @@ export function listPage(context, { what, path, filters = [], ask = (values) => 
   });
   const pager = h('div', { class: 'row pager', hidden: true }, back, forward, note);
   let turnNumber = 0;
+  let notBefore = 0;
 
   function turn() {
     shown = '';
@@ -99,13 +104,16 @@ export function listPage(context, { what, path, filters = [], ask = (values) => 
     turnNumber += 1;
     const mine = turnNumber;
     const filtered = Object.values(values).some((value) => value !== '');
-    if (needs && !needs(values)) {
-      pager.hidden = true;
-      return put(body, empty(false));
-    }
     let answer;
     try {
+      const began = Date.now();
       answer = await get(path + query({ ...ask(values), limit: ROWS, cursor }), signal);
+      for (let hop = 0; answer.next && !answer.items.length && hop < HOPS_MAX && mine === turnNumber; hop += 1) {
+        put(note, 'Searching…');
+        pager.hidden = false;
+        answer = await get(path + query({ ...ask(values), limit: ROWS, cursor: answer.next }), signal);
+      }
+      notBefore = Date.now() + REST * (Date.now() - began);
     } catch (error) {
       const notice = trouble(error, what);
       if (notice && mine === turnNumber && error.status !== 0) {
@@ -146,6 +154,6 @@ export function listPage(context, { what, path, filters = [], ask = (values) => 
     head,
     controls.length > 0 && h('form', { class: 'filters', role: 'search', onsubmit: (event) => event.preventDefault() }, controls),
     h('div', { class: 'card list' }, body, pager));
-  context.poll(refresh, every);
+  context.poll((signal) => (Date.now() < notBefore ? undefined : refresh(signal)), every);
   return turn;
 }

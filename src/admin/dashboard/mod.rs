@@ -38,7 +38,7 @@ macro_rules! files {
 }
 
 /// Every file, the page first.
-pub(in crate::admin) static FILES: [File; 28] = files![
+pub(in crate::admin) static FILES: [File; 29] = files![
     "" "index.html" HTML,
     "style.css" "style.css" CSS,
     "icon.svg" "icon.svg" SVG,
@@ -64,6 +64,7 @@ pub(in crate::admin) static FILES: [File; 28] = files![
     "pages/sessions.js" "pages/sessions.js" JS,
     "pages/slow.js" "pages/slow.js" JS,
     "pages/subscriptions.js" "pages/subscriptions.js" JS,
+    "pages/topic_metrics.js" "pages/topic_metrics.js" JS,
     "pages/topics.js" "pages/topics.js" JS,
     "pages/trace.js" "pages/trace.js" JS,
     "favicon.ico" "icon.svg" SVG,

@@ -119,9 +119,12 @@ export class MqttClient {
       this.opened = { resolve, reject };
       this.socket = new WebSocket(this.url, 'mqtt');
       this.socket.binaryType = 'arraybuffer';
-      this.socket.onopen = () => this.send(this.connectPacket());
+      this.socket.onopen = () => {
+        this.isReached = true;
+        this.send(this.connectPacket());
+      };
       this.socket.onmessage = (event) => this.take(event.data);
-      this.socket.onclose = () => this.end('The connection was closed by the broker.');
+      this.socket.onclose = () => this.end(this.isReached ? 'The connection was closed by the broker.' : 'The connection was refused.');
     });
   }
 

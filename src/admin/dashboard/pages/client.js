@@ -1,6 +1,6 @@
 // One client: its connection, its session, what it subscribed to, what waits for it.
 
-import { call, get, query, segment } from '../api.js';
+import { call, get, optional, query } from '../api.js';
 import { button, confirmed, field, h, link, name, put, select, toast, visible } from '../dom.js';
 import { age, bytes, count, duration, moment, plural } from '../format.js';
 import { table, trouble } from '../list.js';
@@ -28,10 +28,10 @@ async function found(path, signal) {
 
 const will = (value) => (value ? [name(value.topic, 'code'), ` QoS ${value.qos}${value.retain ? ', retained' : ''}`] : 'none');
 
-const connectionFacts = (client) => facts([
+const connectionFacts = (client, listeners) => facts([
   ['User', name(client.username)],
   ['Address', name(client.address, 'code')],
-  ['Listener', name(client.listener, 'code')],
+  ['Listener', name(listeners?.items?.find((listener) => listener.index === client.listener)?.url ?? client.listener, 'code')],
   ['Protocol', `MQTT ${client.protocol}`],
   ['Keep alive', client.keep_alive_s ? duration(client.keep_alive_s) : 'off'],
   ['Connected', [moment(client.connected_at), h('span', { class: 'muted' }, ` (${age(client.connected_at)})`)]],
@@ -64,10 +64,10 @@ const inflightColumns = [
   { label: 'Waits for', cell: (item) => ({ publish: item.qos === 2 ? 'PUBREC' : 'PUBACK', pubrel: 'PUBCOMP' }[item.state] ?? item.state) },
 ];
 
-function subscriptionColumns(id, refresh) {
+function subscriptionColumns(who, refresh) {
   const remove = async (filter) => {
     try {
-      await call('DELETE', `${clientPath(id)}/subscriptions${query({ filter })}`);
+      await call('DELETE', clientPath(who, { rest: '/subscriptions', filter }));
       toast('The subscription was removed.');
     } catch (error) {
       if (error.status === undefined) throw error;
@@ -86,7 +86,7 @@ function subscriptionColumns(id, refresh) {
   ];
 }
 
-function subscribeForm(id, refresh) {
+function subscribeForm(who, refresh) {
   const filter = h('input', { required: true, placeholder: 'sensors/#', spellcheck: 'false', autocapitalize: 'off' });
   const qos = select({}, [['0', '0'], ['1', '1'], ['2', '2']]);
   return h('form', {
@@ -94,7 +94,7 @@ function subscribeForm(id, refresh) {
     onsubmit: async (event) => {
       event.preventDefault();
       try {
-        await call('POST', `${clientPath(id)}/subscriptions`, { filter: filter.value, qos: Number(qos.value) });
+        await call('POST', clientPath(who, { rest: '/subscriptions' }), { filter: filter.value, qos: Number(qos.value) });
         toast('Subscribed.');
         filter.value = '';
       } catch (error) {
@@ -114,12 +114,13 @@ function listed(title, all, columns, empty) {
     items.length >= LISTED_MAX && h('p', { class: 'muted' }, `The first ${LISTED_MAX}.`));
 }
 
-function actions(id, client, session, refresh) {
+function actions(who, client, session, refresh) {
+  const id = who.client_id;
   const banIt = async () => {
     const isSure = await confirmed(`Ban ${id.slice(0, 60)} for one hour?`, 'It is kept out until then. Other spans and addresses: page Bans.', 'Ban');
     if (isSure && await ban('client', id, 3600) && client) {
       try {
-        await call('DELETE', clientPath(id));
+        await call('DELETE', clientPath(who));
       } catch (error) {
         if (error.status === undefined) throw error;
         if (error.status !== 404) toast(error.message, 'bad');
@@ -128,8 +129,8 @@ function actions(id, client, session, refresh) {
     refresh();
   };
   return h('div', { class: 'row' },
-    client && button('Kick', async () => { if (await kick(id)) refresh(); }),
-    session && button('Discard session', async () => { if (await discard(id)) refresh(); }),
+    client && button('Kick', async () => { if (await kick(who)) refresh(); }),
+    session && button('Discard session', async () => { if (await discard(who)) refresh(); }),
     button('Ban', banIt),
     link(`/trace${query({ kind: 'client', name: id })}`, 'Trace'));
 }
@@ -139,32 +140,34 @@ export default {
   under: '/clients',
   title: 'Client',
   show(context) {
-    const id = context.item;
-    put(context.heading, name(id));
+    const who = { client_id: context.item, mountpoint: context.query.get('mountpoint') };
+    put(context.heading, name(who.client_id));
     const head = h('div', { class: 'row between' });
     const top = h('div', { class: 'halves' });
     const subscriptions = h('div');
     const rest = h('div', { class: 'halves' });
-    const form = h('section', { class: 'card pad', hidden: true }, subscribeForm(id, () => refresh()));
+    const form = h('section', { class: 'card pad', hidden: true }, subscribeForm(who, () => refresh()));
     put(context.element, head, top, subscriptions, form, rest);
     let shown = '';
+    let listeners;
 
     async function refresh(signal = context.signal) {
       let client;
       let session;
       try {
-        [client, session] = await Promise.all([found(clientPath(id), signal), found(`/sessions/${segment(id)}`, signal)]);
+        [client, session] = await Promise.all([found(clientPath(who), signal), found(clientPath(who, { subject: '/sessions' }), signal)]);
       } catch (error) {
         const notice = trouble(error, 'single clients');
         if (notice && error.status !== 0) put(head, notice);
         return;
       }
+      listeners ??= (await optional('/listeners', signal)) ?? {};
       const print = JSON.stringify([client, session]);
       if (print === shown) return;
       shown = print;
       put(head,
         client ? h('span', { class: 'chip good' }, 'connected') : session ? h('span', { class: 'chip' }, 'away') : h('span', { class: 'chip' }, 'unknown'),
-        actions(id, client, session, refresh));
+        actions(who, client, session, refresh));
       form.hidden = !client && !session;
       if (!client && !session) {
         put(top, h('div', { class: 'blank card' }, h('p', {}, 'This client is not connected and has no session.'), h('p', {}, link('/clients', 'All clients'))));
@@ -173,9 +176,9 @@ export default {
         return;
       }
       put(top,
-        section('Connection', client ? connectionFacts(client) : h('p', { class: 'muted' }, 'Not connected. Its session waits for it.')),
+        section('Connection', client ? connectionFacts(client, listeners) : h('p', { class: 'muted' }, 'Not connected. Its session waits for it.')),
         section('Session', session ? sessionFacts(session) : h('p', { class: 'muted' }, 'Not available from this broker.')));
-      put(subscriptions, listed('Subscriptions', client?.subscriptions_list ?? session?.subscriptions_list, subscriptionColumns(id, refresh), 'It has not subscribed to anything.'));
+      put(subscriptions, listed('Subscriptions', client?.subscriptions_list ?? session?.subscriptions_list, subscriptionColumns(who, refresh), 'It has not subscribed to anything.'));
       put(rest,
         listed('Queue', session?.queue, queueColumns, 'No message waits for it.'),
         listed('Inflight', session?.inflight_list, inflightColumns, 'Every message that was sent is acknowledged.'));

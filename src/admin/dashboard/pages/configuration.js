@@ -30,7 +30,8 @@ function checker() {
   const check = async () => {
     try {
       const answer = await call('POST', '/config/check', { toml: draft.value });
-      put(result, answer.ok ? h('p', { class: 'strip good' }, 'This configuration is right.') : h('p', { class: 'strip bad' }, answer.error));
+      put(result, answer.ok ? h('p', { class: 'strip good' }, 'This configuration is right.') : h('p', { class: 'strip bad' }, answer.error),
+        (answer.warnings ?? []).map((warning) => h('p', { class: 'strip warn' }, warning)));
     } catch (error) {
       if (error.status === undefined) throw error;
       put(result, trouble(error, 'the check of a configuration'));

@@ -46,7 +46,8 @@ async function connect(values, password) {
     state.client = client;
     state.note = '';
   } catch (error) {
-    state.note = `${error.message} ${client.socket ? '' : 'Is the page allowed to open a WebSocket?'}`;
+    state.note = client.isReached ? error.message
+      : `${error.message} The console needs a plain mqtt:// listener (page Listeners), and at most 16 are open at a time.`;
   }
   state.changed();
 }

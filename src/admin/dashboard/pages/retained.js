@@ -2,7 +2,7 @@
 
 import { call, get, query } from '../api.js';
 import { button, confirmed, h, name, put, toast } from '../dom.js';
-import { age, bytes, duration, moment } from '../format.js';
+import { bytes, duration, moment } from '../format.js';
 import { listPage, trouble } from '../list.js';
 import { fromBase64, payloadView } from '../payload.js';
 
@@ -62,7 +62,6 @@ export default {
       },
       { label: 'Size', is: 'number', cell: (item) => bytes(item.payload_bytes) },
       { label: 'QoS', is: 'number mid', cell: (item) => item.qos },
-      { label: 'Age', is: 'number mid', cell: (item) => h('span', { title: item.stored_at && moment(item.stored_at) }, age(item.stored_at)) },
       { label: 'Expires', is: 'mid', cell: (item) => (item.expires_at ? `in ${duration((Date.parse(item.expires_at) - Date.now()) / 1000)}` : 'never') },
       {
         label: h('span', { class: 'unseen' }, 'Actions'), is: 'actions',
@@ -73,7 +72,7 @@ export default {
     listPage(context, {
       what: 'retained messages',
       path: '/retained',
-      filters: [{ name: 'match', label: 'Topics', placeholder: 'a filter, for example sensors/#' }],
+      filters: [{ name: 'match', label: 'Topics', placeholder: 'sensors/#' }],
       columns,
       empty: () => [
         h('p', {}, 'There are no retained messages.'),

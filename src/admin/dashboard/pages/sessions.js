@@ -1,18 +1,18 @@
 // Sessions, connected or not: what waits for clients that are away.
 
-import { call, segment } from '../api.js';
-import { button, confirmed, h, link, name, toast } from '../dom.js';
+import { call } from '../api.js';
+import { button, confirmed, h, toast } from '../dom.js';
 import { count, duration, moment } from '../format.js';
 import { listPage } from '../list.js';
-import { clientPath, glob } from './clients.js';
+import { GLOB_MAX, clientLink, clientPath, glob } from './clients.js';
 
 /** Ends a session with all that waits in it, after a question. Resolves to whether it did. */
-export async function discard(id) {
-  const isSure = await confirmed(`Discard the session of ${id.slice(0, 60)}?`,
+export async function discard(who) {
+  const isSure = await confirmed(`Discard the session of ${who.client_id.slice(0, 60)}?`,
     'Its subscriptions and the messages that wait for it are lost; a connected client is disconnected.', 'Discard');
   if (!isSure) return false;
   try {
-    await call('DELETE', `/sessions/${segment(id)}`);
+    await call('DELETE', clientPath(who, { subject: '/sessions' }));
     toast('The session was discarded.');
     return true;
   } catch (error) {
@@ -29,7 +29,7 @@ export const expiry = (item) =>
       : item.expiry_s === 0 ? 'with the connection' : `${duration(item.expiry_s)} after it leaves`);
 
 const columns = (refresh) => [
-  { label: 'Client', is: 'first', cell: (item) => link(clientPath(item.client_id), name(item.client_id)) },
+  { label: 'Client', is: 'first', cell: clientLink },
   { label: 'State', cell: (item) => (item.connected ? h('span', { class: 'chip good' }, 'connected') : h('span', { class: 'chip' }, 'away')) },
   { label: 'Kind', is: 'wide', cell: (item) => item.kind },
   { label: 'Subscriptions', is: 'number mid', cell: (item) => count(item.subscriptions) },
@@ -39,7 +39,7 @@ const columns = (refresh) => [
   { label: 'Shard', is: 'number wide', cell: (item) => item.shard },
   {
     label: h('span', { class: 'unseen' }, 'Actions'), is: 'actions',
-    cell: (item) => button('Discard', async () => { if (await discard(item.client_id)) refresh(); },
+    cell: (item) => button('Discard', async () => { if (await discard(item)) refresh(); },
       { class: 'small', 'data-focus': `discard ${item.client_id}`, 'aria-label': `Discard the session of ${item.client_id}` }),
   },
 ];
@@ -52,7 +52,7 @@ export default {
       what: 'sessions',
       path: '/sessions',
       filters: [
-        { name: 'client_id', label: 'Search', placeholder: 'part of a client id' },
+        { name: 'client_id', label: 'Search', placeholder: 'part of a client id', length: GLOB_MAX },
         { name: 'connected', label: 'State', options: [['', 'All'], ['true', 'Connected'], ['false', 'Away']] },
         { name: 'kind', label: 'Kind', options: [['', 'All'], ['persistent', 'Persistent'], ['transient', 'Transient']] },
       ],

@@ -1,12 +1,12 @@
 // Clients that do not keep up with what they subscribed to.
 
-import { h, link, name } from '../dom.js';
+import { h } from '../dom.js';
 import { bytes, count } from '../format.js';
 import { listPage } from '../list.js';
-import { clientPath } from './clients.js';
+import { clientLink } from './clients.js';
 
 const columns = () => [
-  { label: 'Client', is: 'first', cell: (item) => link(clientPath(item.client_id), name(item.client_id)) },
+  { label: 'Client', is: 'first', cell: clientLink },
   { label: 'Worst delay', is: 'number', cell: (item) => (typeof item.worst_delay_ms === 'number' ? `${count(item.worst_delay_ms)} ms` : '–') },
   { label: 'Queued', is: 'number', cell: (item) => count(item.queued) },
   { label: 'Unsent', is: 'number mid', cell: (item) => bytes(item.outbound_bytes) },

@@ -1,8 +1,8 @@
 // Subscriptions of all sessions.
 
-import { h, link, name } from '../dom.js';
+import { h, name } from '../dom.js';
 import { listPage } from '../list.js';
-import { clientPath, glob } from './clients.js';
+import { GLOB_MAX, clientLink, glob } from './clients.js';
 
 const HANDLING = ['retained at subscribe', 'retained if new', 'no retained'];
 
@@ -17,7 +17,7 @@ export function options(item) {
 
 const columns = () => [
   { label: 'Filter', is: 'first', cell: (item) => name(item.filter, 'code') },
-  { label: 'Client', cell: (item) => link(clientPath(item.client_id), name(item.client_id)) },
+  { label: 'Client', cell: clientLink },
   { label: 'QoS', is: 'number', cell: (item) => item.qos },
   { label: 'Share', is: 'mid', cell: (item) => name(item.share) },
   { label: 'Options', is: 'wide muted', cell: options },
@@ -32,8 +32,8 @@ export default {
       what: 'subscriptions',
       path: '/subscriptions',
       filters: [
-        { name: 'topic', label: 'Filter', placeholder: 'exactly, for example sensors/#' },
-        { name: 'client_id', label: 'Client id', placeholder: 'part of a client id' },
+        { name: 'topic', label: 'Filter', placeholder: 'exactly, as sensors/#' },
+        { name: 'client_id', label: 'Client id', placeholder: 'part of a client id', length: GLOB_MAX },
         { name: 'share', label: 'Share name', placeholder: 'exactly' },
       ],
       ask: (values) => ({ ...values, client_id: glob(values.client_id) }),

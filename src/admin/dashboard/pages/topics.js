@@ -4,7 +4,7 @@ import { get, segment } from '../api.js';
 import { button, h, link, name, put } from '../dom.js';
 import { count } from '../format.js';
 import { listPage, trouble } from '../list.js';
-import { clientPath } from './clients.js';
+import { clientLink } from './clients.js';
 
 async function showSubscribers(panel, filter, signal) {
   put(panel, h('p', { class: 'muted' }, 'Loading…'));
@@ -15,8 +15,8 @@ async function showSubscribers(panel, filter, signal) {
     put(panel,
       h('div', { class: 'row' }, h('h2', {}, name(filter, 'code')), button('Close', () => { panel.hidden = true; }, { class: 'small quiet' })),
       ids.length === 0 ? h('p', { class: 'muted' }, 'Nobody subscribes to it any more.')
-        : h('ul', { class: 'plain' }, ids.map((id) => h('li', {}, link(clientPath(id), name(id))))),
-      ids.length >= 100 && h('p', { class: 'muted' }, 'The first 100. All: ', link(`/subscriptions?topic=${encodeURIComponent(filter)}`, 'subscriptions')));
+        : h('ul', { class: 'plain' }, ids.map((id) => h('li', {}, clientLink({ client_id: id })))),
+      (answer.count ?? 0) > ids.length && h('p', { class: 'muted' }, `The first ${count(ids.length)} of ${count(answer.count)}. All: `, link(`/subscriptions?topic=${encodeURIComponent(filter)}`, 'subscriptions')));
   } catch (error) {
     const notice = trouble(error, 'the subscribers of a filter');
     if (notice) put(panel, notice);
@@ -43,7 +43,7 @@ export default {
     listPage(context, {
       what: 'topic filters',
       path: '/topics',
-      filters: [{ name: 'match', label: 'Below', placeholder: 'a filter, for example sensors/#' }],
+      filters: [{ name: 'match', label: 'Below', placeholder: 'sensors/#' }],
       columns,
       empty: () => h('p', {}, 'No client has subscribed to anything.'),
       head: panel,

@@ -1,7 +1,7 @@
 // Traces: what a client, a topic or an address does, live.
 
 import { ApiError, call, get, query, segment } from '../api.js';
-import { button, field, h, name, put, select, toast } from '../dom.js';
+import { button, confirmed, field, h, name, put, select, toast } from '../dom.js';
 import { clock, count, duration } from '../format.js';
 import { table, trouble } from '../list.js';
 
@@ -32,10 +32,12 @@ function startForm(context, started) {
   }, field('Trace', kind), field('Name', subject), field('For', span), h('label', { class: 'check' }, file, ' into a file too'), h('button', { class: 'main' }, 'Start'));
 }
 
-const stop = async (id, refresh) => {
+/** Ends a trace and forgets it: what was watched stays on the page. */
+const stop = async (item, refresh) => {
+  if (item.file && !(await confirmed('Remove this trace?', `Its file is deleted too: ${item.file}`, 'Remove'))) return;
   try {
-    await call('DELETE', `/traces/${segment(id)}`);
-    toast('The trace was stopped.');
+    await call('DELETE', `/traces/${segment(item.id)}`);
+    toast('The trace was ended.');
   } catch (error) {
     if (error.status === undefined) throw error;
     if (error.status !== 404) toast(error.message, 'bad');
@@ -43,13 +45,16 @@ const stop = async (id, refresh) => {
   refresh();
 };
 
+const isActive = (item) => item.active !== false;
+
 const columns = (look, refresh) => [
   { label: 'Trace', is: 'first', cell: (item) => [name((KINDS.find(([kind]) => kind === item.kind) ?? [0, item.kind])[1]), ' ', name(item.name, 'code')] },
-  { label: 'Left', is: 'number', cell: (item) => (typeof item.seconds_left === 'number' ? duration(item.seconds_left) : '–') },
+  { label: 'Left', is: 'number', cell: (item) => (isActive(item) ? duration((Date.parse(item.ends_at) - Date.now()) / 1000) : 'over') },
   { label: 'Events', is: 'number mid', cell: (item) => count(item.events) },
+  { label: 'File', is: 'wide', cell: (item) => name(item.file, 'code') },
   {
     label: h('span', { class: 'unseen' }, 'Actions'), is: 'actions',
-    cell: (item) => [button('Watch', () => look(item.id), { class: 'small' }), ' ', button('Stop', () => stop(item.id, refresh), { class: 'small' })],
+    cell: (item) => [button('Watch', () => look(item.id), { class: 'small' }), ' ', button(isActive(item) ? 'Stop' : 'Remove', () => stop(item, refresh), { class: 'small' })],
   },
 ];
 
