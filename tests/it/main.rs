@@ -18,6 +18,7 @@ mod clients;
 mod limits;
 mod mqtt3;
 mod mqtt5;
+mod observe;
 mod process;
 mod storage;
 mod tenants;
