@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::modules::{ModuleState, StoredFile};
 use super::traces::TraceDesk;
 use crate::broker::{Answer, Question, Shared};
 use crate::clock::Timestamp;
@@ -98,6 +99,8 @@ pub struct DeskParts {
     pub traces: TraceDesk,
     /// What the shards' clocks count from.
     pub started: Instant,
+    /// The stored automatic subscriptions, which the shards have too.
+    pub stored: StoredFile,
 }
 
 /// What operators may ask about.
@@ -106,6 +109,7 @@ pub struct Desk {
     pub(super) storage: Option<StorageHandle>,
     pub(super) arguments: Arguments,
     pub(super) traces: TraceDesk,
+    pub(super) modules: ModuleState,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
@@ -123,12 +127,13 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     /// A desk of these parts.
     pub fn new(parts: DeskParts) -> Arc<Self> {
-        let DeskParts { line, orders, shared, storage, config, arguments, traces, started } = parts;
+        let DeskParts { line, orders, shared, storage, config, arguments, traces, stored, started } = parts;
         Arc::new(Self {
             shared,
             storage,
             arguments,
             traces,
+            modules: ModuleState::new(stored),
             line,
             orders,
             config: RwLock::new(config),
@@ -235,9 +240,9 @@ impl Desk {
         self.is_draining.store(true, Relaxed);
     }
 
-    /// Whether it does.
+    /// Whether it does, or an operator has it send them away.
     pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Relaxed)
+        self.is_draining.load(Relaxed) || self.modules.drain().is_some()
     }
 
     /// The shards' time.

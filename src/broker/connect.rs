@@ -8,6 +8,7 @@ use super::deliver::count_sent;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
 use super::journal::Awaited;
+use super::modules::PacketKind;
 use super::mount::{fits, session_name};
 use super::publish::is_brokers_own;
 use super::receive::{Flow, is_connect};
@@ -47,10 +48,8 @@ impl Broker {
             decided
         } else if self.is_banned(now, id, connect.client_id) {
             Some(ReasonCode::Banned)
-        } else if self.draining.is_some() {
-            Some(ReasonCode::ServerUnavailable)
         } else {
-            refusal(&connect, self.config())
+            self.drain_refusal().or_else(|| refusal(&connect, self.config()))
         };
         if let Some(reason) = refusal {
             self.metrics().packets_connect.inc();
@@ -96,6 +95,25 @@ impl Broker {
 
     /// At home, with a Client Identifier: what only the home shard can judge, before any session is touched.
     fn welcome<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        client_id: &str,
+        fx: &mut E,
+    ) -> Flow {
+        let other = connect
+            .will
+            .as_ref()
+            .and_then(|will| self.rewritten(id, Some(client_id), PacketKind::Publish, will.topic));
+        match &other {
+            None => self.welcome_meant(now, id, connect, client_id, fx),
+            Some(topic) => self.welcome_meant(now, id, &with_will_topic(connect, topic), client_id, fx),
+        }
+    }
+
+    /// `welcome`, the topic of its Will being what the client means.
+    fn welcome_meant<E: Effects>(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
@@ -228,6 +246,8 @@ impl Broker {
         let owner = self.owner(id);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         session.connection = Some(id);
+        session.since = now;
+        session.clean_start = connect.clean_start;
         session.version = connect.version;
         session.user = user;
         session.will =
@@ -240,6 +260,7 @@ impl Broker {
             self.count_persistent(false, is_persistent);
         }
         self.write_session(index, !is_present);
+        self.subscribe_automatically(id, index, client_id, fx);
         self.metrics().clients.inc();
         if silence_max_ms > 0 {
             self.clients.want_connection_timer(id.index, now.plus_ms(silence_max_ms), fx);
@@ -370,7 +391,9 @@ impl Broker {
     ) {
         self.metrics().connections_refused.inc();
         tracing::debug!(connection = id.index, ?reason, "CONNECT refused");
-        self.write_connack(id, version, &ConnAck::new(false, reason), fx);
+        let reference = self.server_reference(reason).map(str::to_owned);
+        let connack = ConnAck { server_reference: reference.as_deref(), ..ConnAck::new(false, reason) };
+        self.write_connack(id, version, &connack, fx);
     }
 
     /// The answer to a CONNECT that can't be read: none, where its sender would not understand it.
@@ -485,6 +508,12 @@ fn refusal(connect: &Connect<'_>, config: &Config) -> Option<ReasonCode> {
         return Some(ReasonCode::RetainNotSupported);
     }
     None
+}
+
+/// The same with another topic of its Will.
+fn with_will_topic<'c>(connect: &Connect<'c>, topic: &'c str) -> Connect<'c> {
+    let will = connect.will.clone().map(|will| packet::Will { topic, ..will });
+    Connect { will, ..connect.clone() }
 }
 
 /// Session Expiry Interval granted: 3.x knows only "ends with the connection" and "does not".

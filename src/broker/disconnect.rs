@@ -92,7 +92,7 @@ impl Broker {
         let client = self.clients.client_hash(index);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         session.connection = None;
-        session.disconnected_at = now;
+        session.since = now;
         let is_persistent = session.is_persistent();
         let is_kept = self.clients.journal.keeps(session);
         let will = match end {

@@ -2,6 +2,7 @@
 //! Storage is described in `docs/STORAGE.md`; what a shard writes is in `journal`.
 
 use super::Broker;
+use super::commits::Publisher;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
 use super::journal::{Awaited, CommitKey, Reach};
@@ -16,19 +17,30 @@ use crate::session::ConnectionId;
 use crate::storage::Entry;
 
 impl Broker {
-    /// Everyone who wants a client's PUBLISH has it: it is committed, and acknowledged when that is on disk.
-    pub(super) fn commit_publish<E: Effects>(
+    /// Everyone who wants a client's PUBLISH has it: it is committed, when all older ones of its session are.
+    pub(super) fn publish_arrived<E: Effects>(
         &mut self,
         now: Timestamp,
-        connection: ConnectionId,
-        number: u32,
-        key: CommitKey,
+        publisher: Publisher,
         reach: Reach,
         fx: &mut E,
     ) {
-        if let Some(owed) = self.clients.connections.get_mut(connection).and_then(|c| c.owed.as_mut()) {
-            owed.arrived(number);
+        let connection = self.clients.connections.get_mut(publisher.connection);
+        if let Some(owed) = connection.and_then(|connection| connection.owed.as_mut()) {
+            owed.arrived(publisher.number);
         }
+        let Some(place) = publisher.place else {
+            return self.commit_publish(now, publisher, reach, fx);
+        };
+        self.commits.arrived(place, publisher, reach);
+        while let Some((publisher, reach)) = self.commits.next_ready(place) {
+            self.commit_publish(now, publisher, reach, fx);
+        }
+    }
+
+    /// Commits a client's PUBLISH; it is acknowledged when that is on disk.
+    fn commit_publish<E: Effects>(&mut self, now: Timestamp, publisher: Publisher, reach: Reach, fx: &mut E) {
+        let Publisher { connection, number, key, .. } = publisher;
         if !needs_commit(&key, reach) {
             return self.acknowledge_owed(now, connection, number, reach.matched, fx);
         }
@@ -121,6 +133,7 @@ impl Broker {
             Awaited::UnsubAck(pending) => {
                 self.send_unsuback(pending.connection, pending.packet_id, &pending.reasons, fx);
             }
+            Awaited::Operator(receipt) => self.receipts.close(receipt),
             Awaited::ConnAck { connection, packet, is_present, .. } => {
                 self.go_in(now, connection, &packet, is_present, fx);
             }
@@ -207,7 +220,7 @@ impl Broker {
         now: Timestamp,
         id: ConnectionId,
         publish: &Publish<'_>,
-        topic: &str,
+        (topic, is_delayed): (&str, bool),
         fx: &mut E,
     ) -> Option<Flow> {
         let journal = &self.clients.journal;
@@ -218,7 +231,7 @@ impl Broker {
             // Nothing was promised; and what is not retained is not written.
             return None;
         }
-        if !self.may_be_durable(id, publish, topic) {
+        if !is_delayed && !self.may_be_durable(id, publish, topic) {
             return None;
         }
         if !self.clients.journal.is_down() {
@@ -311,9 +324,12 @@ impl Broker {
         connection.heard_at = now;
         let (index, is_stalled) = (connection.session, connection.stalled);
         self.put_connack(id, connack, fx);
-        if is_present {
+        let has_queue = |session: &crate::session::Session| session.outbound.is_some();
+        // A new session may have messages already: by automatic subscriptions, while the disk was waited for.
+        if is_present || self.clients.sessions.get(index).is_some_and(has_queue) {
             self.resume_session(now, id, index, fx);
         }
+        self.ready_cursor(index);
         if is_stalled {
             self.go_on(now, id, fx);
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::ask::AclQuestion;
 use super::message::{HandOver, ShardMessage};
+use super::modules::ModuleOrder;
 use super::observe::{Condition, TraceEvent};
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, PeerCertificate, Step, Verdict};
@@ -135,6 +136,8 @@ pub enum Input<'a> {
     Condition(Condition, Option<String>),
     /// The rules of the ACL were read, at the start or by SIGHUP.
     Policy(Arc<Policy>),
+    /// What a module is told; nobody waits for the answer.
+    Module(ModuleOrder),
     /// SIGTERM: send everyone away. `Broker::is_drained` says when all are gone.
     Drain,
     /// The end of a turn, after all other inputs of it: deferred work goes on within its budget.
@@ -161,6 +164,10 @@ pub enum Timer {
     Wills,
     /// Next look at what may be wrong, and at what is to be forgotten.
     Look,
+    /// Next step of sending clients away.
+    Drain,
+    /// The next delayed message is due.
+    Delayed,
 }
 
 impl Timer {
@@ -175,6 +182,8 @@ impl Timer {
             Self::Memory => 5 << 32,
             Self::Wills => 6 << 32,
             Self::Look => 7 << 32,
+            Self::Drain => 16 << 32,
+            Self::Delayed => 17 << 32,
         }
     }
 
@@ -189,6 +198,8 @@ impl Timer {
             5 => Some(Self::Memory),
             6 => Some(Self::Wills),
             7 => Some(Self::Look),
+            16 => Some(Self::Drain),
+            17 => Some(Self::Delayed),
             _ => None,
         }
     }

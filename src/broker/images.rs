@@ -26,18 +26,33 @@ pub(super) struct Walk {
     /// The Retained Message written last; `None`: none yet.
     retained: Option<Box<str>>,
     is_retained_done: bool,
+    /// The delayed message written last; `None`: none yet.
+    delayed: Option<(u64, u64)>,
+    is_delayed_done: bool,
     /// Messages whose deliveries were waiting for a `Commit` when the generation began: it may lie before the generation.
     pub(super) held_before: HashSet<u64, ahash::RandomState>,
 }
 
 impl Walk {
     pub(super) fn new(held_before: HashSet<u64, ahash::RandomState>) -> Self {
-        Self { session: Some(0), retained: None, is_retained_done: false, held_before }
+        Self {
+            session: Some(0),
+            retained: None,
+            is_retained_done: false,
+            delayed: None,
+            is_delayed_done: false,
+            held_before,
+        }
     }
 
     /// Whether there is anything to do but wait for `Commit`s under way.
     fn can_go_on(&self) -> bool {
-        self.session.is_some() || !self.is_retained_done || self.held_before.is_empty()
+        !self.is_written() || self.held_before.is_empty()
+    }
+
+    /// Whether all that there is to write is written.
+    fn is_written(&self) -> bool {
+        self.session.is_none() && self.is_retained_done && self.is_delayed_done
     }
 }
 
@@ -63,7 +78,7 @@ impl Broker {
         while budget > 0 && self.clients.journal.buffered() < BYTES_BUDGET && self.write_next(&mut walk) {
             budget -= 1;
         }
-        let is_done = walk.session.is_none() && walk.is_retained_done && walk.held_before.is_empty();
+        let is_done = walk.is_written() && walk.held_before.is_empty();
         if !is_done {
             self.clients.journal.walk = Some(walk);
             return;
@@ -72,7 +87,7 @@ impl Broker {
         fx.imaged(self.clients.journal.generation);
     }
 
-    /// Writes one session or Retained Message; false: there is none to be written now.
+    /// Writes one session, Retained Message or delayed message; false: there is none to be written now.
     fn write_next(&mut self, walk: &mut Walk) -> bool {
         if let Some(from) = walk.session {
             let next = self.clients.sessions.iter_from(from).next().map(|(index, _)| index);
@@ -95,6 +110,11 @@ impl Broker {
                 walk.retained = Some(message.topic().into());
                 self.clients.journal.write_retained(&message);
             }
+            return true;
+        }
+        if !walk.is_delayed_done {
+            walk.delayed = self.write_next_delayed(walk.delayed);
+            walk.is_delayed_done = walk.delayed.is_none();
             return true;
         }
         false

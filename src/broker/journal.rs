@@ -10,13 +10,14 @@ use smallvec::SmallVec;
 use super::deliver::From;
 use super::effects::Effects;
 use super::images::Walk;
+use super::inspect::Receipt;
 use super::message::SessionToken;
 use super::operations::PendingSubAck;
 use crate::clock::Timestamp;
 use crate::config::{Config, Durability};
 use crate::packet::{Ack, PacketId, ProtocolVersion, QoS, ReasonCode};
 use crate::session::{ConnectionId, Delivery, HELD, Message, Session, SessionSerial, UNCOMMITTED, Will};
-use crate::storage::entry::put_varint;
+use crate::storage::entry::{DELAYED_CLIENT_ID, put_varint};
 use crate::storage::{Entry, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds};
 
 /// What may wait for the disk before clients have to wait that make more of it.
@@ -93,6 +94,8 @@ pub(super) enum Awaited {
     SubAck(Box<PendingSubAck>),
     /// UNSUBACK.
     UnsubAck(Box<PendingSubAck>),
+    /// What an operator changed.
+    Operator(Receipt),
     /// CONNACK, and the session goes on or begins.
     ConnAck { connection: ConnectionId, session: SessionToken, packet: Vec<u8>, is_present: bool },
 }
@@ -111,7 +114,7 @@ impl Awaited {
         match self {
             Self::Publisher { connection, .. } | Self::ConnAck { connection, .. } => Some(*connection),
             Self::SubAck(pending) | Self::UnsubAck(pending) => Some(pending.connection),
-            Self::Will(_) | Self::Send(..) | Self::PubRel(..) | Self::PubComp(..) => None,
+            Self::Operator(_) | Self::Will(_) | Self::Send(..) | Self::PubRel(..) | Self::PubComp(..) => None,
         }
     }
 }
@@ -352,6 +355,14 @@ impl Journal {
         self.keep_will(serial, will.clone());
     }
 
+    /// A message is to be published at `due`: the journal has it under `serial` until its `Commit`, as a Will.
+    pub(super) fn write_delayed(&mut self, serial: SessionSerial, will: &Will, due: Timestamp) {
+        if self.is_on && !self.is_down {
+            let due_s = u32::try_from(due.0.div_ceil(1000)).unwrap_or(u32::MAX);
+            encode_apart(serial, will, (DELAYED_CLIENT_ID, due_s), &mut self.buffer);
+        }
+    }
+
     /// A Will that the journal has under `serial` is still to be published.
     pub(super) fn keep_will(&mut self, serial: SessionSerial, will: Will) {
         self.wills_under_way.insert(serial, will);
@@ -485,16 +496,20 @@ impl Journal {
 
 /// A Will that is on its way out: as that of a session of its own, which has ended.
 fn encode_due_will(serial: SessionSerial, will: &Will, out: &mut Vec<u8>) {
+    encode_apart(serial, will, ("", 0), out);
+}
+
+fn encode_apart(serial: SessionSerial, will: &Will, (client_id, delay_s): (&str, u32), out: &mut Vec<u8>) {
     let session = StoredSession {
         serial: serial.0,
         is_new: true,
-        client_id: "",
+        client_id,
         version: ProtocolVersion::V5,
         expiry_s: 0,
         user: 0,
         last_packet_id: 0,
         disconnected_at: Some(Timestamp::default()),
-        will: Some(stored_will(will)),
+        will: Some(StoredWill { delay_s, ..stored_will(will) }),
     };
     Entry::Session(session).encode(out);
     Entry::End { serial: serial.0, keeps_will: true }.encode(out);
@@ -547,7 +562,7 @@ pub(super) fn stored_session(session: &Session, is_new: bool) -> StoredSession<'
         expiry_s: session.expiry_s,
         user: session.user,
         last_packet_id: last,
-        disconnected_at: session.connection.is_none().then_some(session.disconnected_at),
+        disconnected_at: session.connection.is_none().then_some(session.since),
         will: session.will.as_deref().map(stored_will),
     }
 }

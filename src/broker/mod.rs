@@ -11,6 +11,7 @@ mod audit;
 mod authenticate;
 mod authorize;
 mod clients;
+mod commits;
 mod connect;
 mod cursors;
 mod deliver;
@@ -19,10 +20,11 @@ mod durable;
 mod effects;
 mod fan_out;
 mod images;
-mod inspect;
+pub mod inspect;
 mod journal;
 mod memory;
 mod message;
+mod modules;
 mod mount;
 mod observe;
 mod operations;
@@ -50,6 +52,11 @@ pub use effects::{Close, Effects, Input, Origin, Timer};
 pub use inspect::{Answer, ObserveAnswer, ObserveQuestion, Question};
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
+pub use modules::{
+    DelayedCounts, DelayedPage, DelayedShown, DrainOrder, ModuleAnswer, ModuleOrder, StoredSubscription,
+    StoredSubscriptions, StoredSubscriptionsError,
+};
+pub use mount::{client_id_of, session_name};
 pub use observe::{
     Alarm, Condition, LongQueues, SlowClient, TRACES_MAX, TopicMetric, TraceEvent, TraceSpec, TraceTarget,
 };
@@ -59,11 +66,14 @@ use arrival::FLAPPING_MAX;
 use audit::Sampling;
 use authenticate::Handshake;
 use clients::Clients;
+use commits::CommitOrder;
 use cursors::SessionCursors;
 use disconnect::End;
 use fan_out::{FanOut, Waiting};
 use hashbrown::HashMap;
+use inspect::Receipts;
 use memory::MemoryWatch;
+use modules::Modules;
 use observe::Observe;
 use operations::Operation;
 use route::RelayKey;
@@ -96,6 +106,8 @@ pub struct Shared {
     pub latency: Vec<Arc<Latency>>,
     /// Retained messages of all slices: the limit is the node's.
     pub retained_count: AtomicU32,
+    /// Delayed messages of all shards: the limits are the node's.
+    pub delayed: DelayedCounts,
     /// Connections of each address, where there is a limit.
     pub addresses: Arc<Tally<IpAddr>>,
     /// Those past the limit, which are there only to be told.
@@ -152,6 +164,7 @@ impl Shared {
             latency: (0..shards).map(|_| Arc::default()).collect(),
             dollar_filters: AtomicU32::new(0),
             retained_count: AtomicU32::new(0),
+            delayed: DelayedCounts::default(),
             addresses: Arc::new(Tally::new(seed)),
             refused_addresses: Arc::new(Tally::new(seed)),
             gates: config.listeners.iter().map(|_| Gate::default()).collect(),
@@ -207,7 +220,9 @@ pub struct Broker {
     retained_swept: Option<Box<str>>,
     groups: Groups,
     memberships: Memberships,
+    modules: Modules,
     operations: ChunkedSlab<Operation>,
+    commits: CommitOrder,
     /// Messages under way over a retained slice of another shard: how many, by client and topic.
     relaying: HashMap<RelayKey, u32, ahash::RandomState>,
     fan_out: Option<FanOut>,
@@ -240,6 +255,8 @@ pub struct Broker {
     restored_wills: VecDeque<(SessionSerial, Will)>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
+    /// What operators changed and the disk or other shards have not confirmed.
+    receipts: Receipts,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -267,6 +284,7 @@ impl Broker {
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let seed = shared.seed;
         let paces_bytes = rates::paces_bytes(&config);
+        let modules = Modules::new(&config);
         Self {
             shard,
             shards: u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX),
@@ -278,7 +296,9 @@ impl Broker {
             retained_swept: None,
             groups: Groups::new(),
             memberships: Memberships::default(),
+            modules,
             operations: ChunkedSlab::new(),
+            commits: CommitOrder::default(),
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
             fan_out: None,
             waiting: VecDeque::new(),
@@ -301,6 +321,7 @@ impl Broker {
             observe: Observe::default(),
             restored_wills: VecDeque::new(),
             failure: None,
+            receipts: Receipts::default(),
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
@@ -342,6 +363,9 @@ impl Broker {
             Input::Timer(timer) => self.timer(now, timer, fx),
             Input::Reload(config) => self.reload(now, config, fx),
             Input::Policy(policy) => self.change_policy(policy),
+            Input::Module(order) => {
+                self.module_order(now, order, fx);
+            }
             Input::Authorized { connection, key, answer } => {
                 self.authorized(now, connection, key, answer, fx);
             }

@@ -2,10 +2,12 @@
 //! or when every shard concerned has the message.
 
 use super::Broker;
+use super::commits::Publisher;
 use super::deliver::count_sent;
 use super::durable::needs_commit;
 use super::effects::Effects;
 use super::journal::CommitKey;
+use super::modules::PacketKind;
 use super::observe;
 use super::operations::Waiter;
 use super::publication::Publication;
@@ -39,7 +41,7 @@ impl Broker {
         let flow = match self.check_publish(id, publish, &mut named) {
             Ok(()) => {
                 let topic = if publish.topic.is_empty() { named.as_str() } else { publish.topic };
-                self.publish_mounted(now, id, publish, topic, fx)
+                self.publish_named(now, id, publish, topic, fx)
             }
             Err(error) => {
                 self.fail(now, id, &error, fx);
@@ -88,37 +90,58 @@ impl Broker {
         Ok(())
     }
 
+    /// Finds out what the client means by the name of a topic: a delay, and by the rules perhaps another topic.
+    fn publish_named<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        named: &str,
+        fx: &mut E,
+    ) -> Flow {
+        let Some((delay_s, topic)) = self.delay_of(named) else {
+            self.count_received(publish);
+            self.metrics().delayed_refused.inc();
+            self.acknowledge_publish(id, publish, ReasonCode::TopicNameInvalid, fx);
+            return Flow::Next;
+        };
+        match self.rewritten(id, None, PacketKind::Publish, topic) {
+            None => self.publish_mounted(now, id, publish, (topic, delay_s), fx),
+            Some(other) => self.publish_mounted(now, id, publish, (&other, delay_s), fx),
+        }
+    }
+
     /// Puts the client's mountpoint before the topic, if it has one.
     fn publish_mounted<E: Effects>(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
         publish: &Publish<'_>,
-        topic: &str,
+        (topic, delay_s): (&str, u32),
         fx: &mut E,
     ) -> Flow {
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
         if connection.mount_len() == 0 {
-            return self.publish_checked(now, id, publish, topic, topic, fx);
+            return self.publish_checked(now, id, publish, &Destination { topic, full: topic, delay_s }, fx);
         }
         let mut full = std::mem::take(&mut self.mounted_topic);
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
         let fits = self.mount_topic(connection, topic, &mut full);
-        let flow = self.publish_checked(now, id, publish, topic, if fits { &full } else { "" }, fx);
+        let destination = Destination { topic, full: if fits { &full } else { "" }, delay_s };
+        let flow = self.publish_checked(now, id, publish, &destination, fx);
         self.mounted_topic = full;
         flow
     }
 
-    /// `topic` is the client's word for it, `full` the broker's; empty: there is none.
     fn publish_checked<E: Effects>(
         &mut self,
         now: Timestamp,
         id: ConnectionId,
         publish: &Publish<'_>,
-        topic: &str,
-        full: &str,
+        destination: &Destination<'_>,
         fx: &mut E,
     ) -> Flow {
+        let Destination { topic, full, delay_s } = *destination;
         let Some(connection) = self.clients.connections.get(id) else { return Flow::Gone };
         let owed_max = usize::from(self.config().limits.receive_max.max(16));
         if self.is_busy() || connection.owed.as_ref().is_some_and(|owed| owed.len() >= owed_max) {
@@ -170,9 +193,12 @@ impl Broker {
             return Flow::Next;
         }
         if self.clients.journal.is_on()
-            && let Some(flow) = self.judge_storage(now, id, publish, full, fx)
+            && let Some(flow) = self.judge_storage(now, id, publish, (full, delay_s > 0), fx)
         {
             return flow;
+        }
+        if delay_s > 0 {
+            return self.publish_later(now, id, publish, (delay_s, full), fx);
         }
         self.publish_routed(now, id, publish, full, fx)
     }
@@ -189,12 +215,14 @@ impl Broker {
         let owner = self.owner(id);
         let is_tracked = publish.qos > QoS::AtMostOnce || publish.retain || self.config().mqtt.upgrade_qos;
         let number = if is_tracked { self.clients.journal.number() } else { 0 };
-        let Some(session) = self.clients.session_of(id) else { return Flow::Gone };
+        let Some(serial) = self.clients.session_of(id).map(|session| session.serial) else {
+            return Flow::Gone;
+        };
         let head = MessageHead {
             qos: publish.qos,
             retain: publish.retain && retain_available,
             expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
-            publisher: session.serial,
+            publisher: serial,
             owner,
             number,
         };
@@ -204,13 +232,7 @@ impl Broker {
         publish.forwarded.write(&mut encoded);
         let mut publication = Publication::new(head, topic, &encoded, publish.payload);
         publication.arrived_us = self.sample(fx);
-        let routed = self.route(
-            now,
-            &mut publication,
-            Waiter::Publisher(id, u32::MAX, CommitKey::default()),
-            client,
-            fx,
-        );
+        let routed = self.route(now, &mut publication, Waiter::Publisher(None), client, fx);
         self.forwarded = encoded;
         if let Routed::Stalled = routed {
             return Flow::Stall;
@@ -220,13 +242,16 @@ impl Broker {
         match routed {
             Routed::Done { reach } if needs_commit(&key, reach) => {
                 if let Some(number) = self.owe(id, publish, true) {
-                    self.commit_publish(now, id, number, key, reach, fx);
+                    let place = self.commits.follow(serial);
+                    let publisher = Publisher { connection: id, number, key, place };
+                    self.publish_arrived(now, publisher, reach, fx);
                 }
             }
             Routed::Done { reach } => self.acknowledge_publish(id, publish, routed_reason(reach.matched), fx),
             Routed::Pending { operation, relayed } => {
                 if let Some(number) = self.owe(id, publish, relayed) {
-                    self.set_publisher(operation, id, number, key);
+                    let place = (key.message > 0).then(|| self.commits.join(serial));
+                    self.set_publisher(operation, Publisher { connection: id, number, key, place });
                 }
             }
             Routed::Stalled => {}
@@ -235,7 +260,12 @@ impl Broker {
     }
 
     /// Records the identifier of a QoS 2 message, and gives what the journal will say of a message with this number.
-    fn record_inbound(&mut self, id: ConnectionId, publish: &Publish<'_>, number: u64) -> CommitKey {
+    pub(super) fn record_inbound(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish<'_>,
+        number: u64,
+    ) -> CommitKey {
         let is_acknowledged = publish.qos > QoS::AtMostOnce;
         let message = if is_acknowledged { number } else { 0 };
         let mut key = CommitKey { message, ..CommitKey::default() };
@@ -258,7 +288,7 @@ impl Broker {
     }
 
     /// A place among the acknowledgements that the connection is owed.
-    fn owe(&mut self, id: ConnectionId, publish: &Publish<'_>, relayed: bool) -> Option<u32> {
+    pub(super) fn owe(&mut self, id: ConnectionId, publish: &Publish<'_>, relayed: bool) -> Option<u32> {
         let connection = self.clients.connections.get_mut(id)?;
         let ack = OwedAck { kind: owed_kind(publish), relayed, reason: None };
         Some(connection.owed.get_or_insert_default().push(ack))
@@ -404,6 +434,16 @@ impl Broker {
         };
         count_sent(metrics, counter, output.len() - before);
     }
+}
+
+/// Where a PUBLISH goes.
+struct Destination<'t> {
+    /// The client's word for the topic.
+    topic: &'t str,
+    /// The broker's, with the client's mountpoint; empty: there is none.
+    full: &'t str,
+    /// Seconds until then.
+    delay_s: u32,
 }
 
 enum Quota {

@@ -7,6 +7,7 @@ use super::Broker;
 use super::deliver::count_sent;
 use super::effects::Effects;
 use super::journal::Awaited;
+use super::modules::PacketKind;
 use super::mount::mounted_filter;
 use super::observe;
 use super::operations::{Pending, PendingSubAck, Waiter};
@@ -23,7 +24,7 @@ use crate::storage::Entry;
 use crate::topic;
 
 /// A retained delivery that a new subscription causes.
-struct Wanted {
+pub(super) struct Wanted {
     filter: String,
     options: SubscriptionOptions,
     id: u32,
@@ -38,11 +39,13 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         if self.policy.asks_http {
-            let filters =
-                subscribe.subscriptions.clone().map(|asked| match topic::parse_share(asked.filter) {
-                    Ok(Some(share)) => (Action::Subscribe, share.filter),
-                    _ => (Action::Subscribe, asked.filter),
-                });
+            let asked = subscribe.subscriptions.clone();
+            let meant: Vec<Cow<'_, str>> =
+                asked.map(|asked| self.meant_filter(id, PacketKind::Subscribe, asked.filter)).collect();
+            let filters = meant.iter().map(|filter| match topic::parse_share(filter) {
+                Ok(Some(share)) => (Action::Subscribe, share.filter),
+                _ => (Action::Subscribe, &**filter),
+            });
             if self.waits_for_answers(now, id, None, filters, fx) {
                 return Flow::Wait;
             }
@@ -80,10 +83,15 @@ impl Broker {
         } else {
             self.finish_suback(Box::new(suback), fx);
         }
+        self.open_cursors(index, wanted);
+        Flow::Next
+    }
+
+    /// Retained messages follow to new subscriptions.
+    pub(super) fn open_cursors(&mut self, index: u32, wanted: Vec<Wanted>) {
         for Wanted { filter, options, id } in wanted {
             self.open_cursor(index, &filter, options, id);
         }
-        Flow::Next
     }
 
     #[expect(clippy::too_many_arguments, reason = "one filter of a SUBSCRIBE with all that it may change")]
@@ -98,21 +106,41 @@ impl Broker {
         pending: &mut Pending,
         fx: &mut E,
     ) -> ReasonCode {
-        let share = match self.check_filter(text) {
-            Ok(share) => share,
-            Err(reason) => return reason,
-        };
-        if !self.may_subscribe(id, text) {
+        let filter = self.meant_filter(id, PacketKind::Subscribe, text);
+        if let Err(reason) = self.check_filter(&filter) {
+            return reason;
+        }
+        if !self.may_subscribe(id, &filter) {
             return ReasonCode::NotAuthorized;
         }
-        let full = self.full_filter(id, text);
-        let text = &*full;
-        let share = share.and_then(|_| topic::parse_share(text).ok().flatten());
+        let full = self.full_filter(id, &filter);
+        self.subscribe_full(index, &full, asked, subscription_id, wanted, pending, fx)
+    }
+
+    /// Whether a session has the subscription with a checked filter as the broker has it.
+    pub(super) fn is_subscribed(&self, index: u32, text: &str) -> bool {
+        if let Ok(Some(share)) = topic::parse_share(text) {
+            return self.memberships.find(index, share.name, share.filter).is_some();
+        }
+        let Some(session) = self.clients.sessions.get(index) else { return false };
+        self.router.find(text).is_some_and(|f| session.subscriptions.find(false, f.0).is_some())
+    }
+
+    /// Subscribes a session, connected or not, with a checked filter as the broker has it (a mountpoint before it).
+    #[expect(clippy::too_many_arguments, reason = "one filter of a SUBSCRIBE with all that it may change")]
+    pub(super) fn subscribe_full<E: Effects>(
+        &mut self,
+        index: u32,
+        text: &str,
+        asked: &Asked,
+        subscription_id: u32,
+        wanted: &mut Vec<Wanted>,
+        pending: &mut Pending,
+        fx: &mut E,
+    ) -> ReasonCode {
+        let share = topic::parse_share(text).ok().flatten();
+        let is_known = self.is_subscribed(index, text);
         let Some(session) = self.clients.sessions.get(index) else { return ReasonCode::UnspecifiedError };
-        let is_known = match &share {
-            Some(share) => self.memberships.find(index, share.name, share.filter).is_some(),
-            None => self.router.find(text).is_some_and(|f| session.subscriptions.find(false, f.0).is_some()),
-        };
         if !is_known
             && session.subscriptions.len() >= self.config().limits.subscriptions_per_session_max as usize
         {
@@ -156,6 +184,20 @@ impl Broker {
         }
     }
 
+    /// What a client means by a filter: a prefix of emqttd may stand for a Shared Subscription, and by the rules it may be another
+    /// one. Not checked yet.
+    fn meant_filter<'f>(&self, id: ConnectionId, kind: PacketKind, text: &'f str) -> Cow<'f, str> {
+        let canonical = topic::canonical(text);
+        let rewritten = match topic::parse_share(&canonical) {
+            Ok(Some(share)) => self
+                .rewritten(id, None, kind, share.filter)
+                .map(|filter| format!("$share/{}/{filter}", share.name)),
+            Ok(None) => self.rewritten(id, None, kind, &canonical),
+            Err(_) => None,
+        };
+        rewritten.map_or(canonical, Cow::Owned)
+    }
+
     /// A filter with the client's mountpoint before it, if it has one.
     fn full_filter<'f>(&self, id: ConnectionId, filter: &'f str) -> Cow<'f, str> {
         match self.clients.connections.get(id) {
@@ -165,7 +207,7 @@ impl Broker {
     }
 
     /// Whether a filter may be subscribed with, and which Shared Subscription it names.
-    fn check_filter<'a>(&self, text: &'a str) -> Result<Option<topic::Share<'a>>, ReasonCode> {
+    pub(super) fn check_filter<'a>(&self, text: &'a str) -> Result<Option<topic::Share<'a>>, ReasonCode> {
         let config = self.config();
         let limits = topic::TopicLimits {
             len_max: config.limits.topic_len_max,
@@ -298,15 +340,20 @@ impl Broker {
         text: &str,
         fx: &mut E,
     ) -> ReasonCode {
-        let share = match self.check_filter(text) {
-            Ok(share) => share,
+        let filter = self.meant_filter(id, PacketKind::Unsubscribe, text);
+        match self.check_filter(&filter) {
+            Ok(_) => {}
             Err(ReasonCode::TopicFilterInvalid) => return ReasonCode::TopicFilterInvalid,
             // What can't be subscribed to was not.
             Err(_) => return ReasonCode::NoSubscriptionExisted,
-        };
-        let full = self.full_filter(id, text);
-        let text = &*full;
-        let share = share.and_then(|_| topic::parse_share(text).ok().flatten());
+        }
+        let full = self.full_filter(id, &filter);
+        self.unsubscribe_full(index, &full, fx)
+    }
+
+    /// Ends a session's subscription with a checked filter as the broker has it (a mountpoint before it).
+    pub(super) fn unsubscribe_full<E: Effects>(&mut self, index: u32, text: &str, fx: &mut E) -> ReasonCode {
+        let share = topic::parse_share(text).ok().flatten();
         let Some(session) = self.clients.sessions.get_mut(index) else {
             return ReasonCode::NoSubscriptionExisted;
         };
@@ -357,6 +404,6 @@ impl Broker {
 
 /// No Local on a Shared Subscription [MQTT-3.8.3-4].
 fn shared_no_local(filter: &str, options: &Asked) -> Option<Error> {
-    (options.no_local && filter.starts_with("$share/"))
+    (options.no_local && topic::canonical(filter).starts_with("$share/"))
         .then_some(Error::Violation("No Local on a Shared Subscription [MQTT-3.8.3-4]"))
 }

@@ -87,6 +87,7 @@ impl Broker {
             ("inflight", metrics.inflight.load(), sessions().map(|s| s.inflight_len()).sum()),
             ("retained", metrics.retained.load(), self.retained.len()),
             ("topics", metrics.topics.load(), self.router.filters_len()),
+            ("delayed", metrics.delayed.load(), self.delayed_len()),
         ];
         for (name, counted, is) in counts {
             if counted != is as u64 {

@@ -25,6 +25,7 @@ impl Broker {
         self.clients.grants.reload(&config);
         self.paces_bytes = rates::paces_bytes(&config);
         self.clients.sight.lengths.configure(&config);
+        self.modules.reload(&config);
         self.clients.config = config;
         self.want_memory_look(now, fx);
         let interval_s = self.config().sys.interval_s;
@@ -56,6 +57,8 @@ impl Broker {
             Timer::Memory => self.memory_look(now, fx),
             Timer::Wills => self.publish_restored_wills(now, fx),
             Timer::Look => self.look(now, fx),
+            Timer::Drain => self.send_away(now, fx),
+            Timer::Delayed => self.publish_delayed(now, fx),
         }
     }
 

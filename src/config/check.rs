@@ -1,7 +1,7 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Admin, Auth, Config, Error, Listener, LogTarget, Origin, Scheme};
+use super::{Admin, Auth, Config, Error, Listener, LogTarget, Origin, Scheme, repeated};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -37,6 +37,10 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
     }
     check_auth(&config.auth)?;
     check_admin(&config.admin)?;
+    for section in repeated::ALL {
+        (section.check)(config)
+            .map_err(|(index, key, problem)| (format!("{}[{index}].{key}", section.name), problem))?;
+    }
     for (index, listener) in config.listeners.iter().enumerate() {
         let is_tls = listener.url.scheme().is_some_and(Scheme::is_tls);
         let blame_key =

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::keys::{self, LISTENER};
 use super::redact::{shown_key, shown_unknown, shown_value};
 use super::value::{Form, Value};
-use super::{Config, Error, Listener, ListenerUrl, Origin, ShardCount, check};
+use super::{Config, Error, Listener, ListenerUrl, Origin, ShardCount, check, repeated};
 
 /// The configuration so far.
 #[derive(Debug, Default)]
@@ -80,6 +80,13 @@ impl Draft {
             let (section, offset) = (key.get_ref().as_ref(), key.span().start);
             match value.get_ref() {
                 DeValue::Array(items) if section == LISTENER => self.listeners(document, items.iter())?,
+                DeValue::Array(items) if repeated::find(section).is_some() => {
+                    self.repeated(document, section, items.iter())?;
+                }
+                _ if repeated::find(section).is_some() => {
+                    let problem = format!("this is written under [[{section}]], in double brackets");
+                    return Err(document.error(offset, problem));
+                }
                 _ if section == LISTENER => {
                     let problem = "a listener is written under [[listener]], in double brackets".into();
                     return Err(document.error(offset, problem));
@@ -139,6 +146,40 @@ impl Draft {
         Ok(())
     }
 
+    /// A section that may be there any number of times.
+    fn repeated<'t, 'i: 't>(
+        &mut self,
+        document: Document<'_>,
+        name: &str,
+        items: impl Iterator<Item = &'t Spanned<DeValue<'i>>>,
+    ) -> Result<(), Error> {
+        let Some(section) = repeated::find(name) else { return Ok(()) };
+        (section.clear)(&mut self.config);
+        for (index, item) in items.enumerate() {
+            let here = item.span().start;
+            let DeValue::Table(table) = item.get_ref() else {
+                return Err(document.error(here, format!("expected [[{name}]] and its keys below")));
+            };
+            (section.push)(&mut self.config);
+            let mut missing = section.required.to_vec();
+            for Entry { name: key, offset, value } in entries(table) {
+                match (section.store)(&mut self.config, &key, Value::of_toml(value)) {
+                    None => return Err(document.error(offset, keys::unknown_key(name, &key))),
+                    Some(Err(problem)) => {
+                        return Err(document.error(offset, format!("{name}.{key}: {problem}")));
+                    }
+                    Some(Ok(())) => {}
+                }
+                missing.retain(|wanted| **wanted != *key);
+                self.origins.insert(format!("{name}[{index}].{key}"), document.origin(offset));
+            }
+            if let Some(key) = missing.first() {
+                return Err(document.error(here, format!("this [[{name}]] lacks its {key}")));
+            }
+        }
+        Ok(())
+    }
+
     /// `--listen`: these listeners in place of those of the file.
     pub(super) fn listen(&mut self, urls: &[ListenerUrl]) {
         if urls.is_empty() {
@@ -188,6 +229,9 @@ impl Draft {
     fn assign(&mut self, origin: &Origin, path: &str, value: &str) -> Result<(), Error> {
         let error = |problem| Error { origin: origin.clone(), problem };
         let (section, name) = path.split_once('.').unwrap_or(("", path));
+        if repeated::find(section).is_some() {
+            return Err(error(format!("[[{section}]] is a list: it can only be written in the file")));
+        }
         if section == LISTENER {
             let key = keys::find_of_listener(name).ok_or_else(|| error(keys::unknown_key(section, name)))?;
             for (index, listener) in self.config.listeners.iter_mut().enumerate() {

@@ -4,8 +4,8 @@
 
 use super::value::{Field, Form, Value};
 use super::{
-    CertificateField, Config, Durability, HttpMethod, Listener, LogFormat, LogTarget, NoMatch, OnError,
-    SharedStrategy, TlsVersion, TokenFrom,
+    CertificateField, Config, Delayed, Durability, HttpMethod, Listener, LogFormat, LogTarget, NoMatch,
+    OnError, SharedStrategy, TlsVersion, TokenFrom, repeated,
 };
 
 /// When a changed value has effect.
@@ -28,6 +28,17 @@ pub(super) struct Key<S> {
 }
 
 impl<S> Key<S> {
+    /// A key of `section` with that name.
+    pub(super) const fn new(
+        (section, name): (&'static str, &'static str),
+        form: Form,
+        change: Change,
+        read: fn(&S) -> Value,
+        write: fn(&mut S, Value) -> bool,
+    ) -> Self {
+        Self { section, name, form, change, read, write }
+    }
+
     /// `section.name`, as `--set` takes it.
     pub(super) fn path(&self) -> String {
         format!("{}.{}", self.section, self.name)
@@ -93,7 +104,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 119] = [
+pub(super) static KEYS: &[Key<Config>] = &[
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -140,6 +151,9 @@ pub(super) static KEYS: [Key<Config>; 119] = [
     key!(retained.count_max, Form::Count(0, u32::MAX), Live),
     key!(retained.payload_bytes_max, Form::Bytes(0, PACKET_BYTES_MAX), Live),
     key!(retained.expiry_s, Form::Seconds(0, ANY), Live),
+    key!(delayed.count_max, Form::Count(0, 10_000_000), Live),
+    key!(delayed.bytes_max, Form::Size, Live),
+    key!(delayed.delay_s_max, Form::Seconds(1, Delayed::DELAY_S_MAX), Live),
     key!(auth.order, Form::Texts, Live),
     key!(auth.threads, Form::Count(1, 64), Restart),
     key!(auth.queue_len_max, Form::Count(1, 1_000_000), Restart),
@@ -216,7 +230,7 @@ pub(super) static KEYS: [Key<Config>; 119] = [
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
+pub(super) static LISTENER_KEYS: &[Key<Listener>] = &[
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
@@ -253,7 +267,7 @@ pub(super) fn find_of_listener(name: &str) -> Option<&'static Key<Listener>> {
     LISTENER_KEYS.iter().find(|key| key.name == name)
 }
 
-/// `name` is a section, `listener` among them.
+/// `name` is a section, those that may be there more than once among them.
 pub(super) fn is_section(name: &str) -> bool {
     all_names().any(|(section, _)| section == name)
 }
@@ -261,7 +275,10 @@ pub(super) fn is_section(name: &str) -> bool {
 /// Section and name of every key.
 fn all_names() -> impl Iterator<Item = (&'static str, &'static str)> {
     let listener = LISTENER_KEYS.iter().map(|key| (key.section, key.name));
-    KEYS.iter().map(|key| (key.section, key.name)).chain(listener)
+    let repeated = repeated::ALL
+        .iter()
+        .flat_map(|section| (section.keys)().into_iter().map(|name| (section.name, name)));
+    KEYS.iter().map(|key| (key.section, key.name)).chain(listener).chain(repeated)
 }
 
 /// What to say of an unknown section.
@@ -317,14 +334,14 @@ mod tests {
     #[test]
     fn every_value_of_a_form_fits_its_field_and_comes_back() {
         let mut config = Config::default();
-        for key in &KEYS {
+        for key in KEYS {
             for value in ends(key.form) {
                 key.store(&mut config, value.clone()).unwrap();
                 assert_eq!((key.read)(&config), value, "{}", key.path());
             }
         }
         let mut listener = Listener::default();
-        for key in &LISTENER_KEYS {
+        for key in LISTENER_KEYS {
             for value in ends(key.form) {
                 key.store(&mut listener, value.clone()).unwrap();
                 assert_eq!((key.read)(&listener), value, "{}", key.path());
@@ -335,7 +352,7 @@ mod tests {
     #[test]
     fn every_default_is_within_its_own_range() {
         let mut config = Config::default();
-        for key in &KEYS {
+        for key in KEYS {
             let value = (key.read)(&config);
             key.store(&mut config, value).unwrap();
         }

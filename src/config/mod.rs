@@ -10,9 +10,11 @@ mod draft;
 mod error;
 mod keys;
 mod listener_url;
+mod modules;
 mod print;
 mod redact;
 mod reload;
+mod repeated;
 mod sections;
 mod tls;
 mod value;
@@ -22,6 +24,7 @@ pub use auth::{Auth, AuthFile, ClientIds, Http, HttpMethod, HttpRequest, Jwt, On
 pub use cli::{Arguments, Cli, Command};
 pub use error::{Error, Origin};
 pub use listener_url::{ListenerUrl, Scheme};
+pub use modules::{AutoSubscription, Delayed, Rewrite};
 pub use redact::shown_url;
 pub use reload::Reload;
 pub use sections::{

@@ -3,10 +3,10 @@
 
 use std::fmt::Write;
 
-use super::Config;
 use super::keys::{KEYS, Key, LISTENER, LISTENER_KEYS};
 use super::redact::{HIDDEN, shown_value};
 use super::value::Value;
+use super::{Config, repeated};
 
 impl Config {
     /// The whole configuration as TOML: every key, in the order of `myriad.toml`.
@@ -17,7 +17,7 @@ impl Config {
             line(&mut out, format_args!("# {HIDDEN} stands for what may be a secret and is not shown."));
         }
         let mut section = "";
-        for key in &KEYS {
+        for key in KEYS {
             if key.section != section {
                 if section == "node" {
                     self.print_listeners(&mut out);
@@ -27,13 +27,21 @@ impl Config {
             }
             line(&mut out, format_args!("{} = {}", key.name, shown(key.name, (key.read)(self))));
         }
+        for section in repeated::ALL {
+            for entry in (section.entries)(self) {
+                line(&mut out, format_args!("[[{}]]", section.name));
+                for (name, value) in entry {
+                    line(&mut out, format_args!("{name} = {}", shown(name, value)));
+                }
+            }
+        }
         out
     }
 
     fn print_listeners(&self, out: &mut String) {
         for listener in &self.listeners {
             line(out, format_args!("[[{LISTENER}]]"));
-            for key in &LISTENER_KEYS {
+            for key in LISTENER_KEYS {
                 line(out, format_args!("{} = {}", key.name, (key.read)(listener)));
             }
         }

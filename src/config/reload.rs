@@ -1,7 +1,7 @@
 //! What SIGHUP changes while the broker runs, and what has to wait for a restart.
 
 use super::keys::{Change, KEYS, Key, LISTENER, LISTENER_KEYS};
-use super::{Config, Listener};
+use super::{Config, Listener, repeated};
 
 /// The outcome of reading the configuration again.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ impl Config {
     /// What becomes of a running broker with the configuration `self` when `new` is asked for.
     pub fn diff_live(&self, new: &Self) -> Reload {
         let mut reload = Reload { config: self.clone(), changed: Vec::new(), needs_restart: Vec::new() };
-        for key in &KEYS {
+        for key in KEYS {
             let value = (key.read)(new);
             if value == (key.read)(self) {
                 continue;
@@ -32,6 +32,15 @@ impl Config {
             }
         }
         self.diff_listeners(new, &mut reload);
+        for section in repeated::ALL.iter().filter(|section| !(section.is_same)(self, new)) {
+            match section.change {
+                Change::Live => {
+                    (section.take)(&mut reload.config, new);
+                    reload.changed.push(section.name.into());
+                }
+                Change::Restart => reload.needs_restart.push(section.name.into()),
+            }
+        }
         reload
     }
 

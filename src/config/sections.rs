@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{AccessRules, Auth, ListenerTls, ListenerUrl, Networks, OnError};
+use super::{
+    AccessRules, Auth, AutoSubscription, Delayed, ListenerTls, ListenerUrl, Networks, OnError, Rewrite,
+};
 
 /// The whole configuration in effect.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +22,12 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// `[retained]`
     pub retained: Retained,
+    /// `[delayed]`
+    pub delayed: Delayed,
+    /// `[[subscription]]`
+    pub subscriptions: Vec<AutoSubscription>,
+    /// `[[rewrite]]`
+    pub rewrites: Vec<Rewrite>,
     /// `[auth]`
     pub auth: Auth,
     /// `[storage]`
@@ -45,6 +53,9 @@ impl Default for Config {
             session: Session::default(),
             mqtt: Mqtt::default(),
             retained: Retained::default(),
+            delayed: Delayed::default(),
+            subscriptions: Vec::new(),
+            rewrites: Vec::new(),
             auth: Auth::default(),
             storage: Storage::default(),
             sys: Sys::default(),

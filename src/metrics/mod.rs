@@ -225,6 +225,24 @@ metrics! {
     dropped_session_end => Counter "metrics/messages/dropped/session_end",
     /// Dropped: messages of QoS 2, whatever the reason.
     dropped_qos2 => Counter "metrics/messages/qos2/dropped",
+    /// Dropped: a delayed message beyond the limits of [delayed].
+    dropped_delayed => Counter "metrics/messages/dropped/delayed",
+    /// Messages that wait for their time.
+    delayed => Gauge "stats/delayed",
+    /// Delayed messages published.
+    delayed_published => Counter "metrics/modules/delayed/published",
+    /// Delayed messages refused: too many, too large together, or a topic that says no delay.
+    delayed_refused => Counter "metrics/modules/delayed/refused",
+    /// Automatic subscriptions made.
+    auto_subscriptions => Counter "metrics/modules/subscriptions/made",
+    /// Automatic subscriptions that could not be made.
+    auto_subscriptions_refused => Counter "metrics/modules/subscriptions/refused",
+    /// Topics and filters that became others by [[rewrite]].
+    topics_rewritten => Counter "metrics/modules/rewrite/done",
+    /// Topics and filters that stayed, because their rule made nothing usable of them.
+    topics_not_rewritten => Counter "metrics/modules/rewrite/failed",
+    /// Clients sent away by a drain.
+    drain_sent_away => Counter "metrics/modules/drain/sent_away",
     /// Retained messages refused: too many or too large.
     retained_refused => Counter "metrics/messages/retained/refused",
 

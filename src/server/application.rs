@@ -21,8 +21,8 @@ use crate::acl::Policy;
 use crate::admin::{Asked, TraceWriter};
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
 use crate::broker::{
-    self, AclQuestion, Broker, BrokerSetup, Close, Condition, Effects, Input, Origin, ShardMessage, Shared,
-    Timer, TraceEvent,
+    self, AclQuestion, Broker, BrokerSetup, Close, Condition, Effects, Input, ModuleOrder, Origin,
+    ShardMessage, Shared, StoredSubscriptions, Timer, TraceEvent,
 };
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -101,6 +101,8 @@ pub(super) struct Setup {
     pub(super) parts: Parts,
     /// Who writes down what is traced.
     pub(super) traces: TraceWriter,
+    /// Automatic subscriptions that operators have stored.
+    pub(super) stored: Arc<StoredSubscriptions>,
 }
 
 /// A shard's broker.
@@ -136,7 +138,8 @@ pub(super) struct Door {
 impl Application {
     /// Made on the shard's own thread.
     pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
-        let Setup { config, shared, layers, acceptors, access, door, policy, journal, parts, traces } = setup;
+        let Setup { config, shared, layers, acceptors, access, door, policy, journal, parts, traces, stored } =
+            setup;
         let epoch_ms = shared.origins.now.0;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
@@ -153,6 +156,7 @@ impl Application {
             epoch_ms,
         };
         broker.handle(now, Input::Policy(policy), &mut machine);
+        broker.handle(now, Input::Module(ModuleOrder::AutoSubscriptions(stored)), &mut machine);
         broker.start(now, &mut machine);
         broker.restore(now, parts.take(shard.0), &mut machine);
         let buffers = Buffers::default();

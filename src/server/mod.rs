@@ -20,6 +20,7 @@ mod names;
 mod notify;
 mod operators;
 mod storage;
+mod watchdog;
 mod wrapped;
 
 use std::hash::{BuildHasher, Hasher};
@@ -31,7 +32,9 @@ use shards::{Handle, ShardId, Shards};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::admin::{AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, TraceDesk};
+use crate::admin::{
+    AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, StoredFile, StoredFileError, TraceDesk,
+};
 use crate::broker::{Condition, Origins, Shared};
 use crate::config::{Arguments, Config, ShardCount};
 use access::Access;
@@ -89,6 +92,9 @@ pub enum Error {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes (getrandom(2)); authentication needs them")]
     Random,
+    /// The stored automatic subscriptions can't be read.
+    #[error("{0}")]
+    Stored(#[from] StoredFileError),
     /// No thread can be started.
     #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
     Thread(std::io::Error),
@@ -113,6 +119,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
     let policy = load_policy(&config)?;
     let access = Access::new(&config);
+    let stored = StoredFile::open(&config.node.data_dir)?;
     let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
     let opened = Opened::read(&config, random_seed)?;
@@ -150,6 +157,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             journal: journal.clone(),
             parts,
             traces: trace_writer,
+            stored: stored.all(),
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
@@ -166,11 +174,13 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         arguments: arguments.clone(),
         traces,
         started,
+        stored,
     });
     let serving = open_doors(doors, &config, &desk)?;
-    let manager = ServiceManager::from_environment();
+    let manager = Arc::new(ServiceManager::from_environment());
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
+    watchdog::start(&manager, &desk).map_err(Error::Thread)?;
     let handle = shards.handle();
     let watcher = {
         let handle = handle.clone();

@@ -64,7 +64,8 @@ pub struct Restored {
     pub sessions: Vec<RestoredSession>,
     /// All Retained Messages; no two have the same topic.
     pub retained: Vec<Arc<Message>>,
-    /// Wills of sessions that have ended, which were not published yet.
+    /// Wills of sessions that have ended, which were not published yet. A `delay_s` above 0 is a message that waits for its time: the
+    /// second of the journal's time at which it is due.
     pub wills: Vec<Will>,
     /// No session of the journal has this serial or a higher one.
     pub first_serial: u64,

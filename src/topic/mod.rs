@@ -12,7 +12,7 @@ pub use filter::{TopicFilter, check_filter};
 pub use levels::{has_wildcard, levels, literal_levels, literal_prefix, prefixes};
 pub use matching::matches;
 pub use name::{TopicName, check_name};
-pub use share::{Share, parse_share};
+pub use share::{QUEUE_SHARE_NAME, Share, canonical, parse_share};
 
 use thiserror::Error;
 

@@ -1,6 +1,23 @@
-//! Shared Subscriptions: `$share/{ShareName}/{filter}` (MQTT 5.0 section 4.8.2).
+//! Shared Subscriptions: `$share/{ShareName}/{filter}` (MQTT 5.0 section 4.8.2), and emqttd's older prefixes of filters.
+
+use std::borrow::Cow;
 
 use super::TopicError;
+
+/// The Share Name of `$queue/{filter}`.
+pub const QUEUE_SHARE_NAME: &str = "$queue";
+const QUEUE_PREFIX: &str = "$queue/";
+const LOCAL_PREFIX: &str = "$local/";
+
+/// What a filter with one of emqttd's prefixes stands for: `$queue/{filter}` is the Shared Subscription of all who subscribe
+/// so, `$local/{filter}` a subscription to what is published on this node, which without a cluster is everything. Other
+/// filters are themselves. The result is not checked yet.
+pub fn canonical(filter: &str) -> Cow<'_, str> {
+    if let Some(inner) = filter.strip_prefix(QUEUE_PREFIX) {
+        return format!("$share/{QUEUE_SHARE_NAME}/{inner}").into();
+    }
+    filter.strip_prefix(LOCAL_PREFIX).unwrap_or(filter).into()
+}
 
 /// The two parts of the Topic Filter of a Shared Subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +60,16 @@ mod tests {
         assert_eq!(parse_share("$share/consumer1/sport/tennis/+"), Ok(Some(wanted)));
         assert_eq!(parse_share("$share/g//finance"), Ok(Some(Share { name: "g", filter: "/finance" })));
         assert_eq!(parse_share("$share/g//"), Ok(Some(Share { name: "g", filter: "/" })));
+    }
+
+    #[test]
+    fn prefixes_of_emqttd_stand_for_other_filters() {
+        assert_eq!(canonical("$queue/a/+"), "$share/$queue/a/+");
+        assert_eq!(canonical("$local/a/#"), "a/#");
+        for filter in ["a", "$share/g/a", "$queue", "$local", "x/$queue/a"] {
+            assert_eq!(canonical(filter), filter);
+        }
+        assert_eq!(parse_share(&canonical("$queue/")), Err(TopicError::ShareWithoutFilter));
     }
 
     #[test]

@@ -2,19 +2,30 @@
 //! the list of `subjects`; its description comes with it.
 
 mod alarms;
+mod auto_subscriptions;
 mod bans;
+mod clients;
+mod dashboard;
+mod delayed;
 mod description;
+mod drain;
 mod extract;
 mod failure;
 mod health;
 mod latency;
+mod listing;
+mod naming;
 mod node;
 mod observed;
 mod page;
-mod shards;
+mod retained;
+mod sessions;
+mod shard;
 mod slow;
 mod store;
+mod subscriptions;
 mod topic_metrics;
+mod topics;
 mod traces;
 
 use std::sync::Arc;
@@ -48,8 +59,16 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
     OpenApiRouter::new()
         .merge(health::routes())
         .merge(node::routes())
-        .merge(shards::routes())
+        .merge(clients::routes())
+        .merge(sessions::routes())
+        .merge(subscriptions::routes())
+        .merge(topics::routes())
+        .merge(retained::routes())
+        .merge(shard::routes())
         .merge(bans::routes())
+        .merge(auto_subscriptions::routes())
+        .merge(delayed::routes())
+        .merge(drain::routes())
         .merge(store::routes())
         .merge(traces::routes())
         .merge(slow::routes())
@@ -57,6 +76,7 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(alarms::routes())
         .merge(latency::routes())
         .merge(description::routes())
+        .merge(dashboard::routes())
 }
 
 /// All routes, for one door or the other.

@@ -20,6 +20,10 @@ pub use session::StoredSession;
 
 use bytes::{byte, narrow, numbers, put_bytes, text};
 
+/// What stands for a Client Identifier where a session is not one, but a message that waits for its time: `delay_s` of its Will is
+/// the second of the journal's time at which it is due. No client has such a name [MQTT-1.5.4-2].
+pub(crate) const DELAYED_CLIENT_ID: &str = "\0delayed";
+
 /// Why bytes are no entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {

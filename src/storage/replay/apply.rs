@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::session::{Message, MessageHead, SessionSerial, ShareName, Will};
 use crate::storage::RestoredSubscription;
 use crate::storage::entry::{
-    Entry, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds,
+    DELAYED_CLIENT_ID, Entry, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds,
 };
 
 impl Replay {
@@ -132,8 +132,12 @@ impl Replay {
     }
 
     fn end(&mut self, serial: u64, keeps_will: bool) {
-        let will = self.sessions.remove(&serial).and_then(|session| session.will);
-        if let Some(will) = will.filter(|_| keeps_will) {
+        let Some(session) = self.sessions.remove(&serial).filter(|_| keeps_will) else { return };
+        let is_delayed = *session.client_id == *DELAYED_CLIENT_ID;
+        if let Some(mut will) = session.will {
+            if !is_delayed {
+                will.delay_s = 0;
+            }
             self.wills.insert(serial, will);
         }
     }

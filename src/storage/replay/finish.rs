@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use super::session::{Live, Queued, Slot};
 use super::{Known, Map, Replay, ReplayOutcome};
 use crate::clock::Timestamp;
-use crate::session::{Delivery, Message, NEVER};
+use crate::session::{Delivery, Message, NEVER, Will};
 use crate::storage::{Restored, RestoredSession, RestoredSlot};
 
 impl Replay {
@@ -33,7 +33,8 @@ impl Replay {
             let is_expired = live.expiry_s != NEVER && since.plus_s(u64::from(live.expiry_s)) <= now;
             if is_expired || ended.binary_search(&serial).is_ok() {
                 outcome.sessions_expired += u64::from(is_expired);
-                wills.extend(live.will.take().map(|will| (serial, will)));
+                let due = live.will.take().map(|will| (serial, Box::new(Will { delay_s: 0, ..*will })));
+                wills.extend(due);
                 continue;
             }
             restored.sessions.push(restore(&self.messages, serial, *live, since, now, &mut outcome));
