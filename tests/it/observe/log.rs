@@ -105,7 +105,7 @@ fn log_into_the_journal_has_fields() {
             datagrams.push_str(&String::from_utf8_lossy(&bytes[..len]));
         }
     }
-    for field in ["SYSLOG_IDENTIFIER", "myriad", "PRIORITY", "TARGET", "audit", "CLIENT_ID"] {
+    for field in ["SYSLOG_IDENTIFIER", "myriad", "PRIORITY", "TARGET", "audit", "F_CLIENT_ID"] {
         assert!(datagrams.contains(field), "{field}: {datagrams:?}");
     }
 }
