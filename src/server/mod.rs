@@ -16,6 +16,7 @@ mod handshakes;
 mod listeners;
 mod log;
 mod memory;
+mod names;
 mod notify;
 mod operators;
 mod storage;
