@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::modules::{ModuleState, StoredFile};
+use crate::bridge::Bridges;
 use crate::broker::{Answer, Question, Shared};
 use crate::clock::Timestamp;
 use crate::config::{Arguments, Config};
@@ -98,6 +99,8 @@ pub struct DeskParts {
     pub started: Instant,
     /// The stored automatic subscriptions, which the shards have too.
     pub stored: StoredFile,
+    /// To other brokers.
+    pub bridges: Arc<Bridges>,
 }
 
 /// What operators may ask about.
@@ -106,6 +109,7 @@ pub struct Desk {
     pub(super) storage: Option<StorageHandle>,
     pub(super) arguments: Arguments,
     pub(super) modules: ModuleState,
+    pub(super) bridges: Arc<Bridges>,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
@@ -123,12 +127,13 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     /// A desk of these parts.
     pub fn new(parts: DeskParts) -> Arc<Self> {
-        let DeskParts { line, orders, shared, storage, config, arguments, started, stored } = parts;
+        let DeskParts { line, orders, shared, storage, config, arguments, started, stored, bridges } = parts;
         Arc::new(Self {
             shared,
             storage,
             arguments,
             modules: ModuleState::new(stored),
+            bridges,
             line,
             orders,
             config: RwLock::new(config),

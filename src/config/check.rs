@@ -2,6 +2,7 @@
 
 use super::keys::LISTENER;
 use super::{Admin, Auth, Config, Error, Listener, Origin, Scheme, repeated};
+use super::{FileMode, ListenerUrl};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -9,8 +10,19 @@ pub(super) type Finding = (String, String);
 /// Bytes of the longest node name: one level of `$SYS` topics, which have to stay within every limit of topics.
 const NODE_NAME_LEN_MAX: usize = 255;
 
+/// The bridges' own door, in `node.data_dir`.
+const BRIDGE_SOCKET: &str = "bridge.sock";
+
 /// Fills in the limits that follow from others.
 pub(super) fn derive(config: &mut Config) {
+    if !config.bridges.is_empty() {
+        let door = ListenerUrl::Unix(config.node.data_dir.join(BRIDGE_SOCKET));
+        config.listeners.push(Listener {
+            unix_mode: FileMode(0o600),
+            is_internal: true,
+            ..Listener::at(door)
+        });
+    }
     let node_max = config.limits.max_connections;
     for listener in &mut config.listeners {
         listener.max_connections = listener.max_connections.min(node_max);
@@ -34,6 +46,13 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
     for section in repeated::ALL {
         (section.check)(config)
             .map_err(|(index, key, problem)| (format!("{}[{index}].{key}", section.name), problem))?;
+    }
+    let twice = |(index, bridge): &(usize, &super::Bridge)| {
+        config.bridges.iter().take(*index).any(|other| other.name == bridge.name)
+    };
+    if let Some((index, bridge)) = config.bridges.iter().enumerate().find(twice) {
+        let problem = format!("bridge.name: two bridges are named {:?}; rename one", bridge.name);
+        return Err((format!("bridge[{index}].name"), problem));
     }
     check_admin(&config.admin)?;
     for (index, listener) in config.listeners.iter().enumerate() {

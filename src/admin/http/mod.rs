@@ -3,6 +3,7 @@
 
 mod auto_subscriptions;
 mod bans;
+mod bridges;
 mod delayed;
 mod description;
 mod drain;
@@ -48,6 +49,7 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(shards::routes())
         .merge(bans::routes())
         .merge(auto_subscriptions::routes())
+        .merge(bridges::routes())
         .merge(delayed::routes())
         .merge(drain::routes())
         .merge(store::routes())
