@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::modules::{ModuleState, StoredFile};
+use super::traces::TraceDesk;
 use crate::bridge::Bridges;
 use crate::broker::{Answer, Question, Shared};
 use crate::clock::Timestamp;
@@ -95,6 +96,8 @@ pub struct DeskParts {
     pub config: Arc<Config>,
     /// Of the command line, which lies over every configuration that is read.
     pub arguments: Arguments,
+    /// What is traced.
+    pub traces: TraceDesk,
     /// What the shards' clocks count from.
     pub started: Instant,
     /// The stored automatic subscriptions, which the shards have too.
@@ -108,6 +111,7 @@ pub struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) storage: Option<StorageHandle>,
     pub(super) arguments: Arguments,
+    pub(super) traces: TraceDesk,
     pub(super) modules: ModuleState,
     pub(super) bridges: Arc<Bridges>,
     line: Box<dyn ShardLine>,
@@ -127,11 +131,13 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     /// A desk of these parts.
     pub fn new(parts: DeskParts) -> Arc<Self> {
-        let DeskParts { line, orders, shared, storage, config, arguments, started, stored, bridges } = parts;
+        let DeskParts { line, orders, shared, storage, config, arguments, traces, stored, started, bridges } =
+            parts;
         Arc::new(Self {
             shared,
             storage,
             arguments,
+            traces,
             modules: ModuleState::new(stored),
             bridges,
             line,

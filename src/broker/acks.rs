@@ -5,6 +5,7 @@ use super::clients::{Clients, SharedNews};
 use super::deliver::count_sent;
 use super::effects::Effects;
 use super::journal::Awaited;
+use super::observe;
 use crate::clock::Timestamp;
 use crate::config::SharedStrategy;
 use crate::packet::{self, Ack, PacketId, QoS, ReasonCode};
@@ -65,6 +66,9 @@ impl Broker {
         reason: ReasonCode,
         fx: &mut E,
     ) {
+        if self.clients.sight.traces.is_on() {
+            self.trace_sent(id, || observe::acknowledgement("PUBREL", packet_id.value(), reason), fx);
+        }
         let Some(connection) = self.clients.connections.get(id) else { return };
         let output = fx.output(id);
         let before = output.len();
@@ -109,6 +113,9 @@ impl Broker {
         reason: ReasonCode,
         fx: &mut E,
     ) {
+        if self.clients.sight.traces.is_on() {
+            self.trace_sent(id, || observe::acknowledgement("PUBCOMP", packet_id.value(), reason), fx);
+        }
         let Some(connection) = self.clients.connections.get(id) else { return };
         let output = fx.output(id);
         let before = output.len();
@@ -158,6 +165,9 @@ impl Broker {
     }
 
     pub(super) fn drained<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
+        if let Some(connection) = self.clients.connections.get(id) {
+            self.clients.sight.slow.relieved(now, connection.session);
+        }
         self.pump(now, id, fx);
     }
 

@@ -10,6 +10,7 @@ use super::effects::Effects;
 use super::effects::Timer;
 use super::journal::Journal;
 use super::message::SessionToken;
+use super::observe::Sight;
 use super::publication::Encoded;
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -17,7 +18,7 @@ use crate::connection::{Connection, ConnectionTable, Grant, Grants, Phase};
 use crate::interest::ShardId;
 use crate::limits::Pressure;
 use crate::metrics::{Counter, Metrics};
-use crate::packet::ProtocolVersion;
+use crate::packet::{ProtocolVersion, QoS};
 use crate::session::{ConnectionId, Delivery, Message, Session, SessionSerial, ShareName};
 use crate::slab::{ChunkedSlab, KeyTable};
 use sha1::{Digest, Sha1};
@@ -44,6 +45,7 @@ pub(super) struct Clients {
     /// Collected while sessions change, sent by the caller.
     pub(super) shared_news: Vec<SharedNews>,
     pub(super) journal: Journal,
+    pub(super) sight: Sight,
     by_client_id: KeyTable,
     hasher: RandomState,
     /// Key of the hashes of User Names, which the journal keeps.
@@ -56,7 +58,10 @@ impl Clients {
     pub(super) fn new(shard: ShardId, config: Arc<Config>, metrics: Arc<Metrics>, shared: &Shared) -> Self {
         let seed = shared.seed;
         let shards = u16::try_from(shared.metrics.len()).unwrap_or(u16::MAX);
+        let mut sight = Sight::default();
+        sight.lengths.configure(&config);
         Self {
+            sight,
             sessions: ChunkedSlab::new(),
             connections: ConnectionTable::default(),
             grants: Grants::new(&config),
@@ -178,12 +183,18 @@ impl Clients {
         let Some(session) = sessions.get_mut(index) else { return };
         let kept = journal.keeps(session).then_some(session.serial.0);
         let mqueue = &mut session.outbound_mut().mqueue;
-        let dropped = mqueue.push(delivery, len_max, |gone| journal.write_gone(kept, gone)) as u64;
+        let mut qos2 = 0;
+        let dropped = mqueue.push(delivery, len_max, |gone| {
+            qos2 += u64::from(gone.qos == QoS::ExactlyOnce);
+            journal.write_gone(kept, gone);
+        }) as u64;
         if dropped > 0 {
+            self.metrics.dropped_qos2.add(qos2);
             self.metrics.dropped_queue_full.add(dropped);
             self.metrics.messages_dropped.add(dropped);
         }
         self.metrics.queues.set((self.metrics.queues.load() + 1).wrapping_sub(dropped));
+        self.judge_queue(index);
     }
 
     /// Sets the session's timer, unless an earlier one will do.

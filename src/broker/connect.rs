@@ -197,6 +197,9 @@ impl Broker {
         fx: &mut E,
     ) -> Flow {
         self.audit_refused(now, id, client_id, reason, why);
+        if self.clients.sight.traces.is_on() {
+            self.trace_refused(id, client_id, (reason, why), fx);
+        }
         self.refuse(id, version, reason, fx);
         fx.close(id, Close::Flush);
         self.end_connection(now, id, End::Lost, fx);
@@ -253,6 +256,8 @@ impl Broker {
         let owner = self.owner(id);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         session.connection = Some(id);
+        session.since = now;
+        session.clean_start = connect.clean_start;
         session.version = connect.version;
         session.user = user;
         session.will =
@@ -276,6 +281,9 @@ impl Broker {
         self.want_retry_timer(now, id, fx);
         let packet = self.connack(id, connect, client_id, is_present);
         self.audit_connected(now, id, connect, client_id, is_present);
+        if self.clients.sight.traces.is_on() {
+            self.trace_connected(id, connect, is_present, fx);
+        }
         let waits = self.clients.journal.is_synced() && !self.clients.journal.is_down();
         if waits && (was_kept || self.is_kept(id)) {
             if let Some(connection) = self.clients.connections.get_mut(id) {
@@ -286,6 +294,7 @@ impl Broker {
         } else {
             self.go_in(now, id, &packet, is_present, fx);
         }
+        self.tell_connected(now, id, connect, client_id, fx);
     }
 
     /// The session that the connection goes on with, and whether there was one [MQTT-3.1.2-4, 3.1.2-5]. It does not go on
@@ -332,8 +341,14 @@ impl Broker {
         let kept = journal.keeps(session).then_some(session.serial.0);
         if let Some(outbound) = &mut session.outbound {
             outbound.inflight.mark_unsent();
-            let expired = outbound.mqueue.drop_expired(now, |gone| journal.write_gone(kept, gone)) as u64;
+            let mut qos2 = 0;
+            let expired = outbound.mqueue.drop_expired(now, |gone| {
+                qos2 += u64::from(gone.qos == QoS::ExactlyOnce);
+                journal.write_gone(kept, gone);
+            }) as u64;
+            self.clients.judge_queue(index);
             let metrics = self.metrics();
+            metrics.dropped_qos2.add(qos2);
             metrics.queues.set(metrics.queues.load().wrapping_sub(expired));
             metrics.dropped_expired.add(expired);
             metrics.messages_dropped.add(expired);
@@ -443,6 +458,10 @@ impl Broker {
         let Some(connection) = self.clients.connections.get(id) else { return };
         if !connection.is_v5() || connection.phase != Phase::Connected {
             return;
+        }
+        if self.clients.sight.traces.is_on() {
+            let why = why.unwrap_or_default();
+            self.trace_sent(id, || format!("DISCONNECT {reason} {why}"), fx);
         }
         let fits = |why: &&str| why.len() + 16 <= connection.packet_bytes_max as usize;
         let reason_string = why.filter(|_| connection.problem_information).filter(fits);

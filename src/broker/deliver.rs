@@ -12,6 +12,7 @@ use super::fan_out::terms_of;
 use super::journal::Awaited;
 use super::message::{SessionToken, delivery_qos};
 use super::mount::unmounted;
+use super::observe::{self, PublishText, Traces};
 use super::publication::{Publication, SHARED_PAYLOAD_MIN};
 use crate::clock::Timestamp;
 use crate::connection::{AliasUse, Connection};
@@ -172,7 +173,8 @@ impl Clients {
             && publication.payload.len() < SHARED_PAYLOAD_MIN;
         let (version, packet_bytes_max) = (connection.version, connection.packet_bytes_max);
         let Some(output) = fx.output_below(id, self.outbound_bytes_max()) else {
-            return self.dropped(&self.metrics.dropped_slow);
+            self.dropped(&self.metrics.dropped_slow);
+            return self.note_slow(now, index, publication.topic, fx);
         };
         if is_plain {
             let bytes = self.encoded.plain(version, now, publication);
@@ -181,6 +183,9 @@ impl Clients {
             }
             output.extend_from_slice(bytes);
             count_publish(&self.metrics, QoS::AtMostOnce, bytes.len());
+            if self.sight.traces.is_on() {
+                self.trace_plain(index, publication, fx);
+            }
             return;
         }
         let kept =
@@ -224,7 +229,8 @@ impl Clients {
         let waits =
             session.outbound.as_ref().is_some_and(|o| !o.mqueue.is_empty() || o.inflight.has_unsent());
         if !has_room || waits {
-            return self.enqueue_tracked(index, delivery);
+            self.enqueue_tracked(index, delivery);
+            return self.note_waiting(now, index, fx);
         }
         self.send_tracked(now, index, delivery, From::Publication, fx);
     }
@@ -292,7 +298,7 @@ impl Clients {
         from: From,
         fx: &mut E,
     ) {
-        let Self { sessions, connections, metrics, journal, .. } = self;
+        let Self { sessions, connections, metrics, journal, sight, .. } = self;
         let Some(session) = sessions.get_mut(index) else { return };
         let number = delivery.message.head().number;
         let is_kept = journal.keeps(session) && number > 0;
@@ -326,7 +332,10 @@ impl Clients {
             journal.write_inflight(token, &delivery, packet_id, from);
         }
         if ![HELD, READY].contains(&delivery.sent_s) {
-            write(id, connection, &Outgoing::of(&delivery, Some(packet_id), false, now), metrics, fx);
+            let outgoing = Outgoing::of(&delivery, Some(packet_id), false, now);
+            if write(id, connection, &outgoing, metrics, fx) && sight.traces.is_on() {
+                trace_written(&sight.traces, &session.client_id, connection, &outgoing, fx);
+            }
         }
     }
 
@@ -344,7 +353,7 @@ impl Clients {
         outbound.inflight.release(packet_id);
         let has_unsent = outbound.inflight.has_unsent();
         let is_connected = self.connected(token.index).is_some();
-        let Self { sessions, connections, metrics, journal, .. } = self;
+        let Self { sessions, connections, metrics, journal, sight, .. } = self;
         let Some(session) = sessions.get_mut(token.index) else { return };
         let mut has_gone = false;
         let connection = session.connection.and_then(|id| Some((id, connections.get_mut(id)?)));
@@ -356,12 +365,21 @@ impl Clients {
                     // Its time may be over before anything of it was sent [MQTT-3.3.2-5].
                     let is_expired = delivery.message.is_expired(now);
                     let outgoing = Outgoing::of(delivery, Some(packet_id), false, now);
-                    if !is_expired && write(id, connection, &outgoing, metrics, fx) {
-                        continue;
-                    }
+                    let topics = &sight.topics;
+                    let counted = topics.begin(outgoing.topic, outgoing.payload.len(), metrics);
+                    let is_written = !is_expired && write(id, connection, &outgoing, metrics, fx);
                     if is_expired {
                         metrics.dropped_expired.inc();
                         metrics.messages_dropped.inc();
+                    }
+                    if let Some(before) = counted {
+                        sight.topics.end(&before, metrics);
+                    }
+                    if is_written {
+                        if sight.traces.is_on() {
+                            trace_written(&sight.traces, &session.client_id, connection, &outgoing, fx);
+                        }
+                        continue;
                     }
                     let qos = delivery.qos;
                     outbound.inflight.finish_publish(packet_id, qos);
@@ -390,7 +408,8 @@ impl Clients {
                 return;
             }
             if outbound.mqueue.is_empty() {
-                return session.shrink_outbound();
+                session.shrink_outbound();
+                return self.sight.slow.relieved(now, index);
             }
             let is_behind_held = outbound.mqueue.begins_with_qos0() && outbound.inflight.has_held();
             if outbound.mqueue.is_uncommitted() || is_behind_held {
@@ -400,24 +419,36 @@ impl Clients {
                 return;
             }
             let Some(delivery) = self.pop_mqueue(index) else { return };
-            if delivery.message.is_expired(now) {
-                let session = self.sessions.get(index).filter(|session| self.journal.keeps(session));
-                let kept = session.map(|session| session.serial.0);
-                self.journal.write_gone(kept, &delivery);
-                self.dropped(&self.metrics.dropped_expired);
-            } else if delivery.qos == QoS::AtMostOnce {
-                if let Some(id) = self.sessions.get(index).and_then(|session| session.connection) {
-                    self.write(id, &Outgoing::of(&delivery, None, false, now), fx);
-                }
-            } else {
-                self.send_tracked(now, index, delivery, From::Mqueue, fx);
+            let topics = &self.sight.topics;
+            let message = &delivery.message;
+            let counted = topics.begin(message.topic(), message.payload().len(), &self.metrics);
+            self.send_waiting(now, index, delivery, fx);
+            if let Some(before) = counted {
+                self.sight.topics.end(&before, &self.metrics);
             }
+        }
+    }
+
+    /// Sends what has come out of the mqueue.
+    fn send_waiting<E: Effects>(&mut self, now: Timestamp, index: u32, delivery: Delivery, fx: &mut E) {
+        if delivery.message.is_expired(now) {
+            let session = self.sessions.get(index).filter(|session| self.journal.keeps(session));
+            let kept = session.map(|session| session.serial.0);
+            self.journal.write_gone(kept, &delivery);
+            self.dropped(&self.metrics.dropped_expired);
+        } else if delivery.qos == QoS::AtMostOnce {
+            if let Some(id) = self.sessions.get(index).and_then(|session| session.connection) {
+                self.write(id, &Outgoing::of(&delivery, None, false, now), fx);
+            }
+        } else {
+            self.send_tracked(now, index, delivery, From::Mqueue, fx);
         }
     }
 
     fn pop_mqueue(&mut self, index: u32) -> Option<Delivery> {
         let delivery = self.sessions.get_mut(index)?.outbound.as_mut()?.mqueue.pop()?;
         self.metrics.queues.dec();
+        self.judge_queue(index);
         Some(delivery)
     }
 
@@ -425,7 +456,7 @@ impl Clients {
     pub(super) fn resend<E: Effects>(&mut self, now: Timestamp, index: u32, fx: &mut E) {
         loop {
             let may_send = self.has_room(index, fx);
-            let Self { sessions, connections, metrics, journal, .. } = self;
+            let Self { sessions, connections, metrics, journal, sight, .. } = self;
             let Some(session) = sessions.get_mut(index) else { return };
             let Some((id, connection)) =
                 session.connection.and_then(|id| connections.get_mut(id).map(|connection| (id, connection)))
@@ -440,13 +471,12 @@ impl Clients {
             match outbound.inflight.next_unsent(sent_second(now)) {
                 Some((packet_id, Slot::Publish(delivery))) => {
                     let qos = delivery.qos;
-                    if !write(
-                        id,
-                        connection,
-                        &Outgoing::of(delivery, Some(packet_id), true, now),
-                        metrics,
-                        fx,
-                    ) {
+                    let outgoing = Outgoing::of(delivery, Some(packet_id), true, now);
+                    if write(id, connection, &outgoing, metrics, fx) {
+                        if sight.traces.is_on() {
+                            trace_written(&sight.traces, &session.client_id, connection, &outgoing, fx);
+                        }
+                    } else {
                         // This connection takes less than the one before.
                         outbound.inflight.finish_publish(packet_id, qos);
                         metrics.inflight.dec();
@@ -474,10 +504,46 @@ impl Clients {
     }
 
     fn write<E: Effects>(&mut self, id: ConnectionId, outgoing: &Outgoing<'_>, fx: &mut E) {
-        let Self { connections, metrics, .. } = self;
-        if let Some(connection) = connections.get_mut(id) {
-            write(id, connection, outgoing, metrics, fx);
+        let Self { connections, metrics, sight, sessions, .. } = self;
+        let Some(connection) = connections.get_mut(id) else { return };
+        if write(id, connection, outgoing, metrics, fx)
+            && sight.traces.is_on()
+            && let Some(session) = sessions.get(connection.session)
+        {
+            trace_written(&sight.traces, &session.client_id, connection, outgoing, fx);
         }
+    }
+
+    /// A message of QoS 0 was dropped for a slow client.
+    #[cold]
+    fn note_slow<E: Effects>(&mut self, now: Timestamp, index: u32, topic: &str, fx: &mut E) {
+        self.note_dropped(now, index, fx);
+        let Self { sessions, connections, sight, .. } = self;
+        if sight.traces.is_on()
+            && let Some(session) = sessions.get(index)
+            && let Some(connection) = session.connection.and_then(|id| connections.get(id))
+        {
+            sight.traces.dropped(session, connection, topic, "too much waits for the client", fx);
+        }
+    }
+
+    /// A PUBLISH of QoS 0 went out as everyone gets it.
+    #[cold]
+    fn trace_plain<E: Effects>(&self, index: u32, publication: &Publication<'_>, fx: &mut E) {
+        let Some(session) = self.sessions.get(index) else { return };
+        let Some(connection) = session.connection.and_then(|id| self.connections.get(id)) else { return };
+        let text = || {
+            observe::of_publish(&PublishText {
+                topic: publication.topic,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                dup: false,
+                packet_id: None,
+                payload: publication.payload,
+            })
+        };
+        let sent = ("sent", publication.topic);
+        self.sight.traces.delivery(&session.client_id, connection, sent, text, fx);
     }
 
     /// The session ends with these undelivered: those of a Shared Subscription go back to it.
@@ -487,6 +553,9 @@ impl Clients {
         self.metrics.inflight.set(self.metrics.inflight.load().wrapping_sub(inflight));
         let waiting = outbound.mqueue.len() as u64;
         self.metrics.queues.set(self.metrics.queues.load().wrapping_sub(waiting));
+        if outbound.mqueue.is_long() {
+            self.metrics.queues_high.dec();
+        }
         for delivery in outbound.inflight.drain() {
             // A QoS 2 delivery once begun stays with its session [MQTT-4.8.2-5].
             self.give_up_delivery(delivery, QoS::AtLeastOnce);
@@ -501,7 +570,10 @@ impl Clients {
             Some(share) if delivery.qos <= returned_max => {
                 self.shared_news.push(SharedNews::Returned(share, delivery.message));
             }
-            _ => self.dropped(&self.metrics.dropped_session_end),
+            _ => {
+                self.metrics.dropped_qos2.add(u64::from(delivery.qos == QoS::ExactlyOnce));
+                self.dropped(&self.metrics.dropped_session_end);
+            }
         }
     }
 }
@@ -569,6 +641,28 @@ fn write<E: Effects>(
     }
     count_publish(metrics, outgoing.qos, head_len + outgoing.payload.len());
     true
+}
+
+/// A PUBLISH has been written.
+#[cold]
+fn trace_written<E: Effects>(
+    traces: &Traces,
+    client_id: &str,
+    connection: &Connection,
+    outgoing: &Outgoing<'_>,
+    fx: &mut E,
+) {
+    let text = || {
+        observe::of_publish(&PublishText {
+            topic: outgoing.topic,
+            qos: outgoing.qos,
+            retain: outgoing.retain,
+            dup: outgoing.dup,
+            packet_id: outgoing.packet_id.map(|id| id.value()),
+            payload: outgoing.payload,
+        })
+    };
+    traces.delivery(client_id, connection, ("sent", outgoing.topic), text, fx);
 }
 
 fn count_publish(metrics: &Metrics, qos: QoS, bytes: usize) {

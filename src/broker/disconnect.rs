@@ -82,12 +82,17 @@ impl Broker {
             return;
         }
         self.metrics().clients.dec();
+        let failure = self.failure;
         self.audit_disconnected(now, &connection, end);
+        if self.clients.sight.traces.is_on() {
+            self.trace_disconnected(&connection, failure, end, fx);
+        }
+        self.tell_disconnected(now, &connection, failure, end, fx);
         let index = connection.session;
         let client = self.clients.client_hash(index);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         session.connection = None;
-        session.disconnected_at = now;
+        session.since = now;
         let is_persistent = session.is_persistent();
         let is_kept = self.clients.journal.keeps(session);
         let will = match end {

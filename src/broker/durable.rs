@@ -2,6 +2,7 @@
 //! Storage is described in `docs/STORAGE.md`; what a shard writes is in `journal`.
 
 use super::Broker;
+use super::commits::Publisher;
 use super::disconnect::End;
 use super::effects::{Close, Effects};
 use super::journal::{Awaited, CommitKey, Reach};
@@ -16,19 +17,30 @@ use crate::session::ConnectionId;
 use crate::storage::Entry;
 
 impl Broker {
-    /// Everyone who wants a client's PUBLISH has it: it is committed, and acknowledged when that is on disk.
-    pub(super) fn commit_publish<E: Effects>(
+    /// Everyone who wants a client's PUBLISH has it: it is committed, when all older ones of its session are.
+    pub(super) fn publish_arrived<E: Effects>(
         &mut self,
         now: Timestamp,
-        connection: ConnectionId,
-        number: u32,
-        key: CommitKey,
+        publisher: Publisher,
         reach: Reach,
         fx: &mut E,
     ) {
-        if let Some(owed) = self.clients.connections.get_mut(connection).and_then(|c| c.owed.as_mut()) {
-            owed.arrived(number);
+        let connection = self.clients.connections.get_mut(publisher.connection);
+        if let Some(owed) = connection.and_then(|connection| connection.owed.as_mut()) {
+            owed.arrived(publisher.number);
         }
+        let Some(place) = publisher.place else {
+            return self.commit_publish(now, publisher, reach, fx);
+        };
+        self.commits.arrived(place, publisher, reach);
+        while let Some((publisher, reach)) = self.commits.next_ready(place) {
+            self.commit_publish(now, publisher, reach, fx);
+        }
+    }
+
+    /// Commits a client's PUBLISH; it is acknowledged when that is on disk.
+    fn commit_publish<E: Effects>(&mut self, now: Timestamp, publisher: Publisher, reach: Reach, fx: &mut E) {
+        let Publisher { connection, number, key, .. } = publisher;
         if !needs_commit(&key, reach) {
             return self.acknowledge_owed(now, connection, number, reach.matched, fx);
         }
@@ -121,6 +133,7 @@ impl Broker {
             Awaited::UnsubAck(pending) => {
                 self.send_unsuback(pending.connection, pending.packet_id, &pending.reasons, fx);
             }
+            Awaited::Operator(receipt) => self.receipts.close(receipt),
             Awaited::ConnAck { connection, packet, is_present, .. } => {
                 self.go_in(now, connection, &packet, is_present, fx);
             }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::ask::AclQuestion;
 use super::message::{HandOver, ShardMessage};
 use super::modules::ModuleOrder;
+use super::observe::{Condition, TraceEvent};
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, PeerCertificate, Step, Verdict};
 use crate::clock::Timestamp;
@@ -131,6 +132,8 @@ pub enum Input<'a> {
     Fence(u32),
     /// The disk takes nothing any more, until the next `Generation`.
     StorageDown,
+    /// Shard 0: the machine's side has found that something is wrong, or (`None`) is no longer.
+    Condition(Condition, Option<String>),
     /// The rules of the ACL were read, at the start or by SIGHUP.
     Policy(Arc<Policy>),
     /// What a module is told; nobody waits for the answer.
@@ -159,6 +162,8 @@ pub enum Timer {
     Memory,
     /// Wills of sessions that had ended before a crash go out.
     Wills,
+    /// Next look at what may be wrong, and at what is to be forgotten.
+    Look,
     /// Next step of sending clients away.
     Drain,
     /// The next delayed message is due.
@@ -176,6 +181,7 @@ impl Timer {
             Self::Resume(index) => 4 << 32 | index as u64,
             Self::Memory => 5 << 32,
             Self::Wills => 6 << 32,
+            Self::Look => 7 << 32,
             Self::Drain => 16 << 32,
             Self::Delayed => 17 << 32,
         }
@@ -191,6 +197,7 @@ impl Timer {
             4 => Some(Self::Resume(bits as u32)),
             5 => Some(Self::Memory),
             6 => Some(Self::Wills),
+            7 => Some(Self::Look),
             16 => Some(Self::Drain),
             17 => Some(Self::Delayed),
             _ => None,
@@ -267,6 +274,18 @@ pub trait Effects {
     /// What this shard had written at `Input::Fence` is handed over.
     fn fenced(&mut self, generation: u32) {
         let _ = generation;
+    }
+    /// Microseconds of a clock that all shards share; 0: there is none.
+    fn now_us(&mut self) -> u64 {
+        0
+    }
+    /// Milliseconds of Unix time by the system's clock, which people may change; `None`: there is none.
+    fn unix_ms(&mut self) -> Option<u64> {
+        None
+    }
+    /// Something happened to what is traced. May be left out, and is counted then.
+    fn trace(&mut self, event: TraceEvent) {
+        let _ = event;
     }
     /// Accept no one any more.
     fn stop_accepting(&mut self);

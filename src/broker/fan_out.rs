@@ -56,8 +56,16 @@ impl Broker {
         if !self.groups.is_empty() {
             self.fan_out_shared(now, &filters, publication, pending, fx);
         }
+        let topics = &self.clients.sight.topics;
+        let counted = topics.begin(publication.topic, publication.payload.len(), &self.clients.metrics);
         let reached = self.deliver_after(now, &filters, None, publication, fx);
+        if let Some(before) = counted {
+            self.clients.sight.topics.end(&before, &self.clients.metrics);
+        }
         let reach = self.clients.journal.take_reach(!filters.is_empty());
+        if reach.matched {
+            self.note_delivered(publication);
+        }
         self.matched = filters;
         if let Some(after) = reached {
             let operation = pending.is_bounded().then(|| self.expect_answer(pending));
@@ -76,7 +84,12 @@ impl Broker {
             let mut publication = Publication::of(&message);
             let is_conditional = operation.is_some() && publication.head.qos > QoS::AtMostOnce;
             self.clients.journal.begin(is_conditional);
+            let topics = &self.clients.sight.topics;
+            let counted = topics.begin(publication.topic, publication.payload.len(), &self.clients.metrics);
             let reached = self.deliver_after(now, &filters, Some(after), &mut publication, fx);
+            if let Some(before) = counted {
+                self.clients.sight.topics.end(&before, &self.clients.metrics);
+            }
             let reach = self.clients.journal.take_reach(true);
             self.matched = filters;
             if let Some(after) = reached {

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::deliver::From;
 use super::effects::Effects;
 use super::images::Walk;
+use super::inspect::Receipt;
 use super::message::SessionToken;
 use super::operations::PendingSubAck;
 use crate::clock::Timestamp;
@@ -93,6 +94,8 @@ pub(super) enum Awaited {
     SubAck(Box<PendingSubAck>),
     /// UNSUBACK.
     UnsubAck(Box<PendingSubAck>),
+    /// What an operator changed.
+    Operator(Receipt),
     /// CONNACK, and the session goes on or begins.
     ConnAck { connection: ConnectionId, session: SessionToken, packet: Vec<u8>, is_present: bool },
 }
@@ -111,7 +114,7 @@ impl Awaited {
         match self {
             Self::Publisher { connection, .. } | Self::ConnAck { connection, .. } => Some(*connection),
             Self::SubAck(pending) | Self::UnsubAck(pending) => Some(pending.connection),
-            Self::Will(_) | Self::Send(..) | Self::PubRel(..) | Self::PubComp(..) => None,
+            Self::Operator(_) | Self::Will(_) | Self::Send(..) | Self::PubRel(..) | Self::PubComp(..) => None,
         }
     }
 }
@@ -559,7 +562,7 @@ pub(super) fn stored_session(session: &Session, is_new: bool) -> StoredSession<'
         expiry_s: session.expiry_s,
         user: session.user,
         last_packet_id: last,
-        disconnected_at: session.connection.is_none().then_some(session.disconnected_at),
+        disconnected_at: session.connection.is_none().then_some(session.since),
         will: session.will.as_deref().map(stored_will),
     }
 }

@@ -126,13 +126,14 @@ impl super::clients::Clients {
         let excess = outbound.mqueue.len().saturating_sub(len_min).div_ceil(2);
         for _ in 0..excess {
             let Some(delivery) = outbound.mqueue.pop() else { break };
-            drop(delivery);
+            self.metrics.dropped_qos2.add(u64::from(delivery.qos == crate::packet::QoS::ExactlyOnce));
         }
         outbound.mqueue.shrink();
         let dropped = excess as u64;
         self.metrics.dropped_memory.add(dropped);
         self.metrics.messages_dropped.add(dropped);
         self.metrics.queues.set(self.metrics.queues.load().wrapping_sub(dropped));
+        self.judge_queue(index);
     }
 
     /// How much may wait for a client before QoS 0 is dropped.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::effects::Origin;
 use super::journal::Reach;
+use super::observe::LongQueues;
 use crate::auth::Identity;
 use crate::connection::Allowance;
 use crate::packet::QoS;
@@ -90,6 +91,8 @@ pub enum ShardMessage {
         /// The message.
         number: u64,
     },
+    /// Any shard → shard 0: what is new about its long mqueues. At most one every other second.
+    LongQueues(Box<LongQueues>),
     /// A session's shard → the Shared Subscription's home. The session joins (or changes its options).
     /// Answered by `Accepted` once the interest bit is visible.
     SharedJoin {

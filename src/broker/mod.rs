@@ -11,6 +11,7 @@ mod audit;
 mod authenticate;
 mod authorize;
 mod clients;
+mod commits;
 mod connect;
 mod cursors;
 mod deliver;
@@ -19,12 +20,13 @@ mod durable;
 mod effects;
 mod fan_out;
 mod images;
-mod inspect;
+pub mod inspect;
 mod journal;
 mod memory;
 mod message;
 mod modules;
 mod mount;
+mod observe;
 mod operations;
 mod publication;
 mod publish;
@@ -43,15 +45,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
-pub use inspect::{Answer, Question};
+pub use inspect::{Answer, ObserveAnswer, ObserveQuestion, Question};
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 pub use modules::{
     DelayedCounts, DelayedPage, DelayedShown, DrainOrder, ModuleAnswer, ModuleOrder, StoredSubscription,
     StoredSubscriptions, StoredSubscriptionsError,
+};
+pub use mount::{client_id_of, session_name};
+pub use observe::{
+    Alarm, Condition, LongQueues, SlowClient, TRACES_MAX, TopicMetric, TraceEvent, TraceSpec, TraceTarget,
 };
 pub use restore::{RestoredShard, distribute};
 
@@ -59,12 +66,15 @@ use arrival::FLAPPING_MAX;
 use audit::Sampling;
 use authenticate::Handshake;
 use clients::Clients;
+use commits::CommitOrder;
 use cursors::SessionCursors;
 use disconnect::End;
 use fan_out::{FanOut, Waiting};
 use hashbrown::HashMap;
+use inspect::Receipts;
 use memory::MemoryWatch;
 use modules::Modules;
+use observe::Observe;
 use operations::Operation;
 use route::RelayKey;
 use shared::{Groups, Memberships};
@@ -74,7 +84,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::interest::{InterestTable, LocalInterest, Placement, ShardId};
 use crate::limits::{Bans, Gate, Occurrences, Pressure, Tally, Usage, Users};
-use crate::metrics::{Metrics, Totals};
+use crate::metrics::{Latency, Metrics, Totals};
 use crate::packet::ReasonCode;
 use crate::retained::RetainedStore;
 use crate::router::{FilterId, Merge, Router};
@@ -92,6 +102,8 @@ pub struct Shared {
     pub placement: Placement,
     /// Numbers of every shard.
     pub metrics: Vec<Arc<Metrics>>,
+    /// How long messages take, by the shard that delivers them.
+    pub latency: Vec<Arc<Latency>>,
     /// Retained messages of all slices: the limit is the node's.
     pub retained_count: AtomicU32,
     /// Delayed messages of all shards: the limits are the node's.
@@ -114,6 +126,8 @@ pub struct Shared {
     pub bridge_mark: Box<str>,
     /// Where numbers that the journal has go on.
     pub origins: Origins,
+    /// Filters in use, of all shards, that begin with `$`: nobody else gets what is below `$SYS`.
+    dollar_filters: AtomicU32,
     seed: u64,
 }
 
@@ -149,6 +163,8 @@ impl Shared {
             retained_marks: Arc::new(InterestTable::new(shards, config.limits.subscriptions_expected, !seed)),
             placement: Placement::new(seed, shards),
             metrics: (0..shards).map(|_| Arc::default()).collect(),
+            latency: (0..shards).map(|_| Arc::default()).collect(),
+            dollar_filters: AtomicU32::new(0),
             retained_count: AtomicU32::new(0),
             delayed: DelayedCounts::default(),
             addresses: Arc::new(Tally::new(seed)),
@@ -162,6 +178,23 @@ impl Shared {
             origins,
             seed,
         })
+    }
+}
+
+impl Shared {
+    /// Whether some filter in use begins with `$`.
+    pub fn has_dollar_filters(&self) -> bool {
+        self.dollar_filters.load(Relaxed) > 0
+    }
+
+    /// A filter came into use on a shard, or went out of it.
+    fn count_filter(&self, filter: &str, is_new: bool) {
+        if filter.starts_with('$') {
+            match is_new {
+                true => self.dollar_filters.fetch_add(1, Relaxed),
+                false => self.dollar_filters.fetch_sub(1, Relaxed),
+            };
+        }
     }
 }
 
@@ -192,6 +225,7 @@ pub struct Broker {
     memberships: Memberships,
     modules: Modules,
     operations: ChunkedSlab<Operation>,
+    commits: CommitOrder,
     /// Messages under way over a retained slice of another shard: how many, by client and topic.
     relaying: HashMap<RelayKey, u32, ahash::RandomState>,
     fan_out: Option<FanOut>,
@@ -209,6 +243,7 @@ pub struct Broker {
     /// Who may publish and subscribe to what; its number tells it from those before.
     policy: Arc<Policy>,
     policy_generation: u32,
+    /// Of PUBLISHes: nobody need be asked.
     policy_allows_all: bool,
     /// Some listener or client has a byte rate.
     paces_bytes: bool,
@@ -218,10 +253,13 @@ pub struct Broker {
     /// Whose quota a session counts towards.
     usages: HashMap<u32, Arc<Usage>, ahash::RandomState>,
     sampling: Sampling,
+    observe: Observe,
     /// Of sessions that had ended before a crash, to be published.
     restored_wills: VecDeque<(SessionSerial, Will)>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
+    /// What operators changed and the disk or other shards have not confirmed.
+    receipts: Receipts,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -263,6 +301,7 @@ impl Broker {
             memberships: Memberships::default(),
             modules,
             operations: ChunkedSlab::new(),
+            commits: CommitOrder::default(),
             relaying: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 11, 13, 17)),
             fan_out: None,
             waiting: VecDeque::new(),
@@ -282,8 +321,10 @@ impl Broker {
             memory: MemoryWatch::default(),
             usages: HashMap::default(),
             sampling: Sampling::default(),
+            observe: Observe::default(),
             restored_wills: VecDeque::new(),
             failure: None,
+            receipts: Receipts::default(),
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),
@@ -336,6 +377,7 @@ impl Broker {
             Input::Generation(generation) => self.begin_images(generation),
             Input::Fence(generation) => self.clients.journal.fence = Some(generation),
             Input::StorageDown => self.storage_failed(now, fx),
+            Input::Condition(condition, message) => self.condition_told(now, condition, message, fx),
             Input::Drain => self.drain(fx),
             Input::TurnEnd => self.turn_end(now, fx),
         }
@@ -402,6 +444,7 @@ impl Broker {
             self.continue_images(now, fx);
             self.clients.journal.end_turn(now, fx);
         }
+        self.record_delays(fx);
     }
 
     /// A step of xorshift64*: for choices that need no secrecy and must repeat under a seed.
@@ -426,6 +469,7 @@ impl Broker {
     fn announce(&mut self, filter: FilterId) {
         let text = self.router.filter(filter);
         self.interest.add(text, false);
+        self.shared.count_filter(text, true);
         self.clients.metrics.topics.inc();
         self.clients.metrics.routes.inc();
     }
@@ -433,6 +477,7 @@ impl Broker {
     /// A filter went out of use here.
     fn withdraw(&mut self, text: &str) {
         self.interest.remove(text, false);
+        self.shared.count_filter(text, false);
         self.clients.metrics.topics.dec();
         self.clients.metrics.routes.dec();
     }

@@ -18,12 +18,12 @@ const SEPARATOR: char = '\0';
 const TOPIC_LEN_MAX: usize = u16::MAX as usize;
 
 /// The name of the session of `client_id` within `mount`.
-pub(super) fn session_name<'c>(mount: &str, client_id: &'c str) -> Cow<'c, str> {
+pub fn session_name<'c>(mount: &str, client_id: &'c str) -> Cow<'c, str> {
     if mount.is_empty() { client_id.into() } else { format!("{mount}{SEPARATOR}{client_id}").into() }
 }
 
 /// The Client Identifier in the name of a session.
-pub(super) fn client_id_of(session_name: &str) -> &str {
+pub fn client_id_of(session_name: &str) -> &str {
     session_name.split_once(SEPARATOR).map_or(session_name, |(_, client_id)| client_id)
 }
 

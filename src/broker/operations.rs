@@ -1,7 +1,9 @@
 //! Operations: what waits for answers of other shards (or for a fan-out that is not through), and whom to tell.
 
 use super::Broker;
+use super::commits::Publisher;
 use super::effects::Effects;
+use super::inspect::Receipt;
 use super::journal::{CommitKey, Reach};
 use super::message::{OperationId, ShardMessage};
 use super::route::RelayKey;
@@ -23,14 +25,16 @@ pub(super) struct PendingSubAck {
 pub(super) enum Waiter {
     /// Nobody: the broker's own messages.
     Nobody,
-    /// A publisher on this shard; its place among the owed acknowledgements; what its `Commit` says.
-    Publisher(ConnectionId, u32, CommitKey),
+    /// A publisher on this shard; `None`: who that is is said later.
+    Publisher(Option<Publisher>),
     /// The journal: the message is a client's Will.
     Will(CommitKey),
     /// Another shard: its operation gets `Accepted`, its credit is released.
     Shard { from: ShardId, operation: Option<OperationId>, credit: bool },
     /// A subscriber on this shard.
     Subscriber(Box<PendingSubAck>),
+    /// An operator; whether the disk has to confirm it too.
+    Operator { receipt: Receipt, is_kept: bool },
 }
 
 /// Something that waits.
@@ -120,15 +124,9 @@ impl Broker {
     }
 
     /// The publisher's acknowledgement that an operation is for, known only after it was begun.
-    pub(super) fn set_publisher(
-        &mut self,
-        id: OperationId,
-        connection: ConnectionId,
-        number: u32,
-        key: CommitKey,
-    ) {
+    pub(super) fn set_publisher(&mut self, id: OperationId, publisher: Publisher) {
         if let Some(operation) = self.operations.get_mut(id.0) {
-            operation.waiter = Waiter::Publisher(connection, number, key);
+            operation.waiter = Waiter::Publisher(Some(publisher));
         }
     }
 
@@ -180,10 +178,8 @@ impl Broker {
 
     fn tell<E: Effects>(&mut self, now: Timestamp, waiter: Waiter, reach: Reach, fx: &mut E) {
         match waiter {
-            Waiter::Nobody => {}
-            Waiter::Publisher(connection, number, key) => {
-                self.commit_publish(now, connection, number, key, reach, fx);
-            }
+            Waiter::Nobody | Waiter::Publisher(None) => {}
+            Waiter::Publisher(Some(publisher)) => self.publish_arrived(now, publisher, reach, fx),
             Waiter::Will(key) => self.commit_will(now, key, reach, fx),
             Waiter::Shard { from, operation, credit } => {
                 if credit {
@@ -195,6 +191,7 @@ impl Broker {
                 }
             }
             Waiter::Subscriber(pending) => self.finish_suback(pending, fx),
+            Waiter::Operator { receipt, is_kept } => self.changed_everywhere(receipt, is_kept),
         }
     }
 }

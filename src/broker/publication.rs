@@ -18,13 +18,15 @@ pub(super) struct Publication<'a> {
     pub(super) topic: &'a str,
     pub(super) forwarded: &'a [u8],
     pub(super) payload: &'a [u8],
+    /// When it arrived, in microseconds of the machine's clock, if it is timed; else 0.
+    pub(super) arrived_us: u32,
     message: Option<Arc<Message>>,
 }
 
 impl<'a> Publication<'a> {
     /// From parts that are borrowed.
     pub(super) fn new(head: MessageHead, topic: &'a str, forwarded: &'a [u8], payload: &'a [u8]) -> Self {
-        Self { head, topic, forwarded, payload, message: None }
+        Self { head, topic, forwarded, payload, arrived_us: 0, message: None }
     }
 
     /// From a message that is kept already.
@@ -34,14 +36,15 @@ impl<'a> Publication<'a> {
             topic: message.topic(),
             forwarded: message.forwarded(),
             payload: message.payload(),
+            arrived_us: message.arrived_us(),
             message: Some(Arc::clone(message)),
         }
     }
 
     /// The kept message; made when first asked for.
     pub(super) fn message(&mut self) -> &Arc<Message> {
-        let Self { head, topic, forwarded, payload, message } = self;
-        message.get_or_insert_with(|| Message::new(*head, topic, forwarded, payload))
+        let Self { head, topic, forwarded, payload, arrived_us, message } = self;
+        message.get_or_insert_with(|| Message::timed(*head, topic, forwarded, payload, *arrived_us))
     }
 }
 

@@ -2,11 +2,13 @@
 //! or when every shard concerned has the message.
 
 use super::Broker;
+use super::commits::Publisher;
 use super::deliver::count_sent;
 use super::durable::needs_commit;
 use super::effects::Effects;
 use super::journal::CommitKey;
 use super::modules::PacketKind;
+use super::observe;
 use super::operations::Waiter;
 use super::publication::Publication;
 use super::receive::Flow;
@@ -182,6 +184,10 @@ impl Broker {
         }
         if full.is_empty() || !self.may_publish(id, topic) {
             // 3.x knows no refusal here: the client is acknowledged, the message goes nowhere.
+            if self.clients.sight.traces.is_on() {
+                let text = || format!("PUBLISH {topic}: the ACL does not allow it");
+                self.trace(id, Some(full), "denied", text, fx);
+            }
             self.count_received(publish);
             self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
             return Flow::Next;
@@ -214,12 +220,14 @@ impl Broker {
         let owner = self.owner(id);
         let is_tracked = publish.qos > QoS::AtMostOnce || publish.retain || self.config().mqtt.upgrade_qos;
         let number = if is_tracked { self.clients.journal.number() } else { 0 };
-        let Some(session) = self.clients.session_of(id) else { return Flow::Gone };
+        let Some(serial) = self.clients.session_of(id).map(|session| session.serial) else {
+            return Flow::Gone;
+        };
         let head = MessageHead {
             qos: publish.qos,
             retain: publish.retain && retain_available,
             expires_at: publish.expiry_s.map(|seconds| now.plus_s(u64::from(seconds))),
-            publisher: session.serial,
+            publisher: serial,
             owner,
             number,
         };
@@ -228,13 +236,8 @@ impl Broker {
         encoded.clear();
         publish.forwarded.write(&mut encoded);
         let mut publication = Publication::new(head, topic, &encoded, publish.payload);
-        let routed = self.route(
-            now,
-            &mut publication,
-            Waiter::Publisher(id, u32::MAX, CommitKey::default()),
-            client,
-            fx,
-        );
+        publication.arrived_us = self.sample(fx);
+        let routed = self.route(now, &mut publication, Waiter::Publisher(None), client, fx);
         self.forwarded = encoded;
         if let Routed::Stalled = routed {
             return Flow::Stall;
@@ -244,13 +247,16 @@ impl Broker {
         match routed {
             Routed::Done { reach } if needs_commit(&key, reach) => {
                 if let Some(number) = self.owe(id, publish, true) {
-                    self.commit_publish(now, id, number, key, reach, fx);
+                    let place = self.commits.follow(serial);
+                    let publisher = Publisher { connection: id, number, key, place };
+                    self.publish_arrived(now, publisher, reach, fx);
                 }
             }
             Routed::Done { reach } => self.acknowledge_publish(id, publish, routed_reason(reach.matched), fx),
             Routed::Pending { operation, relayed } => {
                 if let Some(number) = self.owe(id, publish, relayed) {
-                    self.set_publisher(operation, id, number, key);
+                    let place = (key.message > 0).then(|| self.commits.join(serial));
+                    self.set_publisher(operation, Publisher { connection: id, number, key, place });
                 }
             }
             Routed::Stalled => {}
@@ -407,6 +413,14 @@ impl Broker {
     }
 
     fn write_ack<E: Effects>(&mut self, id: ConnectionId, kind: OwedKind, reason: ReasonCode, fx: &mut E) {
+        if self.clients.sight.traces.is_on() {
+            let text = || match kind {
+                OwedKind::Nothing => String::new(),
+                OwedKind::PubAck(packet_id) => observe::acknowledgement("PUBACK", packet_id.value(), reason),
+                OwedKind::PubRec(packet_id) => observe::acknowledgement("PUBREC", packet_id.value(), reason),
+            };
+            self.trace_sent(id, text, fx);
+        }
         let Some(connection) = self.clients.connections.get(id) else { return };
         let version = connection.version;
         let metrics = &*self.clients.metrics;

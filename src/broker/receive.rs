@@ -230,6 +230,7 @@ impl Broker {
                 Flow::Gone
             }
             Phase::Connected => match packet::decode(connection.version, bytes, Side::FromClient) {
+                Ok(packet) if self.clients.sight.traces.is_on() => self.dispatch_traced(now, id, packet, fx),
                 Ok(packet) => self.dispatch(now, id, packet, fx),
                 Err(error) => {
                     self.fail(now, id, &error.into(), fx);
@@ -239,6 +240,22 @@ impl Broker {
         };
         if !matches!(flow, Flow::Stall | Flow::Wait | Flow::Hold(_)) {
             self.metrics().packets_received.inc();
+        }
+        flow
+    }
+
+    #[cold]
+    fn dispatch_traced<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        id: ConnectionId,
+        packet: Packet<'_>,
+        fx: &mut E,
+    ) -> Flow {
+        self.trace_received(id, &packet, fx);
+        let flow = self.dispatch(now, id, packet, fx);
+        if matches!(flow, Flow::Stall | Flow::Wait | Flow::Hold(_)) {
+            self.trace_again(id);
         }
         flow
     }
@@ -279,6 +296,9 @@ impl Broker {
 
     fn pingreq<E: Effects>(&mut self, id: ConnectionId, fx: &mut E) {
         self.metrics().packets_pingreq.inc();
+        if self.clients.sight.traces.is_on() {
+            self.trace_sent(id, || "PINGRESP".into(), fx);
+        }
         let output = fx.output(id);
         let before = output.len();
         packet::encode_pingresp(output);

@@ -125,9 +125,9 @@ impl Broker {
             // Its client may come back first; and not all Wills of a node are due in one moment.
             let place_s = *wills_seen / u64::from(storage.will_rate.max(1));
             *wills_seen += 1;
-            let due = session.disconnected_at.plus_s(u64::from(will.delay_s));
+            let due = session.since.plus_s(u64::from(will.delay_s));
             let earliest = now.plus_s(u64::from(storage.will_grace_s) + place_s);
-            let delay_ms = due.max(earliest).ms_since(session.disconnected_at);
+            let delay_ms = due.max(earliest).ms_since(session.since);
             will.delay_s = u32::try_from(delay_ms.div_ceil(1000)).unwrap_or(u32::MAX);
         }
         let (inflight, waiting) = (session.inflight_len() as u64, session.mqueue_len() as u64);
@@ -135,6 +135,7 @@ impl Broker {
         self.count_persistent(false, true);
         self.metrics().inflight.set(self.metrics().inflight.load() + inflight);
         self.metrics().queues.set(self.metrics().queues.load() + waiting);
+        self.clients.judge_queue(index);
         for subscription in subscriptions {
             self.restore_subscription(index, &subscription);
         }
@@ -167,7 +168,7 @@ fn session_of(restored: RestoredSession) -> Session {
     session.expiry_s = restored.expiry_s;
     session.user = restored.user;
     session.last_packet_id = restored.last_packet_id;
-    session.disconnected_at = restored.disconnected_at;
+    session.since = restored.disconnected_at;
     session.will = restored.will;
     if !restored.inbound.is_empty() {
         session.inbound = Some(Box::new(Inbound::restored(restored.inbound)));

@@ -47,13 +47,8 @@ impl Broker {
     ) -> bool {
         let config = Arc::clone(&self.clients.config);
         let is_too_large = publication.payload.len() > config.retained.payload_bytes_max as usize;
-        if (publication.payload.is_empty() || is_too_large)
-            && let Some(former) = self.retained.remove(publication.topic)
-        {
-            self.leave_retained(former.head().owner);
-            self.unmark_retained(publication.topic);
-            self.count_retained_gone(1);
-            self.clients.journal.write(&Entry::Unretain { topic: publication.topic });
+        if publication.payload.is_empty() || is_too_large {
+            self.forget_retained(publication.topic);
         }
         if publication.payload.is_empty() {
             return publication.head.number > 0;
@@ -93,6 +88,16 @@ impl Broker {
             self.count_retained_new();
         }
         is_written
+    }
+
+    /// The topic's Retained Message goes, if it has one.
+    pub(super) fn forget_retained(&mut self, topic: &str) {
+        if let Some(former) = self.retained.remove(topic) {
+            self.leave_retained(former.head().owner);
+            self.unmark_retained(topic);
+            self.count_retained_gone(1);
+            self.clients.journal.write(&Entry::Unretain { topic });
+        }
     }
 
     fn count_retained_new(&self) {

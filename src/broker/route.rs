@@ -45,6 +45,22 @@ impl Broker {
         client: Option<u64>,
         fx: &mut E,
     ) -> Routed {
+        let routed = self.route_once(now, publication, waiter, client, fx);
+        if !self.clients.sight.topics.is_empty() && !matches!(routed, Routed::Stalled) {
+            self.clients.sight.topics.came_in(publication);
+        }
+        routed
+    }
+
+    #[inline]
+    fn route_once<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        publication: &mut Publication<'_>,
+        waiter: Waiter,
+        client: Option<u64>,
+        fx: &mut E,
+    ) -> Routed {
         if self.shards > 1 && (publication.head.retain || !self.relaying.is_empty()) {
             let topic = self.topic_hash(publication.topic);
             let key = client.map(|client| RelayKey { client, topic });
@@ -168,6 +184,7 @@ impl Broker {
         match message {
             ShardMessage::Accepted { operation, reach } => self.answered(now, operation, reach, fx),
             ShardMessage::Committed { number } => self.release_held(now, number, fx),
+            ShardMessage::LongQueues(long) => self.queues_told(now, from, *long, fx),
             message if self.is_busy() => self.waiting.push_back(Waiting::FromShard(from, message)),
             message => self.shard_message_now(now, from, message, fx),
         }
@@ -196,6 +213,7 @@ impl Broker {
             }
             ShardMessage::Accepted { operation, reach } => self.answered(now, operation, reach, fx),
             ShardMessage::Committed { number } => self.release_held(now, number, fx),
+            ShardMessage::LongQueues(long) => self.queues_told(now, from, *long, fx),
             ShardMessage::RetainedPull { cursor, filter, after } => {
                 self.retained_pull(now, from, cursor, &filter, after.as_deref(), fx);
             }

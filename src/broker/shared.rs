@@ -136,6 +136,22 @@ impl Groups {
         self.by_name.is_empty()
     }
 
+    /// How many members a group has.
+    pub(super) fn members_len(&self, group: u32) -> usize {
+        self.groups.get(group).map_or(0, |group| group.places.len())
+    }
+
+    /// The Shared Subscription of a group.
+    pub(super) fn share(&self, group: u32) -> Option<&ShareName> {
+        self.groups.get(group).map(|group| &*group.share)
+    }
+
+    /// The members of a group.
+    pub(super) fn members(&self, group: u32) -> impl Iterator<Item = (ShardId, SessionToken)> + '_ {
+        let members = self.groups.get(group).into_iter().flat_map(|group| group.members.iter().flatten());
+        members.map(|member| (member.shard, member.token))
+    }
+
     fn find(&mut self, share: &ShareName) -> Option<&mut Group> {
         self.groups.get_mut(*self.by_name.get(share)?)
     }

@@ -9,6 +9,7 @@ use super::effects::Effects;
 use super::journal::Awaited;
 use super::modules::PacketKind;
 use super::mount::mounted_filter;
+use super::observe;
 use super::operations::{Pending, PendingSubAck, Waiter};
 use super::receive::Flow;
 use crate::acl::Action;
@@ -264,6 +265,10 @@ impl Broker {
 
     /// SUBACK.
     pub(super) fn send_suback<E: Effects>(&mut self, suback: &PendingSubAck, fx: &mut E) {
+        if self.clients.sight.traces.is_on() {
+            let text = || observe::reasons("SUBACK", suback.packet_id.value(), &suback.reasons);
+            self.trace_sent(suback.connection, text, fx);
+        }
         let Some(connection) = self.clients.connections.get(suback.connection) else { return };
         let (version, index) = (connection.version, connection.session);
         let output = fx.output(suback.connection);
@@ -315,6 +320,9 @@ impl Broker {
         reasons: &[ReasonCode],
         fx: &mut E,
     ) {
+        if self.clients.sight.traces.is_on() {
+            self.trace_sent(id, || observe::reasons("UNSUBACK", packet_id.value(), reasons), fx);
+        }
         let Some(version) = self.clients.connections.get(id).map(|connection| connection.version) else {
             return;
         };

@@ -79,6 +79,11 @@ impl Broker {
                 sessions().filter(|s| !s.subscriptions.is_empty()).count(),
             ),
             ("queues", metrics.queues.load(), sessions().map(|s| s.mqueue_len()).sum()),
+            (
+                "queues_high",
+                metrics.queues_high.load(),
+                sessions().filter(|s| s.outbound.as_ref().is_some_and(|o| o.mqueue.is_long())).count(),
+            ),
             ("inflight", metrics.inflight.load(), sessions().map(|s| s.inflight_len()).sum()),
             ("retained", metrics.retained.load(), self.retained.len()),
             ("topics", metrics.topics.load(), self.router.filters_len()),

@@ -16,6 +16,7 @@ impl Broker {
         // The first tree comes soon.
         self.want_sys(now, self.config().sys.interval_s.min(1), fx);
         self.want_memory_look(now, fx);
+        self.want_look(now, fx);
     }
 
     /// A new configuration is in effect; `$SYS` may begin with it, end, or come at another pace from now on.
@@ -23,6 +24,7 @@ impl Broker {
         let former_s = self.config().sys.interval_s;
         self.clients.grants.reload(&config);
         self.paces_bytes = rates::paces_bytes(&config);
+        self.clients.sight.lengths.configure(&config);
         self.modules.reload(&config);
         self.clients.config = config;
         self.want_memory_look(now, fx);
@@ -54,6 +56,7 @@ impl Broker {
             Timer::Resume(index) => self.resume_timer(now, index, fx),
             Timer::Memory => self.memory_look(now, fx),
             Timer::Wills => self.publish_restored_wills(now, fx),
+            Timer::Look => self.look(now, fx),
             Timer::Drain => self.send_away(now, fx),
             Timer::Delayed => self.publish_delayed(now, fx),
         }

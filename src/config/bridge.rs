@@ -113,8 +113,9 @@ impl BridgeRoute {
             let value = words.next().ok_or_else(|| format!("{word:?} is the last word of {text:?}"))?;
             match word {
                 "qos" => {
-                    let qos = value.parse().ok().filter(|qos| *qos <= 2);
-                    route.qos = qos.ok_or_else(|| format!("qos: expected 0 or 1, not {value:?}"))?.min(QOS_MAX);
+                    let qos = value.parse::<u8>().ok().filter(|qos| *qos <= 2);
+                    route.qos =
+                        qos.ok_or_else(|| format!("qos: expected 0 or 1, not {value:?}"))?.min(QOS_MAX);
                 }
                 "to" => (route.strip, route.prefix) = route.lead_to(value)?,
                 "strip" | "prefix" => {
@@ -134,9 +135,14 @@ impl BridgeRoute {
         let same = self.filter.bytes().rev().zip(to.bytes().rev()).take_while(|(a, b)| a == b).count();
         let part = |filter: &str| filter.get(..filter.len() - same).map(str::to_owned);
         // A character that the two share in part only is none that they share.
-        let parts = part(&self.filter).zip(part(to)).filter(|(a, b)| !topic::has_wildcard(a) && !topic::has_wildcard(b));
+        let parts = part(&self.filter)
+            .zip(part(to))
+            .filter(|(a, b)| !topic::has_wildcard(a) && !topic::has_wildcard(b));
         parts.ok_or_else(|| {
-            format!("to: {to:?} has to end as {:?} does, from its first wildcard on at the latest", self.filter)
+            format!(
+                "to: {to:?} has to end as {:?} does, from its first wildcard on at the latest",
+                self.filter
+            )
         })
     }
 
@@ -240,7 +246,9 @@ mod tests {
         assert!(BridgeRoute::parse("a/+/b/# to c/b/#").is_err());
         let bare = BridgeRoute::parse("a strip a").unwrap();
         assert_eq!((bare.qos, bare.map("a"), bare.map("b").as_deref()), (1, None, Some("b")));
-        for wrong in ["", "a/#/b", "$share/g/a", "$queue/a", "a qos", "a qos 3", "a qos x", "a strip +", "a into b"] {
+        for wrong in
+            ["", "a/#/b", "$share/g/a", "$queue/a", "a qos", "a qos 3", "a qos x", "a strip +", "a into b"]
+        {
             assert!(BridgeRoute::parse(wrong).is_err(), "{wrong}");
         }
     }

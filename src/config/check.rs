@@ -1,8 +1,9 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Admin, Auth, Config, Error, Listener, Origin, Scheme, repeated};
-use super::{FileMode, ListenerUrl};
+use super::{
+    Admin, Auth, Config, Error, FileMode, Listener, ListenerUrl, LogTarget, Origin, Scheme, repeated,
+};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -36,25 +37,20 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
     if config.node.data_dir.as_os_str().is_empty() {
         return Err(("node.data_dir".into(), "node.data_dir: expected a path, not \"\"".into()));
     }
-    if config.listeners.is_empty() {
+    check_watermarks(config.session.queue_low_watermark, config.session.queue_high_watermark)
+        .map_err(|problem| ("session.queue_low_watermark".into(), problem))?;
+    if config.log.target == LogTarget::File && config.log.file.as_os_str().is_empty() {
+        return Err(("log.file".into(), "log.file: log.target is \"file\", and none is named".into()));
+    }
+    if config.listeners.iter().all(|listener| listener.is_internal) {
         return Err((
             LISTENER.into(),
             "no listener: add a [[listener]] or --listen mqtt://127.0.0.1:1883".into(),
         ));
     }
     check_auth(&config.auth)?;
-    for section in repeated::ALL {
-        (section.check)(config)
-            .map_err(|(index, key, problem)| (format!("{}[{index}].{key}", section.name), problem))?;
-    }
-    let twice = |(index, bridge): &(usize, &super::Bridge)| {
-        config.bridges.iter().take(*index).any(|other| other.name == bridge.name)
-    };
-    if let Some((index, bridge)) = config.bridges.iter().enumerate().find(twice) {
-        let problem = format!("bridge.name: two bridges are named {:?}; rename one", bridge.name);
-        return Err((format!("bridge[{index}].name"), problem));
-    }
     check_admin(&config.admin)?;
+    check_repeated(config)?;
     for (index, listener) in config.listeners.iter().enumerate() {
         let is_tls = listener.url.scheme().is_some_and(Scheme::is_tls);
         let blame_key =
@@ -68,6 +64,22 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
         if config.listeners.iter().take(index).any(|other| other.url.collides_with(url)) {
             return Err(blame(format!("two listeners at {url}: remove one or change its port")));
         }
+    }
+    Ok(())
+}
+
+/// The lists of the file but that of listeners.
+fn check_repeated(config: &Config) -> Result<(), Finding> {
+    for section in repeated::ALL {
+        (section.check)(config)
+            .map_err(|(index, key, problem)| (format!("{}[{index}].{key}", section.name), problem))?;
+    }
+    let twice = |(index, bridge): &(usize, &super::Bridge)| {
+        config.bridges.iter().take(*index).any(|other| other.name == bridge.name)
+    };
+    if let Some((index, bridge)) = config.bridges.iter().enumerate().find(twice) {
+        let problem = format!("bridge.name: two bridges are named {:?}; rename one", bridge.name);
+        return Err((format!("bridge[{index}].name"), problem));
     }
     Ok(())
 }
@@ -185,6 +197,16 @@ fn check_auth(auth: &Auth) -> Result<(), Finding> {
             "auth.client_id.password_required",
             "needs another method in auth.order that checks passwords".into(),
         );
+    }
+    Ok(())
+}
+
+/// An alarm ends below where it begins.
+fn check_watermarks(low: f32, high: f32) -> Result<(), String> {
+    if low >= high {
+        return Err(format!(
+            "session.queue_low_watermark ({low}) has to be below session.queue_high_watermark ({high})"
+        ));
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 
 use super::value::{Field, Form, Value};
 use super::{
-    CertificateField, Config, Delayed, Durability, HttpMethod, Listener, NoMatch, OnError, SharedStrategy,
-    TlsVersion, TokenFrom, repeated,
+    CertificateField, Config, Delayed, Durability, HttpMethod, Listener, LogFormat, LogTarget, NoMatch,
+    OnError, SharedStrategy, TlsVersion, TokenFrom, repeated,
 };
 
 /// When a changed value has effect.
@@ -104,7 +104,7 @@ const PACKET_BYTES_MAX: u32 = 5 + 268_435_455;
 const CLIENT_ID_LEN: (u32, u32) = (23, 65_535);
 
 /// Every key but those of `[[listener]]`, in the order of `myriad.toml`.
-pub(super) static KEYS: [Key<Config>; 113] = [
+pub(super) static KEYS: &[Key<Config>] = &[
     key!(node.name, Form::Text, Restart),
     key!(node.data_dir, Form::Text, Restart),
     key!(node.shards, Form::Shards(1024), Restart),
@@ -140,6 +140,8 @@ pub(super) static KEYS: [Key<Config>; 113] = [
     key!(session.await_rel_max, Form::Count(0, 65_535), Live),
     key!(session.queue_len_max, Form::Count(1, u32::MAX), Live),
     key!(session.queue_qos0, Form::Flag, Live),
+    key!(session.queue_high_watermark, Form::Factor(0.0, 1.0), Live),
+    key!(session.queue_low_watermark, Form::Factor(0.0, 1.0), Live),
     key!(mqtt.qos_max, Form::Count(0, 2), Live),
     key!(mqtt.retain_available, Form::Flag, Live),
     key!(mqtt.wildcard_available, Form::Flag, Live),
@@ -202,6 +204,8 @@ pub(super) static KEYS: [Key<Config>; 113] = [
     key!(storage.accept_damage, Form::Flag, Restart),
     key!(sys.interval_s, Form::Seconds(0, 86_400), Live),
     key!(sys.prefix, Form::Text, Live),
+    key!(sys.presence, Form::Flag, Live),
+    key!(sys.presence_qos, Form::Count(0, 2), Live),
     key!(quota.connections_max, Form::Count(0, u32::MAX), Live),
     key!(quota.sessions_max, Form::Count(0, u32::MAX), Live),
     key!(quota.subscriptions_max, Form::Count(0, u32::MAX), Live),
@@ -218,10 +222,15 @@ pub(super) static KEYS: [Key<Config>; 113] = [
     key!(admin.metrics_open, Form::Flag, Live),
     key!(log.level, Form::LogLevel, Live),
     key!(log.audit, Form::Flag, Live),
+    key!(log.target, Form::Choice(&LogTarget::NAMES), Restart),
+    key!(log.file, Form::Text, Restart),
+    key!(log.rotate_bytes, Form::Bytes(4096, 1 << 30), Restart),
+    key!(log.keep, Form::Count(0, 1000), Restart),
+    key!(log.format, Form::Choice(&LogFormat::NAMES), Restart),
 ];
 
 /// Every key of a `[[listener]]`.
-pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
+pub(super) static LISTENER_KEYS: &[Key<Listener>] = &[
     key!(listener: url, Form::Url),
     key!(listener: max_connections, Form::Count(1, CONNECTIONS_MAX)),
     key!(listener: allow_anonymous, Form::Flag),
@@ -246,8 +255,7 @@ pub(super) static LISTENER_KEYS: [Key<Listener>; 21] = [
 ];
 
 /// What the design names and this version lacks: whole sections, then keys.
-const LATER: [&str; 4] =
-    ["cluster", "session.queue_priorities", "session.queue_low_watermark", "session.queue_high_watermark"];
+const LATER: [&str; 2] = ["cluster", "session.queue_priorities"];
 
 /// The key `section.name`, other than a listener's.
 pub(super) fn find(section: &str, name: &str) -> Option<&'static Key<Config>> {
@@ -326,14 +334,14 @@ mod tests {
     #[test]
     fn every_value_of_a_form_fits_its_field_and_comes_back() {
         let mut config = Config::default();
-        for key in &KEYS {
+        for key in KEYS {
             for value in ends(key.form) {
                 key.store(&mut config, value.clone()).unwrap();
                 assert_eq!((key.read)(&config), value, "{}", key.path());
             }
         }
         let mut listener = Listener::default();
-        for key in &LISTENER_KEYS {
+        for key in LISTENER_KEYS {
             for value in ends(key.form) {
                 key.store(&mut listener, value.clone()).unwrap();
                 assert_eq!((key.read)(&listener), value, "{}", key.path());
@@ -344,7 +352,7 @@ mod tests {
     #[test]
     fn every_default_is_within_its_own_range() {
         let mut config = Config::default();
-        for key in &KEYS {
+        for key in KEYS {
             let value = (key.read)(&config);
             key.store(&mut config, value).unwrap();
         }

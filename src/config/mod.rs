@@ -30,8 +30,8 @@ pub use modules::{AutoSubscription, Delayed, Rewrite};
 pub use redact::shown_url;
 pub use reload::Reload;
 pub use sections::{
-    Acl, Admin, Config, Durability, FileMode, Limits, Listener, Log, Mqtt, NoMatch, Node, Quota, Retained,
-    Session, ShardCount, SharedStrategy, Storage, Sys,
+    Acl, Admin, Config, Durability, FileMode, Limits, Listener, Log, LogFormat, LogTarget, Mqtt, NoMatch,
+    Node, Quota, Retained, Session, ShardCount, SharedStrategy, Storage, Sys,
 };
 pub use tls::{CertificateField, ListenerTls, TlsVersion};
 

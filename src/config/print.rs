@@ -17,7 +17,7 @@ impl Config {
             line(&mut out, format_args!("# {HIDDEN} stands for what may be a secret and is not shown."));
         }
         let mut section = "";
-        for key in &KEYS {
+        for key in KEYS {
             if key.section != section {
                 if section == "node" {
                     self.print_listeners(&mut out);
@@ -41,7 +41,7 @@ impl Config {
     fn print_listeners(&self, out: &mut String) {
         for listener in self.listeners.iter().filter(|listener| !listener.is_internal) {
             line(out, format_args!("[[{LISTENER}]]"));
-            for key in &LISTENER_KEYS {
+            for key in LISTENER_KEYS {
                 line(out, format_args!("{} = {}", key.name, (key.read)(listener)));
             }
         }

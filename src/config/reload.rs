@@ -18,7 +18,7 @@ impl Config {
     /// What becomes of a running broker with the configuration `self` when `new` is asked for.
     pub fn diff_live(&self, new: &Self) -> Reload {
         let mut reload = Reload { config: self.clone(), changed: Vec::new(), needs_restart: Vec::new() };
-        for key in &KEYS {
+        for key in KEYS {
             let value = (key.read)(new);
             if value == (key.read)(self) {
                 continue;

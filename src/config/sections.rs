@@ -296,6 +296,10 @@ pub struct Session {
     pub queue_len_max: u32,
     /// Keep QoS 0 messages for disconnected persistent sessions.
     pub queue_qos0: bool,
+    /// Part of `queue_len_max` beyond which an mqueue is long: an alarm.
+    pub queue_high_watermark: f32,
+    /// Part of `queue_len_max` at which a long mqueue is no longer long.
+    pub queue_low_watermark: f32,
 }
 
 impl Default for Session {
@@ -308,6 +312,8 @@ impl Default for Session {
             await_rel_max: 0,
             queue_len_max: 1000,
             queue_qos0: true,
+            queue_high_watermark: 0.6,
+            queue_low_watermark: 0.2,
         }
     }
 }
@@ -384,11 +390,15 @@ pub struct Sys {
     pub interval_s: u32,
     /// First levels of the tree.
     pub prefix: String,
+    /// Who connects and leaves is published there.
+    pub presence: bool,
+    /// With which QoS: 0, 1 or 2.
+    pub presence_qos: u8,
 }
 
 impl Default for Sys {
     fn default() -> Self {
-        Self { interval_s: 60, prefix: "$SYS/brokers".into() }
+        Self { interval_s: 60, prefix: "$SYS/brokers".into(), presence: true, presence_qos: 0 }
     }
 }
 
@@ -522,6 +532,28 @@ impl Admin {
     }
 }
 
+/// Where the log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogTarget {
+    /// Standard error.
+    #[default]
+    Stderr,
+    /// systemd's journal.
+    Journald,
+    /// A file that is rotated by its size.
+    File,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Log {
@@ -529,10 +561,28 @@ pub struct Log {
     pub level: String,
     /// Who connects, leaves, is refused or banned is logged, target `audit`.
     pub audit: bool,
+    /// Where it goes.
+    pub target: LogTarget,
+    /// The file of `LogTarget::File`.
+    pub file: PathBuf,
+    /// Bytes of the file after which the next one begins.
+    pub rotate_bytes: u32,
+    /// Older files that are kept.
+    pub keep: u16,
+    /// How a line looks.
+    pub format: LogFormat,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".into(), audit: false }
+        Self {
+            level: "info".into(),
+            audit: false,
+            target: LogTarget::Stderr,
+            file: "myriad.log".into(),
+            rotate_bytes: 64 * 1024 * 1024,
+            keep: 7,
+            format: LogFormat::Text,
+        }
     }
 }

@@ -30,10 +30,10 @@ fn the_commented_file_has_every_key_with_its_default() {
     let text = include_str!("../../myriad.toml");
     assert_eq!(Config::from_toml(text, "myriad.toml").unwrap(), Config::default());
     let document: toml::Table = text.parse().unwrap();
-    for key in &KEYS {
+    for key in KEYS {
         assert!(has(&document[key.section], key.name), "myriad.toml lacks {}", key.path());
     }
-    for key in &LISTENER_KEYS {
+    for key in LISTENER_KEYS {
         assert!(has(&document[LISTENER][0], key.name), "myriad.toml lacks {}", key.path());
     }
 }
@@ -64,6 +64,20 @@ fn the_commented_file_explains_every_key_and_marks_those_that_need_a_restart() {
         }
         comment.clear();
     }
+}
+
+#[test]
+fn the_recipes_of_the_guide_are_configurations() {
+    let guide = include_str!("../../docs/CONFIGURATION.md");
+    let recipes =
+        guide.split_once("## Recipes").unwrap().1.split("\n\n").filter(|block| block.starts_with("    ["));
+    let mut count = 0;
+    for recipe in recipes {
+        let text: String = recipe.lines().map(|line| line.trim_start().to_owned() + "\n").collect();
+        Config::from_toml(&text, "CONFIGURATION.md").unwrap_or_else(|error| panic!("{error}\n{text}"));
+        count += 1;
+    }
+    assert!(count >= 4, "{count} recipes found");
 }
 
 #[test]
@@ -262,11 +276,11 @@ fn arguments_win_over_the_file_and_set_wins_over_all() {
 #[test]
 fn every_key_can_be_set_to_what_it_is() {
     let config = Config::default();
-    for key in &KEYS {
+    for key in KEYS {
         let assignment = format!("{}={}", key.path(), (key.read)(&config));
         assert_eq!(resolve(&["--set", &assignment]).as_ref(), Ok(&config), "{assignment}");
     }
-    for key in &LISTENER_KEYS {
+    for key in LISTENER_KEYS {
         let assignment = format!("{}={}", key.path(), (key.read)(&config.listeners[0]));
         assert_eq!(resolve(&["--set", &assignment]).as_ref(), Ok(&config), "{assignment}");
     }

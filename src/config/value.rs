@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 
 use super::{
-    AccessRules, Durability, FileMode, HttpMethod, ListenerUrl, Networks, NoMatch, OnError, ShardCount,
-    SharedStrategy, TokenFrom,
+    AccessRules, Durability, FileMode, HttpMethod, ListenerUrl, LogFormat, LogTarget, Networks, NoMatch,
+    OnError, ShardCount, SharedStrategy, TokenFrom,
 };
 
 /// A value as it was written, and as it is printed.
@@ -421,6 +421,41 @@ impl Field for Durability {
         [Self::Sync, Self::Interval, Self::Memory]
             .into_iter()
             .find(|durability| durability.to_value() == value)
+    }
+}
+
+impl LogTarget {
+    /// The names in the file.
+    pub(super) const NAMES: [&str; 3] = ["stderr", "journald", "file"];
+}
+
+impl Field for LogTarget {
+    fn to_value(&self) -> Value {
+        let [stderr, journald, file] = Self::NAMES;
+        let name = match self {
+            Self::Stderr => stderr,
+            Self::Journald => journald,
+            Self::File => file,
+        };
+        Value::Text(name.into())
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        [Self::Stderr, Self::Journald, Self::File].into_iter().find(|target| target.to_value() == value)
+    }
+}
+
+impl LogFormat {
+    /// The names in the file.
+    pub(super) const NAMES: [&str; 2] = ["text", "json"];
+}
+
+impl Field for LogFormat {
+    fn to_value(&self) -> Value {
+        let [text, json] = Self::NAMES;
+        Value::Text(if *self == Self::Text { text } else { json }.into())
+    }
+    fn from_value(value: Value) -> Option<Self> {
+        [Self::Text, Self::Json].into_iter().find(|format| format.to_value() == value)
     }
 }
 

@@ -3,10 +3,12 @@
 //! `Totals` sums them over the shards, `SysTree` is their form in `$SYS`. Reads no clock, does no I/O.
 
 mod datetime;
+mod latency;
 mod sys_tree;
 mod totals;
 
 pub use datetime::{datetime_utc, rfc3339, uptime};
+pub use latency::{Latency, LatencySnapshot};
 pub use sys_tree::SysTree;
 pub use totals::Totals;
 
@@ -117,8 +119,12 @@ metrics! {
     routes => Gauge "stats/routes",
     /// Messages in all mqueues.
     queues => Gauge "stats/queues",
+    /// Sessions whose mqueue is beyond session.queue_high_watermark.
+    queues_high => Gauge "stats/queues/high",
     /// Messages sent and not yet acknowledged.
     inflight => Gauge "stats/inflight",
+    /// Alarms that are active.
+    alarms => Gauge "stats/alarms",
     /// Retained messages.
     retained => Gauge "stats/retained",
 
@@ -217,6 +223,8 @@ metrics! {
     dropped_no_credit => Counter "metrics/messages/dropped/no_credit",
     /// Dropped: the session ended with messages waiting.
     dropped_session_end => Counter "metrics/messages/dropped/session_end",
+    /// Dropped: messages of QoS 2, whatever the reason.
+    dropped_qos2 => Counter "metrics/messages/qos2/dropped",
     /// Dropped: a delayed message beyond the limits of [delayed].
     dropped_delayed => Counter "metrics/messages/dropped/delayed",
     /// Messages that wait for their time.
@@ -344,6 +352,10 @@ metrics! {
     mailbox_depth => Gauge "stats/shards/mailbox",
     /// Turns of a shard's loop that took longer than 5 ms.
     slow_turns => Counter "metrics/shards/slow_turns",
+    /// Presence messages that were left out: too many in a second.
+    presence_left_out => Counter "metrics/presence/left_out",
+    /// Events of traces that were left out: whoever writes them down was too slow.
+    trace_left_out => Counter "metrics/trace/left_out",
     /// Microseconds of CPU that the shard's thread used.
     cpu_us => Counter "metrics/shards/cpu_us",
 }

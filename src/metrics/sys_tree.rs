@@ -52,7 +52,7 @@ impl<M: Borrow<Metrics>> SysTree<'_, M> {
     /// Every Topic Name of the tree with its payload; made one by one, so the caller may spread them over turns.
     pub fn topics(&self) -> impl Iterator<Item = (String, String)> + '_ {
         let nodes = std::iter::once((self.prefix.to_owned(), self.node.to_owned()));
-        let below = self.broker().chain(self.sums()).chain(self.shares());
+        let below = self.broker().chain(self.sums()).chain(self.reverse_routes()).chain(self.shares());
         nodes.chain(below.map(|(path, payload)| (format!("{}/{}/{path}", self.prefix, self.node), payload)))
     }
 
@@ -75,6 +75,14 @@ impl<M: Borrow<Metrics>> SysTree<'_, M> {
                 }
             };
             std::iter::once(first).chain(second).map(|(path, number)| (path, number.to_string()))
+        })
+    }
+
+    /// emqttd kept routes in two tables; here each is in one, whichever way it is asked.
+    fn reverse_routes(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.totals.each().filter(|(metric, ..)| metric.name == "routes").flat_map(|(metric, now, max)| {
+            let number = |which, n: u64| (format!("{}/reverse/{which}", metric.path), n.to_string());
+            [number("count", now), number("max", max)]
         })
     }
 
@@ -146,9 +154,17 @@ mod tests {
     fn the_topics_of_emqttd_are_all_there() {
         let tree = tree();
         let mut expected: Vec<String> = Vec::new();
-        for gauge in
-            ["clients", "sessions", "topics", "subscribers", "subscriptions", "routes", "queues", "retained"]
-        {
+        for gauge in [
+            "clients",
+            "sessions",
+            "topics",
+            "subscribers",
+            "subscriptions",
+            "routes",
+            "routes/reverse",
+            "queues",
+            "retained",
+        ] {
             expected.extend([format!("stats/{gauge}/count"), format!("stats/{gauge}/max")]);
         }
         for path in ["bytes/received", "bytes/sent", "packets/received", "packets/sent", "packets/connect"] {
@@ -163,7 +179,10 @@ mod tests {
         {
             expected.push(format!("metrics/packets/{kind}"));
         }
-        for path in ["received", "sent", "retained", "dropped"] {
+        for kind in ["puback", "pubrec", "pubrel", "pubcomp"] {
+            expected.push(format!("metrics/packets/{kind}/missed"));
+        }
+        for path in ["received", "sent", "retained", "dropped", "qos2/dropped"] {
             expected.push(format!("metrics/messages/{path}"));
         }
         for qos in 0..3 {

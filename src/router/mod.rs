@@ -169,6 +169,11 @@ impl Router {
         self.subscriptions
     }
 
+    /// One more than the highest number of a filter.
+    pub fn places(&self) -> u32 {
+        self.filters.places()
+    }
+
     /// All filters by ascending identifier, from the one after `after`: take a number and go on from the last one.
     pub fn filters_after(&self, after: Option<FilterId>) -> impl Iterator<Item = (FilterId, &str)> + '_ {
         let first = after.map_or(0, |after| after.0.saturating_add(1));

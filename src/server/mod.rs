@@ -19,6 +19,7 @@ mod memory;
 mod notify;
 mod operators;
 mod storage;
+mod watchdog;
 mod wrapped;
 
 use std::hash::{BuildHasher, Hasher};
@@ -31,10 +32,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::admin::{
-    AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, StoredFile, StoredFileError,
+    AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, StoredFile, StoredFileError, TraceDesk,
 };
 use crate::bridge::{BridgeError, ReadyBridges};
-use crate::broker::{Origins, Shared};
+use crate::broker::{Condition, Origins, Shared};
 use crate::config::{Arguments, Config, ShardCount};
 use access::Access;
 use acl_http::AclAsker;
@@ -147,6 +148,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             (Some(journal), parts)
         }
     };
+    let (trace_writer, traces) = TraceDesk::start(&config.node.data_dir).map_err(Error::Thread)?;
     let shards = {
         let of_each = Setup {
             config: Arc::clone(&config),
@@ -158,6 +160,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             policy,
             journal: journal.clone(),
             parts,
+            traces: trace_writer,
             stored: stored.all(),
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
@@ -174,19 +177,27 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         storage: journal.clone(),
         config: Arc::clone(&config),
         arguments: arguments.clone(),
+        traces,
         started,
         stored,
         bridges: Arc::clone(&bridges),
     });
     let serving = open_doors(doors, &config, &desk)?;
-    let manager = ServiceManager::from_environment();
+    let manager = Arc::new(ServiceManager::from_environment());
     let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
+    watchdog::start(&manager, &desk).map_err(Error::Thread)?;
     let handle = shards.handle();
     let watcher = {
         let handle = handle.clone();
-        certificates.watch(move |acceptors| {
-            send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+        let apply = {
+            let handle = handle.clone();
+            move |acceptors| {
+                send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+            }
+        };
+        certificates.watch(apply, move |expiring| {
+            handle.send(ShardId(0), ServerMessage::Condition(Condition::CertificateExpiry, expiring));
         })
     };
     for event in happened {

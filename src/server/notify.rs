@@ -1,4 +1,4 @@
-//! What the service manager is told (systemd's `Type=notify`, sd_notify(3)): ready, reloading, stopping. Without
+//! What the service manager is told (systemd's `Type=notify`, sd_notify(3)): ready, reloading, alive, stopping. Without
 //! NOTIFY_SOCKET in the environment there is none, and nothing happens. That it can't be told is no reason to end: the
 //! log says so, and the manager acts by its own timeouts.
 
@@ -43,6 +43,20 @@ impl ServiceManager {
     pub(super) fn reloading(&self) {
         let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}", time.as_micros()));
+    }
+
+    /// All is well; to be said within [`watchdog`](Self::watchdog).
+    pub(super) fn alive(&self) {
+        self.tell("WATCHDOG=1");
+    }
+
+    /// Within what time the manager wants to hear that all is well; `None`: it does not. WATCHDOG_USEC, and WATCHDOG_PID if it
+    /// names this process (sd_watchdog_enabled(3)).
+    pub(super) fn watchdog(&self) -> Option<Duration> {
+        self.socket.as_ref()?;
+        let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+        let is_meant = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        number("WATCHDOG_USEC").filter(|&us| us > 0 && is_meant).map(Duration::from_micros)
     }
 
     /// Clients are sent away; the process ends soon.

@@ -39,12 +39,25 @@ pub struct Message {
     forwarded_len: u32,
     /// The journal's generation in which it was written last; 0: in none.
     written: AtomicU32,
+    /// When it arrived, if it is one of those that are timed; else 0.
+    arrived_us: u32,
     head: MessageHead,
 }
 
 impl Message {
     /// Copies the parts into one block. `forwarded` are encoded 5.0 properties that travel unaltered.
     pub fn new(head: MessageHead, topic: &str, forwarded: &[u8], payload: &[u8]) -> Arc<Self> {
+        Self::timed(head, topic, forwarded, payload, 0)
+    }
+
+    /// As `new`. `arrived_us`: when it arrived, in microseconds of the machine's clock, if it is to be timed; else 0.
+    pub fn timed(
+        head: MessageHead,
+        topic: &str,
+        forwarded: &[u8],
+        payload: &[u8],
+        arrived_us: u32,
+    ) -> Arc<Self> {
         let mut block = Vec::with_capacity(topic.len() + forwarded.len() + payload.len());
         block.extend_from_slice(topic.as_bytes());
         block.extend_from_slice(forwarded);
@@ -54,6 +67,7 @@ impl Message {
             topic_len: u16::try_from(topic.len()).unwrap_or(u16::MAX),
             forwarded_len: u32::try_from(forwarded.len()).unwrap_or(u32::MAX),
             written: AtomicU32::new(0),
+            arrived_us,
             head,
         })
     }
@@ -97,6 +111,12 @@ impl Message {
         &self.head
     }
 
+    /// When it arrived, in microseconds of the machine's clock, if it is one of those that are timed; else 0.
+    #[inline]
+    pub fn arrived_us(&self) -> u32 {
+        self.arrived_us
+    }
+
     /// Whether its Message Expiry Interval has passed.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.head.expires_at.is_some_and(|at| at <= now)
@@ -116,6 +136,9 @@ impl Message {
         usize::from(self.topic_len) + self.forwarded_len as usize
     }
 }
+
+// One for each message that waits.
+const _: () = assert!(size_of::<Message>() <= 88);
 
 /// What is left until `expires_at`, in whole seconds rounded up, at least 1.
 pub fn expiry_left_s(expires_at: Option<Timestamp>, now: Timestamp) -> Option<u32> {

@@ -68,8 +68,8 @@ pub struct Session {
     pub inbound: Option<Box<Inbound>>,
     /// Published when the connection ends otherwise than by DISCONNECT.
     pub will: Option<Box<Will>>,
-    /// When the connection ended.
-    pub disconnected_at: Timestamp,
+    /// When its connection began, or the last one ended.
+    pub since: Timestamp,
     /// When its earliest timer fires; `None`: it has none.
     pub timer_at: Option<Timestamp>,
     /// Session Expiry Interval in seconds; `NEVER`: does not expire.
@@ -80,6 +80,8 @@ pub struct Session {
     pub last_packet_id: u16,
     /// Version of the connection that used it last.
     pub version: ProtocolVersion,
+    /// Whether that one asked for a clean start.
+    pub clean_start: bool,
 }
 
 impl Session {
@@ -93,12 +95,13 @@ impl Session {
             outbound: None,
             inbound: None,
             will: None,
-            disconnected_at: Timestamp::default(),
+            since: Timestamp::default(),
             timer_at: None,
             expiry_s: 0,
             user: 0,
             last_packet_id: 0,
             version,
+            clean_start: false,
         }
     }
 
@@ -110,13 +113,13 @@ impl Session {
     /// When it ends, if it has no connection and may expire.
     pub fn expires_at(&self) -> Option<Timestamp> {
         (self.connection.is_none() && self.expiry_s != NEVER)
-            .then(|| self.disconnected_at.plus_s(u64::from(self.expiry_s)))
+            .then(|| self.since.plus_s(u64::from(self.expiry_s)))
     }
 
     /// When its Will is due, if it has no connection and a Will is left.
     pub fn will_at(&self) -> Option<Timestamp> {
         match (&self.will, self.connection) {
-            (Some(will), None) => Some(self.disconnected_at.plus_s(u64::from(will.delay_s))),
+            (Some(will), None) => Some(self.since.plus_s(u64::from(will.delay_s))),
             _ => None,
         }
     }
@@ -152,4 +155,4 @@ impl Session {
 }
 
 // The headline is bytes per idle client: this struct is the largest part of them.
-const _: () = assert!(size_of::<Session>() <= 144);
+const _: () = assert!(size_of::<Session>() <= 120);

@@ -14,6 +14,8 @@ pub struct Mqueue {
     queue: VecDeque<Delivery>,
     /// Of them with QoS 0.
     qos0: u32,
+    /// It went over the high watermark and has not come down to the low one since.
+    is_long: bool,
 }
 
 /// Messages dropped for one that comes: more than one only after a reload with a lower limit, and no turn of the loop
@@ -80,6 +82,19 @@ impl Mqueue {
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Looks whether it is long now: from more than `high` messages on, until no more than `low` wait. `Some`: that has just changed.
+    pub fn judge_length(&mut self, low: usize, high: usize) -> Option<bool> {
+        let is_long = self.queue.len() > if self.is_long { low } else { high };
+        let has_changed = is_long != self.is_long;
+        self.is_long = is_long;
+        has_changed.then_some(is_long)
+    }
+
+    /// What `judge_length` found last.
+    pub fn is_long(&self) -> bool {
+        self.is_long
     }
 
     /// Gives back memory that is not needed for what waits.
@@ -157,6 +172,22 @@ mod tests {
         let dropped: usize = (0..20).map(|_| mqueue.push(delivery("new", None), 100, |_| {})).sum();
         assert_eq!((dropped, mqueue.len()), (920, 100));
         assert_eq!(mqueue.pop().unwrap().message.topic(), "920");
+    }
+
+    #[test]
+    fn a_queue_is_long_from_the_high_watermark_to_the_low_one() {
+        let mut mqueue = Mqueue::default();
+        let mut changes = Vec::new();
+        for n in 0..8 {
+            mqueue.push(delivery("t", None), 100, |_| {});
+            changes.extend(mqueue.judge_length(2, 6).map(|is_long| (n + 1, is_long)));
+        }
+        for n in (0..8).rev() {
+            mqueue.pop();
+            changes.extend(mqueue.judge_length(2, 6).map(|is_long| (n, is_long)));
+        }
+        assert_eq!(changes, [(7, true), (2, false)]);
+        assert!(!mqueue.is_long());
     }
 
     #[test]

@@ -70,6 +70,12 @@ impl Subscriptions {
         self.sorted.iter()
     }
 
+    /// Those behind one, which may be gone, in their order: not shared first, by number of the filter.
+    pub fn iter_after(&self, after: Option<(bool, u32)>) -> impl Iterator<Item = &Subscription> {
+        let skipped = after.map_or(0, |after| self.sorted.partition_point(|other| other.key() <= after));
+        self.sorted.iter().skip(skipped)
+    }
+
     /// Takes all out.
     pub fn take(&mut self) -> Self {
         std::mem::take(self)

@@ -41,7 +41,8 @@ impl Bench {
             let mut mark = Vec::new();
             encode_user_property(MARK, "there", &mut mark);
             let user_properties = UserProperties::parse(&mark).unwrap();
-            ConnAck { user_properties, ..ConnAck::new(false, ReasonCode::Success) }.encode(version, &mut answer);
+            ConnAck { user_properties, ..ConnAck::new(false, ReasonCode::Success) }
+                .encode(version, &mut answer);
             encode_suback(version, SUBSCRIBE_ID, [ReasonCode::GrantedQoS1], &mut answer);
             // Byte by byte: packets come in any pieces.
             for byte in answer {

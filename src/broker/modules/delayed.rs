@@ -7,6 +7,7 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::super::Broker;
+use super::super::commits::Publisher;
 use super::super::effects::{Effects, Timer};
 use super::super::journal::Reach;
 use super::super::receive::Flow;
@@ -164,8 +165,10 @@ impl Broker {
         let key = self.record_inbound(id, publish, number);
         // The journal has it now: as if a durable session had it.
         let reach = Reach { written: number > 0, ..Reach::matched(true) };
-        if let Some(place) = self.owe(id, publish, true) {
-            self.commit_publish(now, id, place, key, reach, fx);
+        if let Some(number) = self.owe(id, publish, true) {
+            let place = self.clients.session_of(id).map(|session| session.serial);
+            let place = place.and_then(|publisher| self.commits.follow(publisher));
+            self.publish_arrived(now, Publisher { connection: id, number, key, place }, reach, fx);
         }
         Flow::Next
     }

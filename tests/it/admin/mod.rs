@@ -1,9 +1,15 @@
 //! The HTTP API and what is served beside it, over the control socket and over TCP.
 
 mod bans;
+mod clients;
 mod health;
 pub mod http;
+mod list;
 mod node;
+mod retained;
+mod sessions;
+mod subscriptions;
+mod topics;
 
 use crate::broker::{Broker, Options, peer_is_mosquitto};
 

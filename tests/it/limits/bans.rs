@@ -1,9 +1,9 @@
 //! Bans: of those who connect again and again, and by the operator.
 
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+use serde_json::json;
 
 use super::{limited, wait_until};
 use crate::broker::{Broker, temporary_dir};
@@ -13,45 +13,30 @@ use crate::wire::{Connect, Packet, Version};
 /// User `u` with the password `secret`.
 const PASSWORD_FILE: &str = "u:$6$MDEyMzQ1Njc4OWFi$qEXipeLbgxRlwd06QHfY5WITkUZg0jLg9SZbXzq3ifXjfj+v3GbJGrSfC5PAg3UNCS+UFfbhUIZX4bmIAs330w==\n";
 
-/// What the control socket answers to one request: its lines.
-fn ask(broker: &Broker, request: &str) -> Vec<String> {
-    let mut stream = UnixStream::connect(broker.dir().join("control.sock")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    writeln!(stream, "{request}").unwrap();
-    let mut lines = Vec::new();
-    for line in BufReader::new(stream).lines() {
-        lines.push(line.unwrap());
-        if lines.last().is_some_and(|line| line.contains("\"ok\"")) {
-            break;
-        }
-    }
-    lines
-}
-
 #[test]
 fn an_operator_bans_lists_and_lifts() {
     let broker = limited(2, &[]);
     let mode = std::fs::metadata(broker.dir().join("control.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let mut here = broker.connect(Connect::v5("c"));
-    let add = r#"{"request":"bans.add","kind":"client","name":"c","seconds":600}"#;
-    assert_eq!(ask(&broker, add), [r#"{"ok":true}"#]);
+    let http = broker.http();
+    http.post("/api/v1/bans", &json!({ "kind": "client", "name": "c", "seconds": 600 })).json(201);
     here.ping();
     broker.expect_refused(Connect::v5("c"), 0x8A);
     broker.expect_refused(Connect::v31("c"), 5);
-    let listed = ask(&broker, r#"{"request":"bans.list"}"#);
-    assert!(listed[0].contains(r#""name":"c""#) && listed[0].contains(r#""cause":"operator""#), "{listed:?}");
-    assert_eq!(listed.len(), 2);
+    let listed = http.json("/api/v1/bans");
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&listed["items"][0]["name"], &listed["items"][0]["cause"]),
+        (&json!("c"), &json!("operator"))
+    );
     here.ping();
-    let lift = r#"{"request":"bans.lift","kind":"client","name":"c"}"#;
-    assert_eq!(ask(&broker, lift), [r#"{"ok":true,"was_banned":true}"#]);
+    assert_eq!(http.delete("/api/v1/bans/client/c").status, 204);
     broker.connect(Connect::v5("c")).ping();
-    ask(&broker, r#"{"request":"bans.add","kind":"address","name":"127.0.0.1"}"#);
+    http.post("/api/v1/bans", &json!({ "kind": "address", "name": "127.0.0.1" })).json(201);
     broker.expect_refused(Connect::v5("d"), 0x8A);
-    let lift = r#"{"request":"bans.lift","kind":"address","name":"127.0.0.1"}"#;
-    assert_eq!(ask(&broker, lift), [r#"{"ok":true,"was_banned":true}"#]);
-    assert_eq!(ask(&broker, r#"{"request":"bans.list"}"#), [r#"{"ok":true}"#]);
-    assert!(ask(&broker, "nonsense")[0].contains(r#""ok":false"#));
+    assert_eq!(http.delete("/api/v1/bans/address/127.0.0.1").status, 204);
+    assert_eq!(http.json("/api/v1/bans"), json!({ "items": [] }));
 }
 
 #[test]
@@ -76,24 +61,18 @@ fn who_fails_to_authenticate_too_often_is_banned_for_a_while() {
         }
         // From this address nobody comes in any more, not even with the right password.
         broker.expect_refused(right("good"), 0x8A);
-        let banned = ask(&broker, r#"{"request":"bans.list"}"#);
-        assert!(banned[0].contains(r#""cause":"failures""#), "{banned:?}");
-        let lift = r#"{"request":"bans.lift","kind":"address","name":"127.0.0.1"}"#;
-        let local = broker.address.ip();
-        let lift = lift.replace("127.0.0.1", &client_address(&banned).unwrap_or_else(|| local.to_string()));
-        assert_eq!(ask(&broker, &lift), [r#"{"ok":true,"was_banned":true}"#]);
+        let http = broker.http();
+        let banned = http.json("/api/v1/bans");
+        let banned = banned["items"].as_array().unwrap();
+        let address = banned.iter().find(|ban| ban["kind"] == "address").unwrap();
+        assert_eq!(address["cause"], "failures");
+        let path = format!("/api/v1/bans/address/{}", address["name"].as_str().unwrap());
+        assert_eq!(http.delete(&path).status, 204);
         broker.connect(right("good")).ping();
         for _ in 0..3 {
             broker.expect_refused(wrong("same"), 0x86);
         }
     }
-}
-
-/// The address in a list of bans.
-fn client_address(lines: &[String]) -> Option<String> {
-    let line = lines.iter().find(|line| line.contains(r#""kind":"address""#))?;
-    let (_, rest) = line.split_once(r#""name":""#)?;
-    Some(rest.split('"').next()?.to_owned())
 }
 
 #[test]

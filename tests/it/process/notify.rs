@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::file_with;
-use crate::broker::{Broker, binary, peer_is_mosquitto, temporary_dir, unused_address};
+use crate::broker::{Broker, binary, peer_is_mosquitto, temporary_dir, unused_address, wait_until};
 use crate::client::TIMEOUT;
+use crate::storage::injection::Injection;
 use crate::wire::Connect;
 
 /// The socket of a service manager.
@@ -55,10 +56,15 @@ impl Manager {
 
 /// A broker with the file `file` whose service manager is `name`.
 fn start(file: &Path, name: &str) -> Broker {
+    start_with(file, name, &[])
+}
+
+/// The same with further variables in its environment.
+fn start_with(file: &Path, name: &str, variables: &[(&str, &str)]) -> Broker {
     let (dir, address) = (temporary_dir(), unused_address());
     let mut command = Command::new(binary());
     command.arg("--config").arg(file).arg("--data-dir").arg(&dir).env("NOTIFY_SOCKET", name);
-    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}")]);
+    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}")]).envs(variables.iter().copied());
     Broker::spawn(&mut command, address, 2, dir)
 }
 
@@ -134,6 +140,48 @@ fn systemd_is_told_at_an_abstract_socket_too() {
     let manager = Manager::at_abstract_name(&format!("myriad-it{}", dir.display()));
     let mut broker = start(&file, &manager.name);
     manager.expect("READY=1", "STATUS");
+    assert_eq!(broker.terminate().code(), Some(0));
+    manager.expect("STOPPING=1", "STATUS");
+}
+
+#[test]
+fn the_watchdog_hears_nothing_while_a_shard_hangs() {
+    if is_skipped() {
+        return;
+    }
+    let (dir, file) = file_with("");
+    let manager = Manager::at_path(&dir);
+    let mut broker = start_with(&file, &manager.name, &[("WATCHDOG_USEC", "400000")]);
+    manager.expect("READY=1", "STATUS");
+    for _ in 0..3 {
+        assert_eq!(manager.next(), ["WATCHDOG=1"]);
+    }
+    // It waits in the kernel longer than anyone may.
+    let Some(injection) = Injection::into_thread(broker.pid(), "shard", "io_uring_enter:delay_enter=4000000")
+    else {
+        return;
+    };
+    wait_until("the silence is in the log", || broker.output().contains("does not answer"));
+    drop(injection);
+    // What was said before the thread hung, then silence, then word again.
+    manager.socket.set_nonblocking(true).unwrap();
+    while manager.socket.recv(&mut [0; 64]).is_ok() {}
+    manager.socket.set_nonblocking(false).unwrap();
+    assert_eq!(manager.next(), ["WATCHDOG=1"]);
+    assert_eq!(broker.terminate().code(), Some(0));
+}
+
+#[test]
+fn the_watchdog_of_another_process_is_not_told() {
+    if is_skipped() {
+        return;
+    }
+    let (dir, file) = file_with("");
+    let manager = Manager::at_path(&dir);
+    let variables = [("WATCHDOG_USEC", "20000"), ("WATCHDOG_PID", "1")];
+    let mut broker = start_with(&file, &manager.name, &variables);
+    manager.expect("READY=1", "STATUS");
+    thread::sleep(Duration::from_millis(200));
     assert_eq!(broker.terminate().code(), Some(0));
     manager.expect("STOPPING=1", "STATUS");
 }

@@ -1,29 +1,9 @@
 //! What operators do with the journal of a running broker, over its control socket: figures, and backups to start on.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Durable, has_no_journal, settle};
-use crate::broker::Broker;
 use crate::wire::{Connect, Publish};
-
-/// The lines of the answer.
-fn ask(broker: &Broker, request: &Value) -> Vec<Value> {
-    let mut stream = UnixStream::connect(broker.dir().join("control.sock")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    writeln!(stream, "{request}").unwrap();
-    let mut lines = Vec::new();
-    for line in BufReader::new(stream).lines() {
-        lines.push(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        if lines.last().is_some_and(|line| line.get("ok").is_some()) {
-            break;
-        }
-    }
-    lines
-}
 
 #[test]
 fn a_backup_of_a_running_broker_is_its_state_of_that_moment() {
@@ -37,11 +17,12 @@ fn a_backup_of_a_running_broker_is_its_state_of_that_moment() {
     let mut publisher = broker.connect(Connect::v5("p"));
     publisher.publish(Publish::new("t/1", "before").qos(1).retain());
     let to = broker.dir().join("backup");
-    let request = json!({ "request": "store.backup", "to": to });
-    let done = ask(&broker, &request);
-    assert!(done[0]["ok"] == true && done[0]["files"].as_u64() >= Some(1), "{done:?}");
-    let again = ask(&broker, &request);
-    assert!(again[0]["error"].as_str().unwrap().contains("exists already"), "{again:?}");
+    let http = broker.http();
+    let done = http.post("/api/v1/store/backup", &json!({ "to": to })).json(200);
+    assert!(done["files"].as_u64() >= Some(1) && done["bytes"].as_u64() > Some(0), "{done}");
+    let again = http.post("/api/v1/store/backup", &json!({ "to": to })).problem(409, "conflict");
+    assert!(again.contains("exists already"), "{again}");
+    http.post("/api/v1/store/backup", &json!({ "to": "here" })).problem(400, "bad_request");
     publisher.publish(Publish::new("t/1", "after").qos(1).retain());
     broker.broker.kill();
     std::fs::rename(broker.journal(), broker.dir().join("journal-of-before")).unwrap();
@@ -65,11 +46,11 @@ fn figures_of_the_journal_are_those_of_the_running_broker() {
     let Some(broker) = Durable::start(&[]) else { return };
     let mut client = broker.connect(Connect::v5("c").persistent());
     settle(&mut client);
-    let before = ask(&broker, &json!({ "request": "store.stats" }));
-    assert!(before.len() == 2 && before[0]["is_down"] == false, "{before:?}");
+    let before = broker.http().json("/api/v1/store");
+    assert!(before["is_down"] == false, "{before}");
     client.subscribe("t", 1);
-    let after = ask(&broker, &json!({ "request": "store.stats" }));
+    let after = broker.http().json("/api/v1/store");
     for figure in ["frames", "bytes", "syncs", "disk_bytes"] {
-        assert!(after[0][figure].as_u64() > before[0][figure].as_u64(), "{figure}: {before:?} {after:?}");
+        assert!(after[figure].as_u64() > before[figure].as_u64(), "{figure}: {before} {after}");
     }
 }

@@ -1,25 +1,13 @@
 //! A backup of a broker that goes on: it is a data directory to start on, with all that was acknowledged before it was asked for.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+
+use serde_json::json;
 
 use super::{Durable, has_no_journal};
 use crate::broker::{Broker, command, temporary_dir, unused_address};
 use crate::wire::{Connect, Publish, Version};
-
-/// What the control socket answers to a request: one line.
-fn ask(dir: &Path, request: &str) -> String {
-    let mut stream = UnixStream::connect(dir.join("control.sock")).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    writeln!(stream, "{request}").unwrap();
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
-    line
-}
 
 #[test]
 fn a_backup_under_traffic_has_all_that_was_acknowledged_before_it() {
@@ -53,9 +41,7 @@ fn a_backup_under_traffic_has_all_that_was_acknowledged_before_it() {
         });
         let to = temporary_dir().join("backup");
         let before = acknowledged.load(Ordering::SeqCst);
-        let request = format!("{{\"request\":\"store.backup\",\"to\":\"{}\"}}", to.display());
-        let answer = ask(broker.dir(), &request);
-        assert!(answer.contains("\"ok\":true"), "{answer}");
+        broker.http().post("/api/v1/store/backup", &json!({ "to": to })).json(200);
         backups.push((to, before, acknowledged.load(Ordering::SeqCst)));
     }
     ends.store(true, Ordering::SeqCst);

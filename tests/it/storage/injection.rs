@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use crate::broker::{Options, command, wait_until};
 
 /// strace at work. It lets go when dropped.
-pub(super) struct Injection {
+pub struct Injection {
     strace: Child,
     log: PathBuf,
 }
@@ -19,10 +19,15 @@ impl Injection {
     /// Injects into the system calls of the broker's thread "journal": `fdatasync:delay_enter=200000`, for example. `None`: not
     /// possible here, and the test is skipped.
     pub(super) fn new(pid: u32, inject: &str) -> Option<Self> {
+        Self::into_thread(pid, "journal", inject)
+    }
+
+    /// The same for the first thread whose name begins so.
+    pub fn into_thread(pid: u32, name: &str, inject: &str) -> Option<Self> {
         let calls = inject.split(':').next().unwrap();
         let log = crate::broker::temporary_dir().join("strace");
         let mut strace = Command::new("strace");
-        strace.arg("-y").arg("-o").arg(&log).arg("-p").arg(thread(pid).to_string());
+        strace.arg("-y").arg("-o").arg(&log).arg("-p").arg(thread(pid, name).to_string());
         strace.args(["-e", &format!("trace={calls},openat"), "-e", &format!("inject={inject}")]);
         strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let Ok(mut strace) = strace.spawn() else {
@@ -57,11 +62,11 @@ impl Drop for Injection {
     }
 }
 
-/// The thread that writes the journal.
-fn thread(pid: u32) -> u32 {
+fn thread(pid: u32, name: &str) -> u32 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
-    let is_it = |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "journal\n");
-    let task = tasks.into_iter().find(is_it).expect("no thread \"journal\"");
+    let is_it =
+        |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.starts_with(name));
+    let task = tasks.into_iter().find(is_it).unwrap_or_else(|| panic!("no thread {name:?}"));
     task.file_name().unwrap().to_str().unwrap().parse().unwrap()
 }
 

@@ -9,7 +9,7 @@ mod expiry;
 mod failing;
 mod formats;
 mod inflight;
-mod injection;
+pub mod injection;
 mod modes;
 mod qos2;
 mod queue;

@@ -180,9 +180,8 @@ impl Checked {
 pub struct Model {
     pub messages: Vec<Message>,
     pub sessions: Vec<Session>,
-    /// Moments of the crashes, ms, and their stamps.
+    /// Moments of the crashes, ms.
     pub crashes: Vec<u64>,
-    pub crash_stamps: Vec<u64>,
     /// What was acknowledged so many ms before a crash may be lost, ms; `None`: nothing may.
     pub tail_ms: Option<u64>,
     /// Transmissions of retained messages by topic: stamp, message, in order.
@@ -288,12 +287,6 @@ impl Model {
         let session = &self.sessions[session];
         // The repetition of a QoS 1 PUBLISH may be news to who subscribed in between.
         let counts = message.sent.len() == 1 || message.qos == 2 || session.is_owed(message, false);
-        // Of messages that were under way together at a crash the later one may have been committed alone: each when all shards
-        // have answered for it. It comes first then, for the publisher heard of neither.
-        let (first, last) = (message.sent.first().copied(), message.sent.last().copied());
-        let is_between =
-            |at: &u64| first.is_some_and(|first| first < *at) && last.is_some_and(|last| *at < last);
-        let counts = counts && !self.crash_stamps.iter().any(is_between);
         let is_shared = session.live(message).any(|s| bare(s.filter).1);
         let is_known = session.got.contains_key(&number);
         if is_shared || is_known || !counts || message.will.is_some() || self.tail_ms.is_some() {

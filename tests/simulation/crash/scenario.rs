@@ -237,7 +237,6 @@ impl Scenario {
     fn crash(&mut self) -> Check {
         self.model.checked.crashes += 1;
         self.model.crashes.push(self.world.now);
-        self.model.crash_stamps.push(self.world.step);
         self.world.crash();
         self.store.crash();
         let random = &mut self.world.random;

@@ -1,0 +1,311 @@
+//! Traces: what happens to one client, to one topic or from one address, as lines for people. A shard makes the lines and hands them
+//! to the machine's side, which writes them down; it looks for what to trace only while there is a trace.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use smallvec::SmallVec;
+
+use super::super::Broker;
+use super::super::disconnect::End;
+use super::super::effects::Effects;
+use super::super::mount::{client_id_of, mount_of};
+use super::presence::reason_of;
+use super::trace_text;
+use crate::clock::Timestamp;
+use crate::connection::Connection;
+use crate::packet::{Connect, Packet, ReasonCode};
+use crate::session::{ConnectionId, Session};
+use crate::topic;
+
+/// Traces at a time.
+pub const TRACES_MAX: usize = 10;
+/// Connections whose next packet has been traced already, at a time.
+const STALLED_MAX: usize = 256;
+
+/// What is traced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TraceTarget {
+    /// The client with this identifier.
+    Client(Box<str>),
+    /// PUBLISHes to topics that this filter matches, and SUBSCRIBEs with such filters.
+    Topic(Box<str>),
+    /// Connections from these addresses.
+    Address(IpNet),
+}
+
+impl TraceTarget {
+    fn covers(&self, client_id: &str, address: IpAddr, topic: Option<&str>) -> bool {
+        match self {
+            Self::Client(id) => **id == *client_id,
+            Self::Topic(filter) => topic.is_some_and(|topic| topic::matches(filter, topic)),
+            Self::Address(network) => network.contains(&address),
+        }
+    }
+}
+
+/// A trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceSpec {
+    /// Its number.
+    pub id: u32,
+    /// What is traced.
+    pub target: TraceTarget,
+    /// When it ends by itself.
+    pub until: Timestamp,
+}
+
+/// Something that happened to what is traced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceEvent {
+    /// The traces that it belongs to.
+    pub traces: SmallVec<[u32; 4]>,
+    /// Whose connection.
+    pub client_id: Box<str>,
+    /// In a word: `connected`, `disconnected`, `refused`, `received`, `sent`, `dropped`, `denied`.
+    pub event: &'static str,
+    /// What exactly. No password, and of a payload only the beginning.
+    pub text: String,
+}
+
+/// The traces of a shard.
+#[derive(Debug, Default)]
+pub(in crate::broker) struct Traces {
+    list: Vec<TraceSpec>,
+    /// Connections whose next packet was traced, and had to wait: it comes again.
+    stalled: Vec<ConnectionId>,
+}
+
+impl Traces {
+    /// Whether there is any.
+    #[inline]
+    pub(in crate::broker) fn is_on(&self) -> bool {
+        !self.list.is_empty()
+    }
+
+    /// One more; false: there are too many.
+    pub(in crate::broker) fn start(&mut self, spec: TraceSpec) -> bool {
+        self.list.retain(|known| known.id != spec.id);
+        let has_room = self.list.len() < TRACES_MAX;
+        if has_room {
+            self.list.push(spec);
+        }
+        has_room
+    }
+
+    /// It ends; false: there is none.
+    pub(in crate::broker) fn stop(&mut self, id: u32) -> bool {
+        let before = self.list.len();
+        self.list.retain(|spec| spec.id != id);
+        self.list.len() < before
+    }
+
+    pub(super) fn expire(&mut self, now: Timestamp) {
+        self.list.retain(|spec| spec.until > now);
+        if self.list.is_empty() {
+            self.stalled.clear();
+        }
+    }
+
+    fn covering(&self, client_id: &str, address: IpAddr, topic: Option<&str>) -> SmallVec<[u32; 4]> {
+        let covers = |spec: &&TraceSpec| spec.target.covers(client_id, address, topic);
+        self.list.iter().filter(covers).map(|spec| spec.id).collect()
+    }
+
+    /// Traces what happens on a connection of the client, if some trace covers it. The machine's side says when that was.
+    #[cold]
+    fn event<E: Effects>(
+        &self,
+        (client_id, address): (&str, IpAddr),
+        topic: Option<&str>,
+        (event, text): (&'static str, impl FnOnce() -> String),
+        fx: &mut E,
+    ) {
+        let traces = self.covering(client_id, address, topic);
+        if !traces.is_empty() {
+            fx.trace(TraceEvent { traces, client_id: client_id.into(), event, text: text() });
+        }
+    }
+
+    /// A PUBLISH has been written for a session, or dropped.
+    #[cold]
+    pub(in crate::broker) fn delivery<E: Effects>(
+        &self,
+        client_id: &str,
+        connection: &Connection,
+        (event, topic): (&'static str, &str),
+        text: impl FnOnce() -> String,
+        fx: &mut E,
+    ) {
+        let who = (client_id_of(client_id), address_of(connection));
+        self.event(who, Some(topic), (event, text), fx);
+    }
+}
+
+fn address_of(connection: &Connection) -> IpAddr {
+    SocketAddr::from(connection.remote).ip()
+}
+
+impl Broker {
+    /// Something happens on a connection: `topic` where it is about one. Call it only while `traces.is_on()`.
+    #[cold]
+    pub(in crate::broker) fn trace<E: Effects>(
+        &self,
+        id: ConnectionId,
+        topic: Option<&str>,
+        event: &'static str,
+        text: impl FnOnce() -> String,
+        fx: &mut E,
+    ) {
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        let name = self.clients.sessions.get(connection.session).map_or("", |session| &session.client_id);
+        let who = (client_id_of(name), address_of(connection));
+        self.clients.sight.traces.event(who, topic, (event, text), fx);
+    }
+
+    /// A packet of a connected client is to be handled. One that had to wait and comes again was traced before.
+    #[cold]
+    pub(in crate::broker) fn trace_received<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        packet: &Packet<'_>,
+        fx: &mut E,
+    ) {
+        let stalled = &mut self.clients.sight.traces.stalled;
+        if let Some(at) = stalled.iter().position(|stalled| *stalled == id) {
+            stalled.swap_remove(at);
+            return;
+        }
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        let mount = self.clients.sessions.get(connection.session).map_or("", |s| mount_of(&s.client_id));
+        let text = || trace_text::of_packet(packet);
+        for topic in trace_text::topics_of(packet, connection.aliases.as_deref()) {
+            let full = format!("{mount}{topic}");
+            if self.clients.sight.traces.has_topic(&full) {
+                return self.trace(id, Some(&full), "received", text, fx);
+            }
+        }
+        self.trace(id, None, "received", text, fx);
+    }
+
+    /// The packet that was traced has to wait, and comes again.
+    #[cold]
+    pub(in crate::broker) fn trace_again(&mut self, id: ConnectionId) {
+        let stalled = &mut self.clients.sight.traces.stalled;
+        if stalled.len() < STALLED_MAX {
+            stalled.push(id);
+        }
+    }
+
+    /// A client is in.
+    #[cold]
+    pub(in crate::broker) fn trace_connected<E: Effects>(
+        &self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        session_present: bool,
+        fx: &mut E,
+    ) {
+        let text = || format!("{} session_present={session_present}", trace_text::of_connect(connect));
+        self.trace(id, None, "connected", text, fx);
+    }
+
+    /// A CONNECT is refused.
+    #[cold]
+    pub(in crate::broker) fn trace_refused<E: Effects>(
+        &self,
+        id: ConnectionId,
+        client_id: &str,
+        (reason, why): (ReasonCode, &str),
+        fx: &mut E,
+    ) {
+        let Some(connection) = self.clients.connections.get(id) else { return };
+        let text = || format!("CONNECT refused: {reason} {why}");
+        let who = (client_id, address_of(connection));
+        self.clients.sight.traces.event(who, None, ("refused", text), fx);
+    }
+
+    /// A packet without a topic is on its way to a client.
+    #[cold]
+    pub(in crate::broker) fn trace_sent<E: Effects>(
+        &self,
+        id: ConnectionId,
+        text: impl FnOnce() -> String,
+        fx: &mut E,
+    ) {
+        self.trace(id, None, "sent", text, fx);
+    }
+
+    /// A connection is gone.
+    #[cold]
+    pub(in crate::broker) fn trace_disconnected<E: Effects>(
+        &self,
+        connection: &Connection,
+        failure: Option<ReasonCode>,
+        end: End,
+        fx: &mut E,
+    ) {
+        let name = self.clients.sessions.get(connection.session).map_or("", |session| &session.client_id);
+        let who = (client_id_of(name), address_of(connection));
+        self.clients.sight.traces.event(who, None, ("disconnected", || reason_of(failure, end)), fx);
+    }
+}
+
+impl Traces {
+    fn has_topic(&self, topic: &str) -> bool {
+        self.list.iter().any(|spec| match &spec.target {
+            TraceTarget::Topic(filter) => topic::matches(filter, topic),
+            _ => false,
+        })
+    }
+
+    /// A message for a session was dropped.
+    #[cold]
+    pub(in crate::broker) fn dropped<E: Effects>(
+        &self,
+        session: &Session,
+        connection: &Connection,
+        topic: &str,
+        why: &'static str,
+        fx: &mut E,
+    ) {
+        let text = || format!("PUBLISH {topic}: {why}");
+        self.delivery(&session.client_id, connection, ("dropped", topic), text, fx);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn spec(id: u32, target: TraceTarget) -> TraceSpec {
+        TraceSpec { id, target, until: Timestamp(100) }
+    }
+
+    #[test]
+    fn what_is_covered_by_which_trace() {
+        let mut traces = Traces::default();
+        assert!(!traces.is_on());
+        assert!(traces.start(spec(1, TraceTarget::Client("c".into()))));
+        assert!(traces.start(spec(2, TraceTarget::Topic("a/+".into()))));
+        assert!(traces.start(spec(3, TraceTarget::Address("10.0.0.0/8".parse().unwrap()))));
+        let covering = |client: &str, address: &str, topic| {
+            traces.covering(client, address.parse().unwrap(), topic).to_vec()
+        };
+        assert_eq!(covering("c", "10.1.2.3", Some("a/b")), [1, 2, 3]);
+        assert_eq!(covering("d", "11.1.2.3", Some("a/b")), [2]);
+        assert!(covering("d", "11.1.2.3", None).is_empty());
+        traces.expire(Timestamp(100));
+        assert!(!traces.is_on());
+    }
+
+    #[test]
+    fn there_are_never_more_than_so_many() {
+        let mut traces = Traces::default();
+        let started = (0..50).filter(|id| traces.start(spec(*id, TraceTarget::Client("c".into())))).count();
+        assert_eq!(started, TRACES_MAX);
+        assert!(traces.stop(3) && !traces.stop(3));
+        assert!(traces.start(spec(77, TraceTarget::Client("c".into()))));
+    }
+}
