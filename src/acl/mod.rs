@@ -7,12 +7,17 @@ mod parse;
 mod rule;
 mod term;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net};
 
 pub use decisions::Decisions;
 pub use error::{AclError, Position};
-use rule::Rule;
 pub use rule::{Access, Permission};
+use rule::{Rule, Topic, Who};
+
+/// 127.0.0.0/8, all of it this machine.
+const IPV4_LOOPBACK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
 
 /// What a client wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,26 @@ impl Acl {
         Self::of(&rules)
     }
 
+    /// What holds where there is no file: what the broker tells of itself below `prefix` is for the user `dashboard` and for
+    /// this machine (emqttd's default rules; they deny `#` to others too, which here matches nothing that begins with `$`).
+    pub fn hiding(prefix: &str) -> Self {
+        let rule = |permission, who| {
+            // Of what is denied nothing may come by a wider filter either, unless that is everyone's `#`; who may have it may
+            // have all.
+            let denies = permission == Permission::Deny;
+            let is_own = denies && prefix.starts_with('$');
+            let topics = denies.then(|| vec![Topic::new(&format!("{prefix}/#"), false)]);
+            Rule { permission, who, access: Access::Subscribe, topics, is_own }
+        };
+        let near = [IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST)), IPV4_LOOPBACK.into()];
+        let near = near.into_iter().map(Who::Address).collect();
+        Self::of(&[
+            rule(Permission::Allow, Who::User("dashboard".into())),
+            rule(Permission::Allow, Who::Or(near)),
+            rule(Permission::Deny, Who::All),
+        ])
+    }
+
     fn of(rules: &[Rule]) -> Self {
         let part = |action| rules.iter().filter(|rule| rule.access.has(action)).cloned().collect();
         Self { publish: part(Action::Publish), subscribe: part(Action::Subscribe) }
@@ -95,7 +120,7 @@ impl Acl {
 /// What is in effect on a node: the file, and what holds where it is silent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The rules of `acl.file`; empty without one.
+    /// The rules of `acl.file`; without one those that hide `$SYS`, or none.
     pub file: Acl,
     /// `acl.no_match`
     pub no_match: Permission,
@@ -111,9 +136,9 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether it never denies anything, so that nobody need be asked.
-    pub fn allows_all(&self) -> bool {
-        self.file.is_empty() && self.no_match == Permission::Allow && !self.asks_http
+    /// Whether it never denies anything of this kind, so that nobody need be asked.
+    pub fn allows_all(&self, action: Action) -> bool {
+        self.file.rules(action).is_empty() && self.no_match == Permission::Allow && !self.asks_http
     }
 
     /// Whether `client` may. Its `own` rules, which came with its credentials, are asked before the file's.
@@ -175,6 +200,31 @@ mod tests {
         let dashboard = Client { username: Some("dashboard"), ..far };
         assert_eq!(check(DEFAULT, &dashboard, Subscribe, "$SYS/brokers/#"), Some(Allow));
         assert_eq!(check(DEFAULT, &client("::ffff:127.0.0.1"), Subscribe, "#"), Some(Allow));
+    }
+
+    #[test]
+    fn without_a_file_sys_is_for_this_machine_and_the_dashboard() {
+        let acl = Acl::hiding("$SYS/brokers");
+        let far = client("10.1.2.3");
+        let dashboard = Client { username: Some("dashboard"), ..far };
+        for (who, filter, says) in [
+            (far, "$SYS/brokers/#", Some(Deny)),
+            (far, "$SYS/brokers/+/version", Some(Deny)),
+            (far, "$SYS/#", Some(Deny)),
+            (far, "$SYS/+/n/version", Some(Deny)),
+            (far, "$SYS/other", None),
+            (far, "#", None),
+            (dashboard, "$SYS/brokers/#", Some(Allow)),
+            (client("127.0.0.1"), "$SYS/brokers/#", Some(Allow)),
+            (client("127.0.0.1"), "$SYS/#", Some(Allow)),
+            (client("127.9.9.9"), "$SYS/brokers/#", Some(Allow)),
+            (client("::1"), "$SYS/brokers/#", Some(Allow)),
+            (client("::ffff:127.0.0.1"), "$SYS/brokers/#", Some(Allow)),
+        ] {
+            assert_eq!(acl.check(&who, Subscribe, filter), says, "{who:?} {filter}");
+        }
+        let policy = Policy { file: acl, ..Policy::default() };
+        assert!(policy.allows_all(Publish) && !policy.allows_all(Subscribe));
     }
 
     #[test]

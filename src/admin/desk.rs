@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::modules::{ModuleState, StoredFile};
+use super::traces::TraceDesk;
 use crate::broker::{Answer, Question, Shared};
 use crate::clock::Timestamp;
 use crate::config::{Arguments, Config};
@@ -93,8 +95,12 @@ pub struct DeskParts {
     pub config: Arc<Config>,
     /// Of the command line, which lies over every configuration that is read.
     pub arguments: Arguments,
+    /// What is traced.
+    pub traces: TraceDesk,
     /// What the shards' clocks count from.
     pub started: Instant,
+    /// The stored automatic subscriptions, which the shards have too.
+    pub stored: StoredFile,
 }
 
 /// What operators may ask about.
@@ -102,6 +108,8 @@ pub struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) storage: Option<StorageHandle>,
     pub(super) arguments: Arguments,
+    pub(super) traces: TraceDesk,
+    pub(super) modules: ModuleState,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
@@ -119,11 +127,13 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     /// A desk of these parts.
     pub fn new(parts: DeskParts) -> Arc<Self> {
-        let DeskParts { line, orders, shared, storage, config, arguments, started } = parts;
+        let DeskParts { line, orders, shared, storage, config, arguments, traces, stored, started } = parts;
         Arc::new(Self {
             shared,
             storage,
             arguments,
+            traces,
+            modules: ModuleState::new(stored),
             line,
             orders,
             config: RwLock::new(config),
@@ -230,9 +240,9 @@ impl Desk {
         self.is_draining.store(true, Relaxed);
     }
 
-    /// Whether it does.
+    /// Whether it does, or an operator has it send them away.
     pub fn is_draining(&self) -> bool {
-        self.is_draining.load(Relaxed)
+        self.is_draining.load(Relaxed) || self.modules.drain().is_some()
     }
 
     /// The shards' time.

@@ -5,9 +5,13 @@ mod dashboard;
 mod desk;
 mod doors;
 mod http;
+mod modules;
 mod process;
 mod serve;
 mod socket;
+mod traces;
 
 pub use desk::{Asked, Desk, DeskParts, Order, Reloaded, ShardLine, Unavailable};
 pub use doors::{AdminError, Doors, Serving};
+pub use modules::{StoredFile, StoredFileError};
+pub use traces::{TraceDesk, TraceWriter};

@@ -15,7 +15,7 @@ use crate::topic;
 impl Broker {
     /// Other rules are in effect. What is subscribed stays so; every PUBLISH from now on is judged by them.
     pub(super) fn change_policy(&mut self, policy: Arc<Policy>) {
-        self.policy_allows_all = policy.allows_all();
+        self.policy_allows_all = policy.allows_all(Action::Publish);
         self.policy = policy;
         self.policy_generation = self.policy_generation.wrapping_add(1);
     }
@@ -109,7 +109,7 @@ impl Broker {
         topic: &str,
     ) -> Option<Permission> {
         let identity = connection.identity.as_deref();
-        if is_free(identity, self.policy_allows_all) {
+        if is_free(identity, self.policy.allows_all(action)) {
             return Some(Permission::Allow);
         }
         let own = own_rules(identity);

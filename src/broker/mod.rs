@@ -49,7 +49,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 pub use ask::AclQuestion;
 pub use effects::{Close, Effects, Input, Origin, Timer};
-pub use inspect::{Answer, Question};
+pub use inspect::{Answer, ObserveAnswer, ObserveQuestion, Question};
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 pub use modules::{
@@ -240,6 +240,7 @@ pub struct Broker {
     /// Who may publish and subscribe to what; its number tells it from those before.
     policy: Arc<Policy>,
     policy_generation: u32,
+    /// Of PUBLISHes: nobody need be asked.
     policy_allows_all: bool,
     /// Some listener or client has a byte rate.
     paces_bytes: bool,

@@ -67,6 +67,20 @@ fn the_commented_file_explains_every_key_and_marks_those_that_need_a_restart() {
 }
 
 #[test]
+fn the_recipes_of_the_guide_are_configurations() {
+    let guide = include_str!("../../docs/CONFIGURATION.md");
+    let recipes =
+        guide.split_once("## Recipes").unwrap().1.split("\n\n").filter(|block| block.starts_with("    ["));
+    let mut count = 0;
+    for recipe in recipes {
+        let text: String = recipe.lines().map(|line| line.trim_start().to_owned() + "\n").collect();
+        Config::from_toml(&text, "CONFIGURATION.md").unwrap_or_else(|error| panic!("{error}\n{text}"));
+        count += 1;
+    }
+    assert!(count >= 4, "{count} recipes found");
+}
+
+#[test]
 fn every_section_reads_its_keys() {
     let config = Config::from_toml(
         "[node]\nname = 'n1'\nshards = 2\n[limits]\npacket_bytes_max = '64 KiB'\nkeep_alive_factor = 2\n\

@@ -49,7 +49,10 @@ pub fn load_policy(config: &Config) -> Result<Arc<Policy>, AclFileError> {
     };
     let asks_http = !config.auth.http.acl_req.url.is_empty();
     let Some(file) = &config.acl.file else {
-        return Ok(Arc::new(Policy { file: Acl::default(), no_match, asks_http }));
+        // Where nobody may do anything, or a server says who may, it is not for us to allow or deny.
+        let is_open = no_match == Permission::Allow && !asks_http;
+        let rules = if is_open { Acl::hiding(&config.sys.prefix) } else { Acl::default() };
+        return Ok(Arc::new(Policy { file: rules, no_match, asks_http }));
     };
     let read = |error| AclFileError::Read { file: file.clone(), error };
     let bytes = std::fs::metadata(file).map_err(read)?.len();

@@ -17,10 +17,11 @@ use super::handshakes::Handshakes;
 use super::storage::Parts;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
-use crate::admin::Asked;
+use crate::admin::{Asked, TraceWriter};
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
 use crate::broker::{
-    self, AclQuestion, Broker, BrokerSetup, Close, Effects, Input, Origin, ShardMessage, Shared, Timer,
+    self, AclQuestion, Broker, BrokerSetup, Close, Condition, Effects, Input, ModuleOrder, Origin,
+    ShardMessage, Shared, StoredSubscriptions, Timer, TraceEvent,
 };
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -75,6 +76,8 @@ pub(super) enum ServerMessage {
     Fence(u32),
     /// The disk takes nothing any more.
     StorageDown,
+    /// To shard 0: the machine's side has found something, or found it over.
+    Condition(Condition, Option<String>),
     /// An operator asks.
     Admin(Box<Asked>),
     /// SIGTERM.
@@ -95,6 +98,10 @@ pub(super) struct Setup {
     /// `None`: nothing outlasts the process.
     pub(super) journal: Option<StorageHandle>,
     pub(super) parts: Parts,
+    /// Who writes down what is traced.
+    pub(super) traces: TraceWriter,
+    /// Automatic subscriptions that operators have stored.
+    pub(super) stored: Arc<StoredSubscriptions>,
 }
 
 /// A shard's broker.
@@ -108,6 +115,7 @@ pub(super) struct Application {
     door: Door,
     metrics: Arc<Metrics>,
     journal: Option<StorageHandle>,
+    traces: TraceWriter,
     /// What the clock of the shards has to be advanced by to be that of the broker, ms.
     epoch_ms: u64,
     /// Connections that the rules of access refused after their PROXY header.
@@ -129,7 +137,8 @@ pub(super) struct Door {
 impl Application {
     /// Made on the shard's own thread.
     pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
-        let Setup { config, shared, layers, acceptors, access, door, policy, journal, parts } = setup;
+        let Setup { config, shared, layers, acceptors, access, door, policy, journal, parts, traces, stored } =
+            setup;
         let epoch_ms = shared.origins.now.0;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
@@ -142,9 +151,11 @@ impl Application {
             door: &door,
             metrics: &metrics,
             journal: journal.as_ref(),
+            traces: &traces,
             epoch_ms,
         };
         broker.handle(now, Input::Policy(policy), &mut machine);
+        broker.handle(now, Input::Module(ModuleOrder::AutoSubscriptions(stored)), &mut machine);
         broker.start(now, &mut machine);
         broker.restore(now, parts.take(shard.0), &mut machine);
         let buffers = Buffers::default();
@@ -157,6 +168,7 @@ impl Application {
             door,
             metrics,
             journal,
+            traces,
             epoch_ms,
             refused: 0,
             is_exiting: false,
@@ -172,6 +184,7 @@ impl Application {
             door: &self.door,
             metrics: &self.metrics,
             journal: self.journal.as_ref(),
+            traces: &self.traces,
             epoch_ms: self.epoch_ms,
         };
         self.broker.handle(now, input, machine);
@@ -186,6 +199,7 @@ impl Application {
             door: &self.door,
             metrics: &self.metrics,
             journal: self.journal.as_ref(),
+            traces: &self.traces,
             epoch_ms: self.epoch_ms,
         };
         self.broker.inspect(now, question, machine)
@@ -469,6 +483,9 @@ impl shards::Application for Application {
             (ServerMessage::Generation(generation), _) => self.input(io, Input::Generation(generation)),
             (ServerMessage::Fence(generation), _) => self.input(io, Input::Fence(generation)),
             (ServerMessage::StorageDown, _) => self.input(io, Input::StorageDown),
+            (ServerMessage::Condition(condition, message), _) => {
+                self.input(io, Input::Condition(condition, message));
+            }
             (ServerMessage::Admin(asked), _) => {
                 let (question, answer) = asked.take();
                 answer(self.inspect(io, question));
@@ -515,6 +532,7 @@ struct Machine<'a, 'b> {
     door: &'a Door,
     metrics: &'a Metrics,
     journal: Option<&'a StorageHandle>,
+    traces: &'a TraceWriter,
     epoch_ms: u64,
 }
 
@@ -653,6 +671,20 @@ impl Effects for Machine<'_, '_> {
 
     fn exchange(&mut self, client: &Credentials<'_>, step: ExchangeStep<'_>) -> Step {
         self.door.gate.exchange(client, step)
+    }
+
+    fn now_us(&mut self) -> u64 {
+        self.io.now_us()
+    }
+
+    fn unix_ms(&mut self) -> Option<u64> {
+        SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_millis() as u64)
+    }
+
+    fn trace(&mut self, event: TraceEvent) {
+        if !self.traces.write(event) {
+            self.metrics.trace_left_out.inc();
+        }
     }
 
     fn stop_accepting(&mut self) {

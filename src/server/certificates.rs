@@ -7,13 +7,19 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::digest::{Context, SHA256};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, Listener, ListenerTls};
+use crate::metrics::datetime_utc;
 use crate::transport::tls::{Acceptor, FileError, NamedFile, TlsFiles};
+
+/// A certificate that is good for less than this is worth an alarm: 14 days.
+const EXPIRES_SOON_S: i64 = 14 * 86_400;
+/// Between two looks at when certificates expire.
+const EXPIRY_LOOK: Duration = Duration::from_secs(3600);
 
 /// Bytes of the largest file that is read: revocation lists of large authorities have some megabytes.
 const FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
@@ -116,13 +122,18 @@ impl Certificates {
 
     /// Watches the files on a thread of its own; `apply` gets the acceptors whenever some are new. `None`: there is no
     /// TLS listener, or no thread, which is logged.
-    pub(super) fn watch(self, apply: impl Fn(Acceptors) + Send + 'static) -> Option<Watcher> {
+    /// `tell` gets what is to be said of certificates that expire, whenever that is new; `None`: nothing any more.
+    pub(super) fn watch(
+        self,
+        apply: impl Fn(Acceptors) + Send + 'static,
+        tell: impl Fn(Option<String>) + Send + 'static,
+    ) -> Option<Watcher> {
         if self.listeners.iter().all(Option::is_none) {
             return None;
         }
         let (ask, asked) = channel();
         let spawned =
-            thread::Builder::new().name("certificates".into()).spawn(move || self.run(&asked, apply));
+            thread::Builder::new().name("certificates".into()).spawn(move || self.run(&asked, apply, tell));
         match spawned {
             Ok(_) => Some(Watcher { ask }),
             Err(error) => {
@@ -132,21 +143,36 @@ impl Certificates {
         }
     }
 
-    fn run(mut self, asked: &Receiver<()>, apply: impl Fn(Acceptors)) {
+    fn run(mut self, asked: &Receiver<()>, apply: impl Fn(Acceptors), tell: impl Fn(Option<String>)) {
+        let mut told = None;
         loop {
-            let must = match self.next_look() {
-                Some(wait) => match asked.recv_timeout(wait) {
-                    Ok(()) => true,
-                    Err(RecvTimeoutError::Timeout) => false,
-                    Err(RecvTimeoutError::Disconnected) => return,
-                },
-                None if asked.recv().is_ok() => true,
-                None => return,
+            let expiring = self.expiring();
+            if expiring != told {
+                tell(expiring.clone());
+                told = expiring;
+            }
+            let wait = self.next_look().unwrap_or(EXPIRY_LOOK).min(EXPIRY_LOOK);
+            let must = match asked.recv_timeout(wait) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
+                Err(RecvTimeoutError::Disconnected) => return,
             };
             if self.refresh(must) {
                 apply(self.acceptors());
             }
         }
+    }
+
+    /// The certificate that expires first, if that is soon, for people.
+    fn expiring(&self) -> Option<String> {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let all = self.listeners.iter().flatten();
+        let soonest = all.filter_map(|watched| Some((watched.acceptor.soonest_expiry()?, &watched.url)));
+        let ((file, at_s), url) = soonest.min_by_key(|((_, at_s), _)| *at_s)?;
+        let date = datetime_utc(u64::try_from(at_s).unwrap_or(0));
+        let verb = if at_s < now_s { "has expired" } else { "expires" };
+        (at_s - now_s < EXPIRES_SOON_S)
+            .then(|| format!("{file}: a certificate of {url} {verb} on {date} UTC: replace the file"))
     }
 
     /// How long until some listener's files are to be looked at; `None`: only when asked.

@@ -31,8 +31,10 @@ use shards::{Handle, ShardId, Shards};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::admin::{AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving};
-use crate::broker::{Origins, Shared};
+use crate::admin::{
+    AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, StoredFile, StoredFileError, TraceDesk,
+};
+use crate::broker::{Condition, Origins, Shared};
 use crate::config::{Arguments, Config, ShardCount};
 use access::Access;
 use acl_http::AclAsker;
@@ -89,6 +91,9 @@ pub enum Error {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes (getrandom(2)); authentication needs them")]
     Random,
+    /// The stored automatic subscriptions can't be read.
+    #[error("{0}")]
+    Stored(#[from] StoredFileError),
     /// No thread can be started.
     #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
     Thread(std::io::Error),
@@ -113,6 +118,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
     let policy = load_policy(&config)?;
     let access = Access::new(&config);
+    let stored = StoredFile::open(&config.node.data_dir)?;
     let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
     let opened = Opened::read(&config, random_seed)?;
@@ -137,6 +143,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             (Some(journal), parts)
         }
     };
+    let (trace_writer, traces) = TraceDesk::start(&config.node.data_dir).map_err(Error::Thread)?;
     let shards = {
         let of_each = Setup {
             config: Arc::clone(&config),
@@ -148,6 +155,8 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             policy,
             journal: journal.clone(),
             parts,
+            traces: trace_writer,
+            stored: stored.all(),
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
@@ -162,7 +171,9 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         storage: journal.clone(),
         config: Arc::clone(&config),
         arguments: arguments.clone(),
+        traces,
         started,
+        stored,
     });
     let serving = open_doors(doors, &config, &desk)?;
     let manager = Arc::new(ServiceManager::from_environment());
@@ -172,8 +183,14 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let handle = shards.handle();
     let watcher = {
         let handle = handle.clone();
-        certificates.watch(move |acceptors| {
-            send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+        let apply = {
+            let handle = handle.clone();
+            move |acceptors| {
+                send_all(&handle, || ServerMessage::Certificates(Arc::clone(&acceptors)));
+            }
+        };
+        certificates.watch(apply, move |expiring| {
+            handle.send(ShardId(0), ServerMessage::Condition(Condition::CertificateExpiry, expiring));
         })
     };
     for event in happened {

@@ -26,23 +26,35 @@ const NO_HTTP: &str = "admin.listen=";
 pub struct Options {
     shards: u16,
     settings: Vec<String>,
+    /// What its configuration file says.
+    file: String,
 }
 
 impl Options {
     /// With so many shards, and nothing written to disk.
     pub fn shards(shards: u16) -> Self {
         let durability = std::env::var("MYRIAD_IT_DURABILITY").unwrap_or_else(|_| "memory".into());
-        Self { shards, settings: vec![format!("storage.durability={durability}"), NO_HTTP.into()] }
+        Self {
+            shards,
+            settings: vec![format!("storage.durability={durability}"), NO_HTTP.into()],
+            file: String::new(),
+        }
     }
 
     /// With so many shards, and with all that it acknowledges on disk.
     pub fn durable(shards: u16) -> Self {
-        Self { shards, settings: vec!["storage.durability=sync".into(), NO_HTTP.into()] }
+        Self { shards, settings: vec!["storage.durability=sync".into(), NO_HTTP.into()], file: String::new() }
     }
 
     /// The same with another number of shards.
     pub fn with_shards(&self, shards: u16) -> Self {
-        Self { shards, settings: self.settings.clone() }
+        Self { shards, settings: self.settings.clone(), file: self.file.clone() }
+    }
+
+    /// With this configuration file: for what `--set` can't say.
+    pub fn file(mut self, text: &str) -> Self {
+        self.file = text.into();
+        self
     }
 
     /// `KEY=VALUE`, as for `--set`. The last one of a key counts.
@@ -250,6 +262,11 @@ pub fn command(options: &Options, address: SocketAddr, dir: &Path) -> Option<Com
     let mut command = Command::new(binary());
     command.arg("--listen").arg(format!("mqtt://{address}"));
     command.arg("--shards").arg(options.shards.to_string()).arg("--data-dir").arg(dir);
+    if !options.file.is_empty() {
+        let file = dir.join("myriad.toml");
+        std::fs::write(&file, &options.file).unwrap();
+        command.arg("--config").arg(file);
+    }
     command.args(options.settings.iter().flat_map(|setting| ["--set", setting.as_str()]));
     Some(command)
 }
@@ -301,6 +318,10 @@ fn collect(stream: impl Read + Send + 'static, output: &Arc<Mutex<String>>) {
 
 /// Mosquitto with the same settings, as far as it has them.
 fn mosquitto(options: &Options, address: SocketAddr, dir: &Path) -> Option<Command> {
+    if !options.file.is_empty() {
+        println!("skipped: Mosquitto has other configuration files");
+        return None;
+    }
     let mut conf = format!("listener {} {}\nallow_anonymous true\n", address.port(), address.ip());
     if !options.settings.iter().any(|setting| setting.starts_with("session.queue_qos0=")) {
         conf += "queue_qos0_messages true\n";

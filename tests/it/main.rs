@@ -16,6 +16,7 @@ mod acl;
 mod admin;
 mod clients;
 mod limits;
+mod modules;
 mod mqtt3;
 mod mqtt5;
 mod packaging;

@@ -1,13 +1,13 @@
 //! `myriadctl store` on journals that no broker uses, and against a socket that answers as a broker does.
 
-#![allow(clippy::unwrap_used)]
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixListener;
+mod fake;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::thread;
 
+use fake::{Fake, text};
 use myriad::clock::Timestamp;
 use myriad::packet::ProtocolVersion;
 use myriad::storage::marks::Mark;
@@ -52,10 +52,6 @@ fn data_dir(name: &str) -> PathBuf {
 
 fn store(arguments: &[&str], paths: &[&Path]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_myriadctl")).arg("store").args(arguments).args(paths).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Turns a bit of the first segment over.
@@ -139,46 +135,30 @@ fn figures_and_backups_come_from_the_files_when_no_broker_runs() {
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
-/// Runs `myriadctl store` while a socket in the data folder gives `answer`; the request too.
-fn asked(name: &str, arguments: &[&str], path: Option<&str>, answer: &'static str) -> (Output, String) {
-    let dir = data_dir(name);
-    let listener = UnixListener::bind(dir.join("control.sock")).unwrap();
-    let server = thread::spawn(move || {
-        // The first connection only sees whether somebody is there.
-        drop(listener.accept().unwrap());
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut request = String::new();
-        BufReader::new(stream.try_clone().unwrap()).read_line(&mut request).unwrap();
-        stream.write_all(answer.as_bytes()).unwrap();
-        request
-    });
-    let paths: Vec<&Path> = path.iter().map(Path::new).collect();
-    let mut arguments = arguments.to_vec();
-    let dir_text = dir.to_str().unwrap().to_owned();
-    arguments.extend(["--data-dir", &dir_text]);
-    let output = store(&arguments, &paths);
-    let request = server.join().unwrap();
-    std::fs::remove_dir_all(&dir).unwrap();
-    (output, request)
+#[test]
+fn a_running_broker_is_asked_for_figures_and_backups() {
+    let figures = r#"{"disk_bytes":1048576,"segments":2,"base":4,"newest":5,"frames":30,"syncs":10,"sync_us":20000,
+                      "sync_us_max":9000,"is_down":false}"#;
+    let fake = Fake::start_in(
+        data_dir("online"),
+        &[
+            ("GET /api/v1/store", 200, figures),
+            ("POST /api/v1/store/backup", 200, r#"{"files":2,"bytes":2048}"#),
+        ],
+    );
+    let run = fake.ctl(&["store", "stats"]);
+    assert!(run.out.contains("1.0 MiB in 2 files, from segment 4 to 5"), "{run:?}");
+    assert!(run.out.contains("10, 3.0 frames and 2.00 ms each, the slowest 9.0 ms"), "{run:?}");
+    let run = fake.ctl(&["store", "backup", "/nowhere/copy"]);
+    assert_eq!(run.out, "/nowhere/copy: 2.0 KiB in 2 files\n", "{run:?}");
+    let asked = fake.seen();
+    assert_eq!(asked, ["GET /api/v1/store", r#"POST /api/v1/store/backup {"to":"/nowhere/copy"}"#]);
 }
 
 #[test]
-fn a_running_broker_is_asked_for_figures_and_backups() {
-    let figures = "{\"disk_bytes\":1048576,\"segments\":2,\"base\":4,\"newest\":5,\"frames\":30,\"syncs\":10,\
-                   \"sync_us\":20000,\"sync_us_max\":9000,\"is_down\":false}\n{\"ok\":true}\n";
-    let (output, request) = asked("online", &["stats"], None, figures);
-    assert_eq!(request.trim(), r#"{"request":"store.stats"}"#);
-    let lines = text(&output.stdout);
-    assert!(lines.contains("1.0 MiB in 2 files, from segment 4 to 5"), "{lines}");
-    assert!(lines.contains("10, 3.0 frames and 2.00 ms each, the slowest 9.0 ms"), "{lines}");
-    let done = "{\"ok\":true,\"files\":2,\"bytes\":2048}\n";
-    let (output, request) = asked("online-backup", &["backup"], Some("/nowhere/copy"), done);
-    assert!(request.contains(r#""to":"/nowhere/copy""#), "{request}");
-    assert_eq!(text(&output.stdout), "/nowhere/copy: 2.0 KiB in 2 files\n");
-    let refused = "{\"ok\":false,\"error\":\"this broker stores nothing\"}\n";
-    let (output, _) = asked("online-memory", &["stats"], None, refused);
-    assert_eq!(
-        (output.status.code(), text(&output.stderr).as_str()),
-        (Some(1), "myriadctl: this broker stores nothing\n")
-    );
+fn a_broker_that_stores_nothing_says_so() {
+    let refused = r#"{"error":"this broker stores nothing","code":"unavailable"}"#;
+    let fake = Fake::start(&[("GET /api/v1/store", 503, refused)]);
+    let run = fake.ctl(&["store", "stats"]);
+    assert_eq!((run.status, run.err.as_str()), (Some(1), "myriadctl: this broker stores nothing\n"));
 }

@@ -1,23 +1,32 @@
 //! The routes, a file a subject, and what lies around all of them. A subject has `routes()` and appears here twice: as a module and in
 //! the list of `subjects`; its description comes with it.
 
+mod alarms;
+mod auto_subscriptions;
 mod bans;
 mod clients;
 mod dashboard;
+mod delayed;
 mod description;
+mod drain;
 mod extract;
 mod failure;
 mod health;
+mod latency;
 mod listing;
 mod naming;
 mod node;
+mod observed;
 mod page;
 mod retained;
 mod sessions;
 mod shard;
+mod slow;
 mod store;
 mod subscriptions;
+mod topic_metrics;
 mod topics;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +66,15 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(retained::routes())
         .merge(shard::routes())
         .merge(bans::routes())
+        .merge(auto_subscriptions::routes())
+        .merge(delayed::routes())
+        .merge(drain::routes())
         .merge(store::routes())
+        .merge(traces::routes())
+        .merge(slow::routes())
+        .merge(topic_metrics::routes())
+        .merge(alarms::routes())
+        .merge(latency::routes())
         .merge(description::routes())
         .merge(dashboard::routes())
 }

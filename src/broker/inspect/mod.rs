@@ -4,6 +4,7 @@
 mod change;
 mod detail;
 mod glob;
+mod observe;
 mod page;
 mod retained;
 mod sessions;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use change::{Changed, Receipt, Receipts, Subscribing};
 pub use detail::{InflightRow, QueueRow, SessionDetail, WillRow};
 pub use glob::Glob;
+pub use observe::{ObserveAnswer, ObserveQuestion};
 pub use page::{ITEMS_MAX, Listing, Page};
 pub use sessions::{ClientRow, ClientSelection, ConnectionRow, SessionRow, SessionSelection};
 pub use subscriptions::{SubscriptionPlace, SubscriptionRow, SubscriptionSelection};
@@ -71,6 +73,8 @@ pub enum Question {
     IsDone(Receipt),
     /// What a module is told or asked.
     Module(ModuleOrder),
+    /// About traces, slow clients, topic metrics, alarms.
+    Observe(ObserveQuestion),
 }
 
 /// What a shard answers: the variant of its question.
@@ -104,6 +108,8 @@ pub enum Answer {
     IsDone(bool),
     /// To `Question::Module`.
     Module(ModuleAnswer),
+    /// To `Question::Observe`.
+    Observe(ObserveAnswer),
 }
 
 impl Broker {
@@ -129,6 +135,7 @@ impl Broker {
             Question::Unsubscribe(name, filter) => Answer::Changed(self.unsubscribe_for(&name, &filter, fx)),
             Question::IsDone(receipt) => Answer::IsDone(self.receipts.is_done(receipt)),
             Question::Module(order) => Answer::Module(self.module_order(now, order, fx)),
+            Question::Observe(question) => Answer::Observe(self.inspect_observed(now, question)),
         }
     }
 }

@@ -65,6 +65,8 @@ pub struct Acceptor {
     wanted: Wanted,
     /// The key of the session tickets, for the next one that trusts the same authorities.
     ticketer: Arc<dyn ProducesTickets>,
+    /// The certificate that expires first, by the name of its file, and when.
+    soonest: Option<(String, i64)>,
 }
 
 impl Acceptor {
@@ -124,7 +126,9 @@ impl Acceptor {
         // A device reconnects with the last ticket; a second one only costs its bytes.
         config.send_tls13_tickets = 1;
         let wanted = Wanted { username: tls.username_from, client_id: tls.client_id_from };
-        Ok((Self { config: Arc::new(config), wanted, ticketer }, warnings))
+        let soonest =
+            files.pairs.iter().filter_map(|(cert, _)| expiry_of(cert)).min_by_key(|(_, at_s)| *at_s);
+        Ok((Self { config: Arc::new(config), wanted, ticketer, soonest }, warnings))
     }
 
     /// The same at another time.
@@ -132,7 +136,12 @@ impl Acceptor {
     pub(super) fn with_clock(&self, clock: Arc<dyn TimeProvider>) -> Self {
         let mut config = ServerConfig::clone(&self.config);
         config.time_provider = clock;
-        Self { config: Arc::new(config), wanted: self.wanted, ticketer: Arc::clone(&self.ticketer) }
+        Self {
+            config: Arc::new(config),
+            wanted: self.wanted,
+            ticketer: Arc::clone(&self.ticketer),
+            soonest: self.soonest.clone(),
+        }
     }
 
     /// A connection of the listener that has sent nothing yet.
@@ -146,6 +155,11 @@ impl Acceptor {
     /// The configuration does not fit together; [`Acceptor::new`] made it so that it does.
     pub(super) fn connection(&self) -> Result<UnbufferedServerConnection, TlsError> {
         Ok(UnbufferedServerConnection::new(Arc::clone(&self.config))?)
+    }
+
+    /// The file of the server's certificate that expires first, and when, in seconds since 1970.
+    pub fn soonest_expiry(&self) -> Option<(&str, i64)> {
+        self.soonest.as_ref().map(|(file, at_s)| (file.as_str(), *at_s))
     }
 
     /// The fields of a client's certificate to keep.
@@ -197,6 +211,13 @@ fn certified_key(
         warnings.push(format!("{}: the certificate {warning}", cert.name));
     }
     Ok((pair, names))
+}
+
+/// When the first of the chain's certificates ends, that is the server's own or one that it hangs on.
+fn expiry_of(cert: &NamedFile) -> Option<(String, i64)> {
+    let chain = pem::certificates(&cert.bytes).ok()?;
+    let ends = chain.iter().filter_map(|one| Some(Parsed::new(one).ok()?.validity().until_s));
+    ends.min().map(|at_s| (cert.name.clone(), at_s))
 }
 
 /// Whether a certificate has expired or is for a later time, with the date.

@@ -1,23 +1,17 @@
-//! `myriadctl bans`: who is kept out of a running broker, over its control socket (`<node.data_dir>/control.sock`).
+//! `myriadctl bans`: who is kept out of a running broker.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Result, bail};
-use serde_json::{Value, json};
+use anyhow::Result;
+use serde_json::json;
 
-use crate::control::ask;
-
-/// How long a broker may think.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::api::route;
+use crate::failure::{Failure, Status, status_of};
+use crate::print::{Column, Console, Form, column};
 
 /// Of `myriadctl bans`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The broker's control socket.
-    #[arg(long, value_name = "FILE", default_value = "./data/control.sock", global = true)]
-    socket: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -25,11 +19,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Prints who is banned, why, and for how long yet.
-    List {
-        /// Print JSON, an object a line.
-        #[arg(long)]
-        json: bool,
-    },
+    List,
     /// Refuses new connections of somebody; those that are there stay.
     Add {
         #[command(flatten)]
@@ -71,34 +61,34 @@ impl Kind {
     }
 }
 
-/// Does it. Exit status 1: the broker does not answer, refuses, or there was no such ban.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let request = match &arguments.command {
-        Command::List { .. } => json!({ "request": "bans.list" }),
-        Command::Add { subject, seconds } => {
-            json!({ "request": "bans.add", "kind": subject.kind.name(), "name": subject.name, "seconds": seconds })
-        }
-        Command::Lift { subject } => {
-            json!({ "request": "bans.lift", "kind": subject.kind.name(), "name": subject.name })
-        }
-    };
-    let answer = ask(&arguments.socket, &request, Some(PATIENCE))?;
-    let lines = answer.lines;
+const BANS: [Column; 4] = [
+    column("kind", "kind", Form::Text),
+    column("name", "name", Form::Text),
+    column("cause", "cause", Form::Text),
+    column("ends in", "seconds_left", Form::Seconds),
+];
+
+/// Does it.
+pub(crate) fn run(arguments: &Arguments, console: &Console<'_>) -> Result<ExitCode> {
+    let api = console.api()?;
     match &arguments.command {
-        Command::List { json: true } => lines.iter().for_each(|line| println!("{line}")),
-        Command::List { json: false } => lines.iter().for_each(|line| println!("{}", describe(line))),
-        Command::Add { .. } => {}
-        Command::Lift { subject } => {
-            if answer.last["was_banned"] != true {
-                bail!("{} {} was not banned", subject.kind.name(), subject.name);
-            }
+        Command::List => console.items(&api.get(&route(&["bans"]), &[])?, &BANS),
+        Command::Add { subject: Subject { kind, name }, seconds } => {
+            let kind = kind.name();
+            let body = json!({ "kind": kind, "name": name, "seconds": seconds });
+            let answer = api.post(&route(&["bans"]), &body)?;
+            console.done(&answer, format_args!("{kind} {name} is banned"))
+        }
+        Command::Lift { subject: Subject { kind, name } } => {
+            let kind = kind.name();
+            let answer =
+                api.delete(&route(&["bans", kind, name]), &[]).map_err(|error| match status_of(&error) {
+                    Status::NotFound => {
+                        Failure::new(Status::NotFound, format!("{kind} {name} was not banned")).into()
+                    }
+                    _ => error,
+                })?;
+            console.done(&answer, format_args!("{kind} {name} may come in again"))
         }
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn describe(ban: &Value) -> String {
-    let text = |key: &str| ban[key].as_str().unwrap_or_default().to_owned();
-    let left = ban["seconds_left"].as_u64().map_or("until lifted".into(), |s| format!("{s} s"));
-    format!("{}\t{}\t{}\t{left}", text("kind"), text("name").escape_debug(), text("cause"))
 }

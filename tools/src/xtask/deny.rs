@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use semver::{Version, VersionReq};
+use semver::VersionReq;
 use serde::Deserialize;
 
-use crate::chores::cargo;
 use crate::licence;
+use crate::metadata::{self, Package};
 
 /// `tools/deny.toml`
 #[derive(Debug, Deserialize)]
@@ -71,20 +70,6 @@ struct Accepted {
     reason: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Package {
-    name: String,
-    version: Version,
-    license: Option<String>,
-    /// `None`: of this repository.
-    source: Option<String>,
-}
-
 /// Checks the workspace at `root`; prints what it found.
 ///
 /// # Errors
@@ -93,7 +78,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let path = root.join("tools/deny.toml");
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let policy: Policy = toml::from_str(&text).with_context(|| path.display().to_string())?;
-    let packages = packages(root)?;
+    let packages = metadata::read(root)?.packages;
     for note in duplicates(&packages) {
         println!("note: {note}");
     }
@@ -111,29 +96,6 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         policy.advisories_as_of
     );
     Ok(())
-}
-
-/// Every package that a build on this platform may use, tests included.
-fn packages(root: &Path) -> Result<Vec<Package>> {
-    let output = Command::new(cargo())
-        .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", &host()?])
-        .current_dir(root)
-        .output()
-        .context("cargo metadata can't be started")?;
-    if !output.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
-    Ok(metadata.packages)
-}
-
-/// The platform that rustc builds for by itself.
-fn host() -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).arg("-vV").output().context("rustc can't be started")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).context("rustc -vV names no host")
 }
 
 /// Everything that has to change.
@@ -203,6 +165,9 @@ mod tests {
             version: version.parse().unwrap(),
             license: Some("MIT".into()),
             source: Some("registry+x".into()),
+            id: String::new(),
+            description: None,
+            repository: None,
         }
     }
 

@@ -1,9 +1,11 @@
-//! The repository's chores: `cargo xtask deny`, `cargo xtask sim`, `cargo xtask fuzz`. What is for the broker's
+//! The repository's chores: `cargo xtask deny`, `sbom`, `sim` and `fuzz`. What is for the broker's
 //! operators is not here.
 
 mod chores;
 mod deny;
 mod licence;
+mod metadata;
+mod sbom;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +24,8 @@ struct Cli {
 enum Chore {
     /// Check the licences of all dependencies, and their versions against the known advisories (tools/deny.toml).
     Deny,
+    /// Print what is built into the programs, as a CycloneDX document.
+    Sbom,
     /// Run the simulation over many seeds.
     Sim {
         /// How many seeds.
@@ -45,6 +49,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Deny => deny::run(&root()),
+        Chore::Sbom => sbom::run(&root()),
         Chore::Sim { seeds, from } => chores::simulate(&root(), seeds, from),
         Chore::Fuzz { seconds, seed } => chores::fuzz(&root(), seconds, seed),
     };

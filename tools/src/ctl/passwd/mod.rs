@@ -3,7 +3,7 @@
 
 mod entry;
 mod file;
-mod prompt;
+pub(crate) mod prompt;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// A name that fits into a line: `name:hash`.
-fn check_user(user: &str) -> Result<()> {
+pub(crate) fn check_user(user: &str) -> Result<()> {
     ensure!(!user.is_empty(), "the user needs a name");
     ensure!(!user.contains(':'), "a user's name can't have ':': it ends there in the file");
     ensure!(!user.starts_with('#'), "a user's name can't begin with '#': that is a comment in the file");

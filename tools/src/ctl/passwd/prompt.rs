@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 const LEN_MAX: usize = 65_535;
 
 /// The new password of `user`.
-pub(super) fn password(user: &str, batch: bool) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn password(user: &str, batch: bool) -> Result<Zeroizing<Vec<u8>>> {
     if batch || !stdin().is_terminal() {
         return line();
     }
@@ -20,6 +20,15 @@ pub(super) fn password(user: &str, batch: bool) -> Result<Zeroizing<Vec<u8>>> {
         bail!("these are two different passwords");
     }
     Ok(first)
+}
+
+/// The password that `user` has already: asked for once, at a terminal only.
+pub(crate) fn existing(user: &str) -> Result<Zeroizing<Vec<u8>>> {
+    ensure!(
+        stdin().is_terminal(),
+        "the password of {user} is missing: give it as NAME:PASSWORD or in MYRIAD_API_PASSWORD"
+    );
+    unseen(&format!("password of {user}: "))
 }
 
 fn line() -> Result<Zeroizing<Vec<u8>>> {

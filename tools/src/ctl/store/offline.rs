@@ -83,7 +83,7 @@ pub(super) fn stats(data_dir: &Path, json: bool) -> Result<ExitCode> {
 }
 
 /// Copies the files as they are, damaged ones too, and says what the copy is worth.
-pub(super) fn backup(to: &Path, data_dir: &Path) -> Result<ExitCode> {
+pub(super) fn backup(to: &Path, data_dir: &Path, json: bool) -> Result<ExitCode> {
     let (disk, folder) = open(data_dir)?;
     let mut files = Vec::new();
     for name in disk.list()? {
@@ -94,6 +94,8 @@ pub(super) fn backup(to: &Path, data_dir: &Path) -> Result<ExitCode> {
     }
     files.sort();
     let copied = backup::copy(&folder, &files, to)?;
-    println!("{}: {} in {} files", to.display(), bytes(copied.bytes), copied.files);
-    check(to, false)
+    if !json {
+        println!("{}: {} in {} files", to.display(), bytes(copied.bytes), copied.files);
+    }
+    check(to, json)
 }

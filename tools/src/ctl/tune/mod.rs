@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::count;
+use crate::failure::{Failure, Status};
 use check::Report;
 use machine::Machine;
 
@@ -32,7 +33,7 @@ pub(crate) struct Arguments {
     check: bool,
     /// Print the file for /etc/sysctl.d, or the drop-in for the systemd unit.
     #[arg(long, value_name = "WHAT", value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "sysctl")]
-    #[arg(conflicts_with_all = ["apply", "json"])]
+    #[arg(conflicts_with = "apply")]
     print: Option<Part>,
     /// Change the running kernel and write /etc/sysctl.d/60-myriad.conf. Needs root.
     #[arg(long)]
@@ -40,9 +41,6 @@ pub(crate) struct Arguments {
     /// The clients of a test run on this machine too: their ports and sockets count.
     #[arg(long)]
     load_generator: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
     /// Where the machine's files are, for tests.
     #[arg(long, value_name = "DIR", hide = true, default_value = "/")]
     root: PathBuf,
@@ -71,14 +69,17 @@ fn connections(text: &str) -> Result<u64, String> {
 ///
 /// # Errors
 /// A file or standard output can't be written.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+pub(crate) fn run(arguments: &Arguments, json: bool) -> Result<ExitCode> {
+    if arguments.print.is_some() && json {
+        return Err(Failure::new(Status::Usage, "--print has a form of its own: leave out --json").into());
+    }
     let machine = Machine::new(&arguments.root);
     let report = Report::new(&machine, arguments.connections, arguments.load_generator);
     match arguments.print {
         Some(Part::Sysctl) => print(&render::sysctl_file(&report, &[]), true),
         Some(Part::Systemd) => print(&render::drop_in(arguments.connections), true),
-        None if arguments.apply => apply_and_tell(&machine, &report, arguments.json),
-        None if arguments.json => print(&render::json(&report)?, report.is_enough()),
+        None if arguments.apply => apply_and_tell(&machine, &report, json),
+        None if json => print(&render::json(&report)?, report.is_enough()),
         None => print(&render::table(&report), report.is_enough()),
     }
 }

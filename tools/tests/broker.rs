@@ -1,0 +1,218 @@
+//! `myriadctl` against the real broker: one broker a test, in a data directory of its own.
+
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
+
+mod fake;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use fake::{Ended, ended, myriadctl, temporary_dir};
+use serde_json::Value;
+
+/// Longest time that anything may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A broker, ended with the test.
+struct Broker {
+    child: Child,
+    address: SocketAddr,
+    dir: PathBuf,
+}
+
+impl Broker {
+    /// `None`: this workspace's broker is not built (`cargo test -p myriadctl` alone).
+    fn start(more: &[&str]) -> Option<Self> {
+        static PORT: AtomicU16 = AtomicU16::new(18_829);
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_myriadctl")).with_file_name("myriad");
+        if !binary.exists() {
+            println!("skipped: there is no {}", binary.display());
+            return None;
+        }
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        let port = PORT.fetch_add(1, Ordering::Relaxed);
+        let address = SocketAddr::from(([127, 64 | (high & 0x3F), middle, low], port));
+        let dir = temporary_dir();
+        let mut child = Command::new(binary)
+            .args([
+                "--listen",
+                &format!("mqtt://{address}"),
+                "--shards",
+                "2",
+                "--set",
+                "admin.listen=",
+                "--data-dir",
+            ])
+            .arg(&dir)
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        assert!(output.lines().map_while(Result::ok).any(|line| line == "myriad ready"));
+        Some(Self { child, address, dir })
+    }
+
+    /// Runs `myriadctl` beside it.
+    fn ctl(&self, arguments: &[&str]) -> Ended {
+        ended(myriadctl().arg("--data-dir").arg(&self.dir).args(arguments))
+    }
+
+    /// The same with --json, which has to go well.
+    fn json(&self, arguments: &[&str]) -> Value {
+        let run = self.ctl(&[arguments, &["--json"]].concat());
+        assert_eq!(run.status, Some(0), "{arguments:?}: {run:?}");
+        serde_json::from_str(&run.out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {run:?}"))
+    }
+
+    /// `publish` or `subscribe` as a client of it.
+    fn client(&self, verb: &str, arguments: &[&str]) -> Command {
+        let mut command = myriadctl();
+        let (host, port) = (self.address.ip().to_string(), self.address.port().to_string());
+        command.args([verb, "-h", &host, "-p", &port]).args(arguments);
+        command
+    }
+
+    /// A client of 3.1.1 with this Client Identifier of one letter, and the broker's return code.
+    fn connect(&self, client_id: u8) -> (TcpStream, u8) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x3C\x00\x01").unwrap();
+        stream.write_all(&[client_id]).unwrap();
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).unwrap();
+        assert_eq!(connack[..2], [0x20, 2]);
+        (stream, connack[3])
+    }
+
+    fn code(&self, client_id: u8) -> u8 {
+        self.connect(client_id).1
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn done(out: &str) -> Ended {
+    Ended { status: Some(0), out: out.into(), err: String::new() }
+}
+
+#[test]
+fn a_broker_bans_lists_and_lifts() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    assert_eq!((broker.code(b'c'), broker.ctl(&["bans", "list"])), (0, done("")));
+    assert_eq!(broker.ctl(&["bans", "add", "client", "c", "--seconds", "600"]), done("client c is banned\n"));
+    assert_eq!(broker.ctl(&["bans", "add", "user", "mallory"]), done("user mallory is banned\n"));
+    // Not authorized; others come in.
+    assert_eq!((broker.code(b'c'), broker.code(b'd')), (5, 0));
+    let bans = broker.json(&["bans", "list"]);
+    assert_eq!(
+        (&bans[0]["kind"], &bans[0]["name"], &bans[0]["cause"]),
+        (&"client".into(), &"c".into(), &"operator".into())
+    );
+    assert!((500..=600).contains(&bans[0]["seconds_left"].as_u64().unwrap()), "{bans}");
+    assert_eq!((&bans[1]["name"], &bans[1]["seconds_left"]), (&"mallory".into(), &Value::Null));
+    assert_eq!(broker.ctl(&["bans", "lift", "client", "c"]).status, Some(0));
+    assert_eq!(broker.code(b'c'), 0);
+    let again = broker.ctl(&["bans", "lift", "client", "c"]);
+    assert_eq!((again.status, again.err.as_str()), (Some(4), "myriadctl: client c was not banned\n"));
+    let wrong = broker.ctl(&["bans", "add", "address", "10.0.0"]);
+    assert!(wrong.status == Some(1) && wrong.err.contains("10.0.0"), "{wrong:?}");
+}
+
+#[test]
+fn a_broker_tells_what_it_is_and_holds() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    let run = broker.ctl(&["status"]);
+    assert!(run.out.contains("Node myriad@localhost is started\nmyriad "), "{run:?}");
+    assert!(run.status == Some(0) && run.out.ends_with("is running\nready for clients\n"), "{run:?}");
+    let _client = broker.connect(b'c').0;
+    wait_until("the client is counted", || broker.json(&["broker"])["connections"] == 1);
+    let stats = broker.json(&["broker", "stats"]);
+    assert_eq!((stats["items"].as_array().unwrap().len(), &stats["shards"]), (2, &2.into()));
+    let stats = broker.ctl(&["broker", "stats"]).out;
+    assert!(stats.contains("connections          1\n") && stats.contains("SHARD  CLIENTS"), "{stats}");
+    let run = broker.ctl(&["top", "--once", "--interval", "0.2"]);
+    assert!(run.status == Some(0) && run.out.contains("1 of 1.00 M connections"), "{run:?}");
+    assert!(broker.json(&["store", "stats"])["segments"].as_u64().unwrap() >= 1);
+    let to = broker.dir.join("copy");
+    assert_eq!(broker.ctl(&["store", "backup", to.to_str().unwrap()]).status, Some(0));
+    assert_eq!(broker.ctl(&["store", "check", to.to_str().unwrap()]).status, Some(0));
+}
+
+#[test]
+fn messages_travel_in_every_version_and_quality() {
+    let Some(broker) = Broker::start(&["--set", "storage.durability=memory"]) else { return };
+    for (version, qos) in [("3.1", "0"), ("3.1.1", "1"), ("5", "2")] {
+        let topic = format!("t/{qos}");
+        let arguments = ["-t", &topic, "-V", version, "-q", qos, "-r"];
+        let payload = format!("hello {version}");
+        let run = ended(broker.client("publish", &arguments).args(["-m", &payload]));
+        assert_eq!(run, done(""), "{version}");
+        // It is retained: whoever subscribes later gets it.
+        let wanted = ["-t", &topic, "-V", version, "-q", qos, "-v", "-W", "20", "-C", "1"];
+        let run = ended(&mut broker.client("subscribe", &wanted));
+        assert_eq!(run, done(&format!("{topic} {payload}\n")), "{version}");
+    }
+    let json = ended(&mut broker.client("subscribe", &["-t", "t/2", "-C", "1", "-W", "20", "--json"]));
+    let message: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        (&message["topic"], &message["payload"], &message["retain"]),
+        (&"t/2".into(), &"hello 5".into(), &true.into())
+    );
+    // A null payload deletes it.
+    assert_eq!(ended(&mut broker.client("publish", &["-t", "t/2", "-r", "-n", "-q", "1"])), done(""));
+    let run = ended(&mut broker.client("subscribe", &["-t", "t/2", "-C", "1", "-W", "1"]));
+    assert_eq!((run.status, run.err.as_str()), (Some(1), "myriadctl: only 0 of 1 messages came in time\n"));
+}
+
+#[test]
+fn lines_are_published_in_their_order() {
+    let Some(broker) = Broker::start(&["--set", "storage.durability=memory"]) else { return };
+    let mut subscriber =
+        broker.client("subscribe", &["-t", "lines", "-q", "2", "-C", "500", "-W", "30", "-i", "s"]);
+    let subscriber = subscriber.stdout(Stdio::piped()).spawn().unwrap();
+    wait_until("the subscription is there", || broker.json(&["broker"])["subscriptions"] == 1);
+    let mut publisher = broker.client("publish", &["-t", "lines", "-q", "2", "-l"]);
+    let mut publisher = publisher.stdin(Stdio::piped()).spawn().unwrap();
+    let lines: String = (0..500).map(|n| format!("line {n}\n")).collect();
+    publisher.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    assert!(publisher.wait().unwrap().success());
+    let output = subscriber.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(fake::text(&output.stdout), lines);
+}
+
+#[test]
+fn a_client_that_is_refused_or_finds_nobody_says_so() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    assert_eq!(broker.ctl(&["bans", "add", "client", "banned"]).status, Some(0));
+    let run = ended(&mut broker.client("publish", &["-t", "t", "-m", "x", "-i", "banned"]));
+    assert_eq!(run.status, Some(5), "{run:?}");
+    assert!(run.err.contains("the broker refuses this client: 0x8A Banned"), "{run:?}");
+    let run = ended(&mut broker.client("publish", &["-t", "a/#", "-m", "x"]));
+    assert_eq!(run.status, Some(2), "{run:?}");
+    // TLS where there is none.
+    let run =
+        ended(&mut broker.client("publish", &["-t", "t", "-m", "x", "--tls", "--connect-timeout", "2"]));
+    assert!(run.status == Some(1) && run.err.contains("no TLS"), "{run:?}");
+    let run = ended(myriadctl().args(["subscribe", "-h", "127.0.0.1", "-p", "1", "-t", "t"]));
+    assert!(run.status == Some(3) && run.err.contains("no broker answers at 127.0.0.1:1"), "{run:?}");
+}
