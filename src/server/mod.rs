@@ -10,6 +10,7 @@ mod auth_gate;
 mod auth_http;
 mod auth_pool;
 mod certificates;
+mod connection_ids;
 mod cpus;
 mod hand_over;
 mod handshakes;
