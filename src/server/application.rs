@@ -12,9 +12,9 @@ use super::acl_http::AclAsker;
 use super::auth_gate::Gate;
 use super::auth_pool::Pool;
 use super::certificates::Acceptors;
-use super::connection_ids::{ours, theirs};
 use super::hand_over::{self, HandOver};
 use super::handshakes::Handshakes;
+use super::names::{origin, ours, theirs};
 use super::storage::Parts;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
@@ -686,8 +686,4 @@ impl Effects for Machine<'_, '_> {
     fn stop_accepting(&mut self) {
         self.io.stop_accepting();
     }
-}
-
-fn origin(accepted: Accepted) -> Origin {
-    Origin { listener: accepted.listener, remote: accepted.remote, over_capacity: accepted.over_capacity }
 }

@@ -180,6 +180,7 @@ impl Broker {
         self.relaunch(options);
         let status = self.wait();
         self.forgive();
+        wait_until("it says why", || !self.output().is_empty());
         let said = self.output();
         assert_eq!(status.code(), Some(1), "{said}");
         let line = said.lines().last().unwrap_or_default().to_owned();
