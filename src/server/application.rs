@@ -176,8 +176,13 @@ impl Application {
         }
     }
 
+    /// Lets the broker act on this machine.
     #[inline]
-    fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
+    fn act<R>(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        act: impl FnOnce(&mut Broker, Timestamp, &mut Machine<'_, '_>) -> R,
+    ) -> R {
         let now = Timestamp(self.epoch_ms + io.now_ms());
         let machine = &mut Machine {
             io,
@@ -188,22 +193,12 @@ impl Application {
             traces: &self.traces,
             epoch_ms: self.epoch_ms,
         };
-        self.broker.handle(now, input, machine);
+        act(&mut self.broker, now, machine)
     }
 
-    /// What an operator asks or wants done: an input like any other, but for its answer.
-    fn inspect(&mut self, io: &mut Io<'_, Self>, question: broker::Question) -> broker::Answer {
-        let now = Timestamp(self.epoch_ms + io.now_ms());
-        let machine = &mut Machine {
-            io,
-            wrapped: &mut self.wrapped,
-            door: &self.door,
-            metrics: &self.metrics,
-            journal: self.journal.as_ref(),
-            traces: &self.traces,
-            epoch_ms: self.epoch_ms,
-        };
-        self.broker.inspect(now, question, machine)
+    #[inline]
+    fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
+        self.act(io, |broker, now, machine| broker.handle(now, input, machine));
     }
 
     /// Bytes of a TLS handshake: they cost, so they have their turn.
@@ -489,7 +484,7 @@ impl shards::Application for Application {
             }
             (ServerMessage::Admin(asked), _) => {
                 let (question, answer) = asked.take();
-                answer(self.inspect(io, question));
+                answer(self.act(io, |broker, now, machine| broker.inspect(now, question, machine)));
             }
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }

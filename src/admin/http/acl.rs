@@ -25,13 +25,13 @@ struct Wanted {
     #[schema(value_type = Option<String>, example = "10.0.0.7")]
     address: Option<String>,
     /// `publish` or `subscribe`.
-    #[schema(inline)]
+    #[schema(value_type = String, example = "publish")]
     access: Access,
     /// A Topic Name to publish to, or a Topic Filter to subscribe with.
     topic: String,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Access {
     Publish,

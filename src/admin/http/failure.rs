@@ -13,12 +13,12 @@ pub(in crate::admin) struct Problem {
     /// What is wrong and what to do, for people.
     pub(in crate::admin) error: String,
     /// The same for programs.
-    #[schema(inline)]
+    #[schema(value_type = String, example = "not_found")]
     pub(in crate::admin) code: Code,
 }
 
 /// Kinds of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::admin) enum Code {
     /// There is no such thing.
