@@ -123,6 +123,8 @@ pub struct Shared {
     pub pressure: Arc<Pressure>,
     /// Milliseconds of Unix time at `Timestamp(0)`, for what people read.
     pub started_unix_ms: u64,
+    /// What names this node among those whose bridges a message passes; empty: it has no bridges.
+    pub bridge_mark: Box<str>,
     /// Where numbers that the journal has go on.
     pub origins: Origins,
     /// Filters in use, of all shards, that begin with `$`: nobody else gets what is below `$SYS`.
@@ -173,6 +175,7 @@ impl Shared {
             users: Users::default(),
             pressure: Arc::default(),
             started_unix_ms,
+            bridge_mark: modules::bridge_mark(config, origins.user_key),
             origins,
             seed,
         })

@@ -19,7 +19,7 @@ use crate::wire::{Connack, Connect, Version};
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Dozens of brokers at a time can't have one port: HTTP is for the tests that say so.
-const NO_HTTP: &str = "admin.listen=";
+pub const NO_HTTP: &str = "admin.listen=";
 
 /// How to start a broker.
 #[derive(Debug, Clone, Default)]
@@ -180,6 +180,7 @@ impl Broker {
         self.relaunch(options);
         let status = self.wait();
         self.forgive();
+        wait_until("it says why", || !self.output().is_empty());
         let said = self.output();
         assert_eq!(status.code(), Some(1), "{said}");
         let line = said.lines().last().unwrap_or_default().to_owned();

@@ -12,6 +12,7 @@ mod directed;
 mod drain;
 mod effects;
 mod guard;
+mod inspect;
 mod link;
 mod mail;
 mod model;
