@@ -25,6 +25,7 @@ pub struct RestoredShard {
     retained: Vec<Arc<crate::session::Message>>,
     members: Vec<RestoredMember>,
     wills: Vec<Will>,
+    delayed: Vec<Will>,
     returned: Vec<RestoredReturn>,
 }
 
@@ -70,6 +71,11 @@ pub fn distribute(restored: Restored, placement: &Placement, shards: u16) -> Vec
             part.wills.push(will);
         }
     }
+    for delayed in restored.delayed {
+        if let Some(part) = parts.get_mut(at(placement.slice_of(delayed.message.topic()))) {
+            part.delayed.push(delayed);
+        }
+    }
     for returned in restored.returned {
         let Some(share) = &returned.delivery.share else { continue };
         if let Some(part) = parts.get_mut(at(placement.home_of_share(&share.name, &share.filter))) {
@@ -82,7 +88,7 @@ pub fn distribute(restored: Restored, placement: &Placement, shards: u16) -> Vec
 impl Broker {
     /// Takes over what a journal has for this shard. Once, after `start` and before any client.
     pub fn restore<E: Effects>(&mut self, now: Timestamp, restored: RestoredShard, fx: &mut E) {
-        let RestoredShard { sessions, retained, members, wills, returned } = restored;
+        let RestoredShard { sessions, retained, members, wills, delayed, returned } = restored;
         let mut wills_seen = 0;
         for session in sessions {
             self.restore_session(now, session, &mut wills_seen, fx);
@@ -94,14 +100,13 @@ impl Broker {
             self.restore_member(shard, share, token, options, id);
         }
         for will in wills {
-            if will.delay_s > 0 {
-                let due = Timestamp(u64::from(will.delay_s) * 1000).max(now.plus_s(1));
-                self.restore_delayed(due, will, fx);
-                continue;
-            }
             let serial = will.message.head().publisher;
             self.clients.journal.keep_will(serial, will.clone());
             self.restored_wills.push_back((serial, will));
+        }
+        for will in delayed {
+            let due = Timestamp(u64::from(will.delay_s) * 1000).max(now.plus_s(1));
+            self.restore_delayed(due, will, fx);
         }
         for returned in returned {
             self.restore_return(returned);

@@ -78,6 +78,8 @@ pub struct Restored {
     /// Wills of sessions that have ended, which were not published yet. A `delay_s` above 0 is a message that waits for its time: the
     /// second of the journal's time at which it is due.
     pub wills: Vec<Will>,
+    /// Messages that wait for their time: `delay_s` is the second of the journal's time at which each is due.
+    pub delayed: Vec<Will>,
     /// What sessions that have ended left to other members of their Shared Subscriptions, oldest first.
     pub returned: Vec<RestoredReturn>,
     /// No session of the journal has this serial or a higher one.

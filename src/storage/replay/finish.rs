@@ -39,16 +39,14 @@ impl Replay {
             let is_expired = live.expiry_s != NEVER && since.plus_s(u64::from(live.expiry_s)) <= now;
             if is_expired || ended.binary_search(&serial).is_ok() {
                 outcome.sessions_expired += u64::from(is_expired);
-                let due = live.will.take().map(|will| (serial, Box::new(Will { delay_s: 0, ..*will })));
-                wills.extend(due);
+                wills.extend(live.will.take().map(|will| (serial, will)));
                 leave(&self.messages, serial, *live, now, &mut outcome, &mut restored.returned);
                 continue;
             }
             restored.sessions.push(restore(&self.messages, serial, *live, since, now, &mut outcome));
         }
-        let mut wills: Vec<_> = wills.into_iter().collect();
-        wills.sort_unstable_by_key(|(serial, _)| *serial);
-        restored.wills = wills.into_iter().map(|(_, will)| *will).collect();
+        restored.wills = by_serial(wills);
+        restored.delayed = by_serial(std::mem::take(&mut self.delayed));
         outcome.retained_lost = self.awaited.len() as u64;
         restored.retained = self.finish_retained(now, &mut outcome);
         (restored, outcome)
@@ -65,6 +63,12 @@ impl Replay {
         });
         messages.collect()
     }
+}
+
+fn by_serial(wills: Map<u64, Box<Will>>) -> Vec<Will> {
+    let mut wills: Vec<_> = wills.into_iter().collect();
+    wills.sort_unstable_by_key(|(serial, _)| *serial);
+    wills.into_iter().map(|(_, will)| *will).collect()
 }
 
 /// Of `serials`, in order, those whose Client Identifier a later one has too: that the later one ended them was lost.
