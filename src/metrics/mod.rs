@@ -63,7 +63,7 @@ macro_rules! metrics {
         impl Metrics {
             /// What the numbers are, in the order of `values`.
             pub const ALL: &'static [Metric] =
-                &[$(Metric { name: stringify!($name), path: $path, kind: Kind::$kind }),+];
+                &[$(Metric { name: stringify!($name), path: $path, kind: Kind::$kind, doc: concat!($($doc),+) }),+];
 
             /// Every number now, in the order of `ALL`.
             pub fn values(&self) -> [u64; Self::ALL.len()] {
@@ -98,6 +98,8 @@ pub struct Metric {
     pub path: &'static str,
     /// Counter or gauge.
     pub kind: Kind,
+    /// What it means, in a sentence; a space before it.
+    pub doc: &'static str,
 }
 
 metrics! {
@@ -241,6 +243,8 @@ metrics! {
     topics_rewritten => Counter "metrics/modules/rewrite/done",
     /// Topics and filters that stayed, because their rule made nothing usable of them.
     topics_not_rewritten => Counter "metrics/modules/rewrite/failed",
+    /// Messages that came back to this node after its bridge had passed them on, and went nowhere.
+    bridge_loops => Counter "metrics/modules/bridge/loops",
     /// Clients sent away by a drain.
     drain_sent_away => Counter "metrics/modules/drain/sent_away",
     /// Retained messages refused: too many or too large.

@@ -16,6 +16,7 @@ mod handshakes;
 mod listeners;
 mod log;
 mod memory;
+mod names;
 mod notify;
 mod operators;
 mod storage;
@@ -34,6 +35,7 @@ use signal_hook::iterator::Signals;
 use crate::admin::{
     AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, StoredFile, StoredFileError, TraceDesk,
 };
+use crate::bridge::{BridgeError, ReadyBridges};
 use crate::broker::{Condition, Origins, Shared};
 use crate::config::{Arguments, Config, ShardCount};
 use access::Access;
@@ -44,7 +46,7 @@ use auth_pool::Pool;
 use certificates::Certificates;
 use memory::MemoryMeter;
 use notify::ServiceManager;
-use operators::{Event, Line};
+use operators::{Doormen, Event, Line};
 use storage::{Opened, Parts};
 
 pub use acl_file::{AclFileError, load_policy};
@@ -94,6 +96,9 @@ pub enum Error {
     /// The stored automatic subscriptions can't be read.
     #[error("{0}")]
     Stored(#[from] StoredFileError),
+    /// A bridge can't run.
+    #[error("{0}")]
+    Bridge(#[from] BridgeError),
     /// No thread can be started.
     #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
     Thread(std::io::Error),
@@ -126,6 +131,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let started = Instant::now();
     let shared =
         Shared::after(&config, setup.shards, random_seed(), unix_ms().saturating_sub(origins.now.0), origins);
+    let ready_bridges = ReadyBridges::read(&config, &shared.bridge_mark)?;
     let memory =
         MemoryMeter::start(Arc::clone(&shared.pressure), config.limits.memory_max).map_err(Error::Thread)?;
     let secrets = Secrets::new().ok_or(Error::Random)?;
@@ -152,7 +158,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             acceptors: certificates.acceptors(),
             access: Arc::clone(&access),
             door,
-            policy,
+            policy: Arc::clone(&policy),
             journal: journal.clone(),
             parts,
             traces: trace_writer,
@@ -164,20 +170,25 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let _ = handle_later.set(shards.handle());
     pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
     asker.start(&shards.handle()).map_err(Error::Thread)?;
+    let bridges = Arc::new(ready_bridges.start()?);
     let desk = Desk::new(DeskParts {
         line: Box::new(Line(shards.handle())),
         orders: Box::new(move |order| events.send(Event::Order(order)).is_ok()),
         shared: Arc::clone(&shared),
         storage: journal.clone(),
+        listeners: Box::new(Doormen::new(&config, shards.addresses(), &access, shards.handle())),
+        policy: Arc::clone(&policy),
         config: Arc::clone(&config),
         arguments: arguments.clone(),
         traces,
         started,
         stored,
+        bridges: Arc::clone(&bridges),
     });
+    let admin = doors.address();
     let serving = open_doors(doors, &config, &desk)?;
     let manager = Arc::new(ServiceManager::from_environment());
-    let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
+    let status = announce(&config, admin, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
     watchdog::start(&manager, &desk).map_err(Error::Thread)?;
     let handle = shards.handle();
@@ -195,6 +206,11 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     };
     for event in happened {
         let (reply, is_reload) = match event {
+            Event::Order(Order::ReloadAcl(reply)) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(reload_policy(&config, &handle, &desk));
+                continue;
+            }
             Event::Order(Order::Reload(reply)) => (Some(reply), true),
             Event::Signal(signal) => (None, signal == SIGHUP),
         };
@@ -202,6 +218,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             tracing::info!("shutting down: clients are sent away");
             desk.set_draining();
             manager.stopping();
+            bridges.stop();
             send_all(&handle, || ServerMessage::Drain);
             break;
         }
@@ -209,7 +226,8 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         if let Some(watcher) = &watcher {
             watcher.refresh();
         }
-        let outcome = reload_config(&mut config, log, (&access, &secrets, &pool, &asker), &handle, arguments);
+        let side = (&*access, &secrets, &pool, &asker);
+        let outcome = reload_config(&mut config, log, side, &handle, arguments, &desk);
         desk.set_config(Arc::clone(&config));
         memory.change(config.limits.memory_max);
         manager.ready(match &outcome {
@@ -241,6 +259,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
 pub fn check(config: &Config, warn: impl FnMut(String)) -> Result<(), Error> {
     load_certificates(config, warn)?;
     load_policy(config)?;
+    ReadyBridges::read(config, "")?;
     let secrets = Secrets::new().ok_or(Error::Random)?;
     Gate::load(config, &secrets)?;
     Ok(())
@@ -275,6 +294,7 @@ fn machine(config: &Config, access: &Arc<Access>) -> shards::Config {
 /// manager.
 fn announce(
     config: &Config,
+    admin: Option<SocketAddr>,
     addresses: &[SocketAddr],
     shards: u16,
     capacity: &shards::probe::Capacity,
@@ -288,8 +308,11 @@ fn announce(
         config.limits.max_connections,
         capacity.descriptors_max,
     );
-    for (listener, address) in config.listeners.iter().zip(addresses) {
+    for (listener, address) in config.listeners.iter().zip(addresses).filter(|(l, _)| !l.is_internal) {
         println!("listening on {}", listener.url.at(*address));
+    }
+    if let Some(address) = admin {
+        println!("admin on http://{address}");
     }
     println!("myriad ready");
     format!("{shards} shards, {fit} connections fit")
@@ -305,6 +328,7 @@ fn reload_config(
     (access, secrets, pool, asker): (&Access, &Arc<Secrets>, &Arc<Pool>, &Arc<AclAsker>),
     handle: &Handle<Application>,
     arguments: &Arguments,
+    desk: &Desk,
 ) -> Result<Reloaded, String> {
     let new = arguments.load(|warning| warn(&[warning])).map_err(|error| error.to_string())?;
     let changes = config.diff_live(&new);
@@ -322,9 +346,8 @@ fn reload_config(
     if let Err(error) = asker.start(handle) {
         tracing::error!(%error, "no thread for questions about the ACL can be started: they are not answered");
     }
-    match load_policy(&changes.config) {
-        Ok(policy) => send_all(handle, || ServerMessage::Policy(Arc::clone(&policy))),
-        Err(error) => tracing::error!(%error, "the ACL was not reloaded, the old rules stay in effect"),
+    if let Err(error) = reload_policy(&changes.config, handle, desk) {
+        tracing::error!(error, "the ACL was not reloaded, the old rules stay in effect");
     }
     *config = Arc::new(changes.config);
     access.replace(config);
@@ -335,6 +358,32 @@ fn reload_config(
     Ok(Reloaded { changed: changes.changed, needs_restart: changes.needs_restart })
 }
 
+/// The first start makes an operator, whose password is told here and nowhere else.
+fn announce_first_operator(desk: &Desk) {
+    let file = desk.operators_file().display();
+    match desk.make_first_operator() {
+        Ok(None) => {}
+        Ok(Some(password)) => println!(
+            "admin password: {password} (user admin), shown once; change it with myriadctl passwd {file} admin"
+        ),
+        Err(error) => tracing::error!(
+            %error,
+            "nobody can log in to the admin side: mend the file of operators, or name another with admin.users_file"
+        ),
+    }
+}
+
+/// Reads the ACL again.
+///
+/// # Errors
+/// Why the old rules stay in effect.
+fn reload_policy(config: &Config, handle: &Handle<Application>, desk: &Desk) -> Result<(), String> {
+    let policy = load_policy(config).map_err(|error| error.to_string())?;
+    send_all(handle, || ServerMessage::Policy(Arc::clone(&policy)));
+    desk.set_policy(policy);
+    Ok(())
+}
+
 /// Lets operators in. Without a control socket the broker still serves its clients.
 fn open_doors(mut doors: Doors, config: &Config, desk: &Arc<Desk>) -> Result<Serving, Error> {
     if config.node.control_socket
@@ -342,8 +391,8 @@ fn open_doors(mut doors: Doors, config: &Config, desk: &Arc<Desk>) -> Result<Ser
     {
         tracing::warn!(%error, "no control socket: myriadctl can't ask anything of this broker");
     }
-    if let Some(address) = doors.address() {
-        println!("admin on http://{address}");
+    if doors.address().is_some() {
+        announce_first_operator(desk);
     }
     let prepare = || shards::lower_priority();
     Ok(doors.serve(Arc::clone(desk), prepare)?)
