@@ -110,6 +110,9 @@ fn mqtt5_section_3_4_2_1_a_full_disk_refuses_what_is_durable_and_heals() {
         disk.fill();
         publish_until_refused(&broker, &mut next, &mut acknowledged);
         refused.push(next - 1);
+        wait_until("operators are told", || {
+            broker.output().contains("WARN alarm: ") && broker.output().contains("id=\"storage_down\"")
+        });
         expect_life(&broker);
         // 5.0 is told at each QoS; 3.1.1 has no such answer and is sent away.
         let mut publisher = broker.connect(Connect::v5("p"));
