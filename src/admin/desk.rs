@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::config::{Arguments, Config};
 use crate::interest::ShardId;
 use crate::storage::thread::StorageHandle;
+use crate::webhook::Webhooks;
 
 /// Questions that shards have not yet answered, of all requests together.
 const QUESTIONS_MAX: usize = 256;
@@ -104,6 +105,8 @@ pub struct DeskParts {
     pub stored: StoredFile,
     /// To other brokers.
     pub bridges: Arc<Bridges>,
+    /// To HTTP servers.
+    pub webhooks: Arc<Webhooks>,
 }
 
 /// What operators may ask about.
@@ -114,6 +117,7 @@ pub struct Desk {
     pub(super) traces: TraceDesk,
     pub(super) modules: ModuleState,
     pub(super) bridges: Arc<Bridges>,
+    pub(super) webhooks: Arc<Webhooks>,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
@@ -131,8 +135,19 @@ impl std::fmt::Debug for Desk {
 impl Desk {
     /// A desk of these parts.
     pub fn new(parts: DeskParts) -> Arc<Self> {
-        let DeskParts { line, orders, shared, storage, config, arguments, traces, stored, started, bridges } =
-            parts;
+        let DeskParts {
+            line,
+            orders,
+            shared,
+            storage,
+            config,
+            arguments,
+            traces,
+            stored,
+            started,
+            bridges,
+            webhooks,
+        } = parts;
         Arc::new(Self {
             shared,
             storage,
@@ -140,6 +155,7 @@ impl Desk {
             traces,
             modules: ModuleState::new(stored),
             bridges,
+            webhooks,
             line,
             orders,
             config: RwLock::new(config),

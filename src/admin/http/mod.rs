@@ -28,6 +28,7 @@ mod subscriptions;
 mod topic_metrics;
 mod topics;
 mod traces;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +70,7 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(bans::routes())
         .merge(auto_subscriptions::routes())
         .merge(bridges::routes())
+        .merge(webhooks::routes())
         .merge(delayed::routes())
         .merge(drain::routes())
         .merge(store::routes())
