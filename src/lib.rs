@@ -55,6 +55,10 @@ pub mod transport;
 #[cfg(all(feature = "server", not(loom)))]
 pub mod bridge;
 
+/// Posts events of clients to HTTP servers, on threads of its own.
+#[cfg(all(feature = "server", not(loom)))]
+pub mod webhook;
+
 /// What operators ask of a running broker, on a thread of its own.
 #[cfg(all(feature = "server", not(loom)))]
 pub mod admin;

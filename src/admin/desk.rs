@@ -20,6 +20,7 @@ use crate::clock::Timestamp;
 use crate::config::{Arguments, Config, ListenerUrl};
 use crate::interest::ShardId;
 use crate::storage::thread::StorageHandle;
+use crate::webhook::Webhooks;
 
 /// Questions that shards have not yet answered, of all requests together.
 const QUESTIONS_MAX: usize = 256;
@@ -127,6 +128,8 @@ pub struct DeskParts {
     pub stored: StoredFile,
     /// To other brokers.
     pub bridges: Arc<Bridges>,
+    /// To HTTP servers.
+    pub webhooks: Arc<Webhooks>,
 }
 
 /// What operators may ask about.
@@ -140,6 +143,7 @@ pub struct Desk {
     pub(super) traces: TraceDesk,
     pub(super) modules: ModuleState,
     pub(super) bridges: Arc<Bridges>,
+    pub(super) webhooks: Arc<Webhooks>,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
@@ -171,6 +175,7 @@ impl Desk {
             stored,
             started,
             bridges,
+            webhooks,
         } = parts;
         let users = match &config.admin.users_file {
             file if file.as_os_str().is_empty() => config.node.data_dir.join("admin.users"),
@@ -186,6 +191,7 @@ impl Desk {
             traces,
             modules: ModuleState::new(stored),
             bridges,
+            webhooks,
             line,
             orders,
             config: RwLock::new(config),

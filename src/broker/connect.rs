@@ -295,6 +295,7 @@ impl Broker {
             self.go_in(now, id, &packet, is_present, fx);
         }
         self.tell_connected(now, id, connect, client_id, fx);
+        self.hook_connected(now, id, connect, fx);
     }
 
     /// The session that the connection goes on with, and whether there was one [MQTT-3.1.2-4, 3.1.2-5]. It does not go on

@@ -104,6 +104,7 @@ impl Broker {
             self.trace_disconnected(&connection, failure, end, fx);
         }
         self.tell_disconnected(now, &connection, failure, end, fx);
+        self.hook_disconnected(now, &connection, (failure, end), fx);
         let index = connection.session;
         let client = self.clients.client_hash(index);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };

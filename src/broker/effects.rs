@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::ask::AclQuestion;
 use super::message::{HandOver, ShardMessage};
-use super::modules::ModuleOrder;
+use super::modules::{HookEvent, ModuleOrder};
 use super::observe::{Condition, TraceEvent};
 use crate::acl::Policy;
 use crate::auth::{Answer, Credentials, ExchangeStep, PeerCertificate, Step, Verdict};
@@ -286,6 +286,11 @@ pub trait Effects {
     /// Something happened to what is traced. May be left out, and is counted then.
     fn trace(&mut self, event: TraceEvent) {
         let _ = event;
+    }
+    /// Something happened that a webhook wants to know; false: there was no room for it.
+    fn hook(&mut self, event: HookEvent) -> bool {
+        let _ = event;
+        true
     }
     /// Accept no one any more.
     fn stop_accepting(&mut self);

@@ -54,8 +54,8 @@ pub use inspect::{Answer, ObserveAnswer, ObserveQuestion, Question};
 pub use journal::Reach;
 pub use message::{CursorToken, HandOver, OperationId, SessionToken, ShardMessage, SharedDelivery};
 pub use modules::{
-    DelayedCounts, DelayedPage, DelayedShown, DrainOrder, ModuleAnswer, ModuleOrder, StoredSubscription,
-    StoredSubscriptions, StoredSubscriptionsError,
+    DelayedCounts, DelayedPage, DelayedShown, DrainOrder, HookEvent, HookKind, ModuleAnswer, ModuleOrder,
+    StoredSubscription, StoredSubscriptions, StoredSubscriptionsError,
 };
 pub use mount::{client_id_of, session_name};
 pub use observe::{

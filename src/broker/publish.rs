@@ -243,6 +243,7 @@ impl Broker {
             return Flow::Stall;
         }
         self.count_received(publish);
+        self.hook_publish(now, id, (publish, topic), fx);
         let key = self.record_inbound(id, publish, number);
         match routed {
             Routed::Done { reach } if needs_commit(&key, reach) => {

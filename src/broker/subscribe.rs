@@ -75,6 +75,9 @@ impl Broker {
                 &mut pending,
                 fx,
             );
+            if matches!(reason, ReasonCode::Success | ReasonCode::GrantedQoS1 | ReasonCode::GrantedQoS2) {
+                self.hook_subscription(now, id, (asked.filter, Some(reason.value())), fx);
+            }
             reasons.push(reason);
         }
         let suback = PendingSubAck { connection: id, packet_id: subscribe.packet_id, reasons };
@@ -306,6 +309,11 @@ impl Broker {
         }
         let reasons: Vec<ReasonCode> =
             unsubscribe.filters.clone().map(|filter| self.unsubscribe_one(id, index, filter, fx)).collect();
+        for (filter, _) in
+            unsubscribe.filters.clone().zip(&reasons).filter(|(_, r)| **r == ReasonCode::Success)
+        {
+            self.hook_subscription(now, id, (filter, None), fx);
+        }
         let packet_id = unsubscribe.packet_id;
         if self.waits_for_disk(id) {
             let unsuback = PendingSubAck { connection: id, packet_id, reasons };

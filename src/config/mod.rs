@@ -19,6 +19,7 @@ mod repeated;
 mod sections;
 mod tls;
 mod value;
+mod webhook;
 
 pub use access::{AccessRules, Networks};
 pub use auth::{Auth, AuthFile, ClientIds, Http, HttpMethod, HttpRequest, Jwt, OnError, Scram, TokenFrom};
@@ -34,6 +35,7 @@ pub use sections::{
     Node, Quota, Retained, Session, ShardCount, SharedStrategy, Storage, Sys,
 };
 pub use tls::{CertificateField, ListenerTls, TlsVersion};
+pub use webhook::Webhook;
 
 impl Config {
     /// The configuration that the TOML document `text` describes; what it leaves out has its default.

@@ -25,12 +25,13 @@ pub(super) fn shown_params(params: &str) -> String {
 
 /// Whether the value of a key, by its name within its section, may hold a secret.
 pub(super) fn may_be_secret(name: &str) -> bool {
-    name.ends_with(".url") || name.ends_with(".params")
+    name == "url" || name.ends_with(".url") || name.ends_with(".params")
 }
 
 /// The value of the key of that name.
 pub(super) fn shown_value(name: &str, value: &str) -> String {
     match name.rsplit_once('.') {
+        None if name == "url" => shown_url(value),
         Some((_, "url")) => shown_url(value),
         Some((_, "params")) => shown_params(value),
         _ => value.to_owned(),

@@ -4,7 +4,7 @@
 use super::keys::{Change, Key};
 use super::modules::ENTRIES_MAX;
 use super::value::{Field, Form, Value};
-use super::{AutoSubscription, Bridge, Config, Rewrite};
+use super::{AutoSubscription, Bridge, Config, Rewrite, Webhook};
 
 /// What an entry of such a section is.
 pub(super) trait Repeated: Sized + Default + Clone + PartialEq + 'static {
@@ -161,5 +161,16 @@ repeated! {
         tls.ca => Form::Text,
         tls.cert => Form::Text,
         tls.key => Form::Text,
+    ];
+    Webhook "webhook" webhooks, required ["url", "events"], Restart: WEBHOOK_KEYS = [
+        url => Form::Text,
+        events => Form::Texts,
+        topics => Form::Texts,
+        authorization_file => Form::Text,
+        batch_max => Form::Count(1, 10_000),
+        linger_ms => Form::Count(0, 60_000),
+        queue_len_max => Form::Count(1, 1_000_000),
+        timeout_ms => Form::Count(1, 300_000),
+        retries => Form::Count(0, 100),
     ];
 }

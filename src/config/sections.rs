@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{
     AccessRules, Auth, AutoSubscription, Bridge, Delayed, ListenerTls, ListenerUrl, Networks, OnError,
-    Rewrite,
+    Rewrite, Webhook,
 };
 
 /// The whole configuration in effect.
@@ -31,6 +31,8 @@ pub struct Config {
     pub rewrites: Vec<Rewrite>,
     /// `[[bridge]]`
     pub bridges: Vec<Bridge>,
+    /// `[[webhook]]`
+    pub webhooks: Vec<Webhook>,
     /// `[auth]`
     pub auth: Auth,
     /// `[storage]`
@@ -60,6 +62,7 @@ impl Default for Config {
             subscriptions: Vec::new(),
             rewrites: Vec::new(),
             bridges: Vec::new(),
+            webhooks: Vec::new(),
             auth: Auth::default(),
             storage: Storage::default(),
             sys: Sys::default(),

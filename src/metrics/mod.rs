@@ -245,6 +245,8 @@ metrics! {
     topics_not_rewritten => Counter "metrics/modules/rewrite/failed",
     /// Messages that came back to this node after its bridge had passed them on, and went nowhere.
     bridge_loops => Counter "metrics/modules/bridge/loops",
+    /// Events that found the queue of a webhook full.
+    webhooks_dropped => Counter "metrics/modules/webhook/dropped",
     /// Clients sent away by a drain.
     drain_sent_away => Counter "metrics/modules/drain/sent_away",
     /// Retained messages refused: too many or too large.

@@ -2,9 +2,7 @@
 //! what `shards` offers, through the layers of those connections that have some. No decision is made here.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use shards::{Accepted, Closed, Io};
 
 use super::access::Access;
@@ -14,15 +12,16 @@ use super::auth_pool::Pool;
 use super::certificates::Acceptors;
 use super::hand_over::{self, HandOver};
 use super::handshakes::Handshakes;
-use super::names::{origin, ours, theirs};
+use super::machine::Machine;
+use super::names::{origin, ours};
 use super::storage::Parts;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
 use crate::admin::{Asked, TraceWriter};
-use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step, Verdict};
+use crate::auth::Verdict;
 use crate::broker::{
-    self, AclQuestion, Broker, BrokerSetup, Close, Condition, Effects, Input, ModuleOrder, Origin,
-    ShardMessage, Shared, StoredSubscriptions, Timer, TraceEvent,
+    Broker, BrokerSetup, Condition, Input, ModuleOrder, Origin, ShardMessage, Shared, StoredSubscriptions,
+    Timer,
 };
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -32,6 +31,7 @@ use crate::session::ConnectionId;
 use crate::storage::thread::StorageHandle;
 use crate::transport::tls::{Established, TlsError};
 use crate::transport::{self, Buffers, End, Facts, Layers};
+use crate::webhook::Webhooks;
 
 /// Bytes that wait for a client before its pings are not answered any more.
 const CONGESTED: usize = 64 * 1024;
@@ -103,6 +103,8 @@ pub(super) struct Setup {
     pub(super) traces: TraceWriter,
     /// Automatic subscriptions that operators have stored.
     pub(super) stored: Arc<StoredSubscriptions>,
+    /// Where events are posted to.
+    pub(super) webhooks: Arc<Webhooks>,
 }
 
 /// A shard's broker.
@@ -117,6 +119,7 @@ pub(super) struct Application {
     metrics: Arc<Metrics>,
     journal: Option<StorageHandle>,
     traces: TraceWriter,
+    webhooks: Arc<Webhooks>,
     /// What the clock of the shards has to be advanced by to be that of the broker, ms.
     epoch_ms: u64,
     /// Connections that the rules of access refused after their PROXY header.
@@ -138,8 +141,20 @@ pub(super) struct Door {
 impl Application {
     /// Made on the shard's own thread.
     pub(super) fn new(shard: shards::ShardId, setup: Setup, io: &mut Io<'_, Self>) -> Self {
-        let Setup { config, shared, layers, acceptors, access, door, policy, journal, parts, traces, stored } =
-            setup;
+        let Setup {
+            config,
+            shared,
+            layers,
+            acceptors,
+            access,
+            door,
+            policy,
+            journal,
+            parts,
+            traces,
+            stored,
+            webhooks,
+        } = setup;
         let epoch_ms = shared.origins.now.0;
         let metrics = shared.metrics.get(usize::from(shard.0)).cloned().unwrap_or_default();
         let mut broker = Broker::new(BrokerSetup { shard: ShardId(shard.0), config, shared });
@@ -153,6 +168,7 @@ impl Application {
             metrics: &metrics,
             journal: journal.as_ref(),
             traces: &traces,
+            webhooks: &webhooks,
             epoch_ms,
         };
         broker.handle(now, Input::Policy(policy), &mut machine);
@@ -170,6 +186,7 @@ impl Application {
             metrics,
             journal,
             traces,
+            webhooks,
             epoch_ms,
             refused: 0,
             is_exiting: false,
@@ -191,6 +208,7 @@ impl Application {
             metrics: &self.metrics,
             journal: self.journal.as_ref(),
             traces: &self.traces,
+            webhooks: &self.webhooks,
             epoch_ms: self.epoch_ms,
         };
         act(&mut self.broker, now, machine)
@@ -518,172 +536,5 @@ impl shards::Application for Application {
             io.exit();
         }
         self.broker.has_work() || has_handshakes || !self.wrapped.ended.is_empty()
-    }
-}
-
-/// The machine, as the broker's effects see it.
-struct Machine<'a, 'b> {
-    io: &'a mut Io<'b, Application>,
-    wrapped: &'a mut WrappedConnections,
-    door: &'a Door,
-    metrics: &'a Metrics,
-    journal: Option<&'a StorageHandle>,
-    traces: &'a TraceWriter,
-    epoch_ms: u64,
-}
-
-impl Machine<'_, '_> {
-    fn moment(&self) -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        Moment {
-            at: Timestamp(self.epoch_ms + self.io.now_ms()),
-            unix_s: since.map_or(0, |since| since.as_secs()),
-        }
-    }
-}
-
-impl Effects for Machine<'_, '_> {
-    #[inline]
-    fn output(&mut self, connection: ConnectionId) -> &mut Vec<u8> {
-        let connection = theirs(connection);
-        if self.wrapped.find(connection).is_some() {
-            return self.wrapped.staged(connection, self.io);
-        }
-        self.io.output(connection)
-    }
-
-    fn output_shared(&mut self, connection: ConnectionId, bytes: Bytes) {
-        let connection = theirs(connection);
-        if self.wrapped.find(connection).is_some() {
-            // Layers change every byte or frame it: nothing is left to share.
-            return self.wrapped.staged(connection, self.io).extend_from_slice(&bytes);
-        }
-        self.io.output_shared(connection, bytes);
-    }
-
-    #[inline]
-    fn outbound_len(&mut self, connection: ConnectionId) -> usize {
-        let connection = theirs(connection);
-        self.io.outbound_len(connection) + self.wrapped.staged_len(connection)
-    }
-
-    fn want_drained(&mut self, connection: ConnectionId) {
-        self.wrapped.flush_one(theirs(connection), self.io);
-        // False where nothing is queued: the broker asks only when much is.
-        let _ = self.io.want_drained(theirs(connection));
-    }
-
-    fn pause(&mut self, connection: ConnectionId) {
-        if let Some(wrapped) = self.wrapped.find(theirs(connection)) {
-            wrapped.is_paused = true;
-        }
-        self.io.pause(theirs(connection));
-    }
-
-    fn resume(&mut self, connection: ConnectionId) {
-        if let Some(wrapped) = self.wrapped.find(theirs(connection)) {
-            wrapped.is_paused = false;
-            if wrapped.is_ended {
-                self.wrapped.ended.push(theirs(connection));
-            }
-        }
-        self.io.resume(theirs(connection));
-    }
-
-    fn close(&mut self, connection: ConnectionId, how: Close) {
-        let connection = theirs(connection);
-        let how = match how {
-            Close::Flush => {
-                self.wrapped.say_farewell(connection, self.io);
-                shards::Close::Flush
-            }
-            Close::Abort => {
-                self.wrapped.remove(connection);
-                shards::Close::Abort
-            }
-        };
-        self.io.close(connection, how);
-    }
-
-    fn hand_over(&mut self, connection: ConnectionId, to: ShardId, hand_over: broker::HandOver) {
-        hand_over::send(self.wrapped, self.io, theirs(connection), shards::ShardId(to.0), hand_over);
-    }
-
-    fn reserve(&mut self, to: ShardId) -> bool {
-        self.io.reserve(shards::ShardId(to.0))
-    }
-
-    fn unreserve(&mut self, to: ShardId) {
-        self.io.unreserve(shards::ShardId(to.0));
-    }
-
-    fn send(&mut self, to: ShardId, message: ShardMessage) {
-        self.io.send(shards::ShardId(to.0), ServerMessage::Broker(message));
-    }
-
-    fn send_control(&mut self, to: ShardId, message: ShardMessage) {
-        self.io.send_control(shards::ShardId(to.0), ServerMessage::Broker(message));
-    }
-
-    fn release(&mut self, from: ShardId, n: u32) {
-        self.io.release(shards::ShardId(from.0), n);
-    }
-
-    fn set_timer(&mut self, timer: Timer, at: Timestamp) {
-        self.io.set_timer(timer.to_bits(), at.0.saturating_sub(self.epoch_ms));
-    }
-
-    fn store(&mut self, ticket: u64, frame: Vec<u8>, is_awaited: bool) {
-        if let Some(journal) = self.journal {
-            journal.store(self.io.shard().0, ticket, frame, is_awaited);
-        }
-    }
-
-    fn imaged(&mut self, generation: u32) {
-        if let Some(journal) = self.journal {
-            journal.imaged(self.io.shard().0, u64::from(generation));
-        }
-    }
-
-    fn fenced(&mut self, generation: u32) {
-        if let Some(journal) = self.journal {
-            journal.fenced(self.io.shard().0, u64::from(generation));
-        }
-    }
-
-    fn authorize(&mut self, connection: ConnectionId, question: AclQuestion) -> bool {
-        let to = (ShardId(self.io.shard().0), connection);
-        self.door.asker.push(to, question)
-    }
-
-    fn give_memory_back(&mut self, all: bool) {
-        shards::allocator::give_memory_back(all);
-    }
-
-    fn authenticate(&mut self, connection: ConnectionId, client: &Credentials<'_>) -> Answer {
-        let to = (ShardId(self.io.shard().0), connection);
-        self.door.gate.ask(client, self.moment(), to, &self.door.pool, self.metrics)
-    }
-
-    fn exchange(&mut self, client: &Credentials<'_>, step: ExchangeStep<'_>) -> Step {
-        self.door.gate.exchange(client, step)
-    }
-
-    fn now_us(&mut self) -> u64 {
-        self.io.now_us()
-    }
-
-    fn unix_ms(&mut self) -> Option<u64> {
-        SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_millis() as u64)
-    }
-
-    fn trace(&mut self, event: TraceEvent) {
-        if !self.traces.write(event) {
-            self.metrics.trace_left_out.inc();
-        }
-    }
-
-    fn stop_accepting(&mut self) {
-        self.io.stop_accepting();
     }
 }

@@ -15,6 +15,7 @@ mod hand_over;
 mod handshakes;
 mod listeners;
 mod log;
+mod machine;
 mod memory;
 mod names;
 mod notify;
@@ -38,6 +39,7 @@ use crate::admin::{
 use crate::bridge::{BridgeError, ReadyBridges};
 use crate::broker::{Condition, Origins, Shared};
 use crate::config::{Arguments, Config, ShardCount};
+use crate::webhook::{WebhookError, Webhooks};
 use access::Access;
 use acl_http::AclAsker;
 use application::{Application, Door, ServerMessage, Setup};
@@ -96,6 +98,9 @@ pub enum Error {
     /// The stored automatic subscriptions can't be read.
     #[error("{0}")]
     Stored(#[from] StoredFileError),
+    /// A webhook can't run.
+    #[error("{0}")]
+    Webhook(#[from] WebhookError),
     /// A bridge can't run.
     #[error("{0}")]
     Bridge(#[from] BridgeError),
@@ -131,6 +136,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let started = Instant::now();
     let shared =
         Shared::after(&config, setup.shards, random_seed(), unix_ms().saturating_sub(origins.now.0), origins);
+    let webhooks = Arc::new(Webhooks::start(&config.webhooks)?);
     let ready_bridges = ReadyBridges::read(&config, &shared.bridge_mark)?;
     let memory =
         MemoryMeter::start(Arc::clone(&shared.pressure), config.limits.memory_max).map_err(Error::Thread)?;
@@ -163,6 +169,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             parts,
             traces: trace_writer,
             stored: stored.all(),
+            webhooks: Arc::clone(&webhooks),
         };
         Shards::<Application>::start(setup, move |shard, io| Application::new(shard, of_each.clone(), io))?
     };
@@ -184,6 +191,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         started,
         stored,
         bridges: Arc::clone(&bridges),
+        webhooks,
     });
     let admin = doors.address();
     let serving = open_doors(doors, &config, &desk)?;
@@ -260,6 +268,7 @@ pub fn check(config: &Config, warn: impl FnMut(String)) -> Result<(), Error> {
     load_certificates(config, warn)?;
     load_policy(config)?;
     ReadyBridges::read(config, "")?;
+    Webhooks::check(&config.webhooks)?;
     let secrets = Secrets::new().ok_or(Error::Random)?;
     Gate::load(config, &secrets)?;
     Ok(())

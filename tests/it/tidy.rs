@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The modules of `src`, lowest first: a module may name only what stands before it.
-const LAYERS: [&str; 22] = [
+const LAYERS: [&str; 23] = [
     "clock",
     "slab",
     "topic",
@@ -27,13 +27,14 @@ const LAYERS: [&str; 22] = [
     "cluster",
     "transport",
     "bridge",
+    "webhook",
     "admin",
     "server",
     "main",
 ];
 
 /// The modules of `src` that touch the machine: sockets, clocks, threads, files.
-const IMPURE: [&str; 6] = ["storage", "cluster", "bridge", "admin", "server", "main"];
+const IMPURE: [&str; 7] = ["storage", "cluster", "bridge", "webhook", "admin", "server", "main"];
 
 /// Names that pure code has no use for, and the files of pure modules that may use one all the same.
 const MACHINE: [(&str, &[&str]); 9] = [

@@ -38,6 +38,7 @@ mod subscriptions;
 mod topic_metrics;
 mod topics;
 mod traces;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +90,7 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(retained::routes())
         .merge(auto_subscriptions::routes())
         .merge(bridges::routes())
+        .merge(webhooks::routes())
         .merge(delayed::routes())
         .merge(drain::routes())
         .merge(traces::routes())

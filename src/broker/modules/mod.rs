@@ -5,6 +5,7 @@ mod auto_subscriptions;
 mod bridges;
 mod delayed;
 mod drain;
+mod hooks;
 mod rewrite;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ pub use auto_subscriptions::{StoredSubscription, StoredSubscriptions, StoredSubs
 pub(super) use bridges::mark as bridge_mark;
 pub use delayed::{DelayedCounts, DelayedPage, DelayedShown};
 pub use drain::DrainOrder;
+pub use hooks::{HookEvent, HookKind};
 pub(super) use rewrite::PacketKind;
 
 use super::Broker;
@@ -23,6 +25,7 @@ use crate::config::Config;
 use crate::session::ConnectionId;
 use delayed::DelayedMessages;
 use drain::Draining;
+use hooks::Hooks;
 use rewrite::Rewrites;
 
 /// What an operator wants of the modules of a shard. All shards are told the same.
@@ -59,6 +62,7 @@ pub(super) struct Modules {
     stored: Arc<StoredSubscriptions>,
     delayed: DelayedMessages,
     drain: Option<Draining>,
+    hooks: Hooks,
 }
 
 impl Modules {
@@ -68,12 +72,14 @@ impl Modules {
             stored: Arc::default(),
             delayed: DelayedMessages::default(),
             drain: None,
+            hooks: Hooks::new(config),
         }
     }
 
     /// A new configuration is in effect.
     pub(super) fn reload(&mut self, config: &Config) {
         self.rewrites = Rewrites::new(config);
+        self.hooks = Hooks::new(config);
     }
 }
 

@@ -31,6 +31,7 @@ use crate::clock::Timestamp;
 use alarms::Alarms;
 use conditions::Watched;
 use presence::Presence;
+pub(super) use presence::reason_of;
 
 /// Between two looks at what may be wrong.
 const LOOK_MS: u64 = 2_000;

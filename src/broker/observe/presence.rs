@@ -182,7 +182,7 @@ fn level_of(client_id: &str) -> String {
 }
 
 /// The words of emqttd, where it had one.
-pub(super) fn reason_of(failure: Option<ReasonCode>, end: End) -> String {
+pub(in crate::broker) fn reason_of(failure: Option<ReasonCode>, end: End) -> String {
     match (failure, end) {
         (Some(ReasonCode::KeepAliveTimeout), _) => "keepalive_timeout".into(),
         (Some(reason), _) => reason.to_string(),

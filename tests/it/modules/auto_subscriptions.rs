@@ -1,10 +1,12 @@
 //! Automatic subscriptions: by the file and by what operators have stored.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{configured, plain};
-use crate::broker::{Broker, Options, peer_is_mosquitto, temporary_dir};
-use crate::wire::{Connect, Publish, Version};
+use crate::broker::{Broker, Options, peer_is_mosquitto, temporary_dir, wait_until};
+use crate::wire::{Connect, Packet, Publish, Version};
 
 const FILE: &str = "[[subscription]]\nfilter = 'clients/%c/in'\nqos = 1\n[[subscription]]\nfilter = 'users/$u/#'\n\
                     [[subscription]]\nfilter = 'news'\nqos = 2\n";
@@ -107,8 +109,14 @@ fn automatic_subscriptions_are_stored_listed_and_forgotten() {
     let mut client = broker.connect(Connect::v311("c"));
     client.publish(Publish::new("stored/c", "a").qos(1));
     client.expect_message("stored/c", "a");
-    client.publish(Publish::new("jobs", "b").qos(1));
-    client.expect_message("jobs", "b");
+    // Its Shared Subscription may begin a moment later, on another shard.
+    wait_until("it has its share", || {
+        client.publish(Publish::new("jobs", "b").qos(1));
+        client.recv_within(Duration::from_millis(100)).is_some_and(|packet| match packet {
+            Packet::Publish(publish) => publish.topic == "jobs",
+            _ => false,
+        })
+    });
 
     let page = http.json(&format!("{path}?client_id=c&limit=2"));
     let filters = |page: &serde_json::Value| -> Vec<String> {

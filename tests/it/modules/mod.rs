@@ -1,5 +1,5 @@
-//! emqttd's modules: automatic subscriptions, rewritten topics, delayed messages, `$queue/`, bridges, and clients
-//! that are sent away.
+//! emqttd's modules: automatic subscriptions, rewritten topics, delayed messages, `$queue/`, bridges, webhooks, and
+//! clients that are sent away.
 
 mod auto_subscriptions;
 mod bridge;
@@ -7,6 +7,7 @@ mod delayed;
 mod drain;
 mod queue;
 mod rewrite;
+mod webhook;
 
 use crate::broker::{Broker, Options, peer_is_mosquitto};
 
