@@ -109,7 +109,7 @@ fn mqtt5_3_3_1_9_what_a_subscription_was_still_being_given_goes_on_after_a_crash
     for number in 0..COUNT {
         publisher.publish(Publish::new(&format!("t/{number:03}"), "x").qos(1).retain());
     }
-    let connect = || Connect::v5("c").persistent().with(Property::ReceiveMaximum(1));
+    let connect = || Connect::v5("c").persistent().with(Property::ReceiveMax(1));
     let mut client = broker.connect(connect());
     client.subscribe("t/+", 1);
     let mut found = std::collections::BTreeSet::new();
