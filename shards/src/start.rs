@@ -140,6 +140,7 @@ pub struct Handle<A: Application> {
 struct Outside<M> {
     doors: Arc<[Door]>,
     senders: Vec<crossbeam_channel::Sender<M>>,
+    capacity: Arc<Capacity>,
 }
 
 impl<A: Application> Clone for Handle<A> {
@@ -163,6 +164,13 @@ impl<A: Application> Handle<A> {
         }
         door.post(self.outside.doors.len());
         true
+    }
+
+    /// Connections of a listener now, over all shards, without those accepted over capacity.
+    #[must_use]
+    pub fn listener_connections(&self, listener: usize) -> u32 {
+        let count = self.outside.capacity.listeners.get(listener);
+        count.map_or(0, |(count, _)| count.load(std::sync::atomic::Ordering::Relaxed))
     }
 
     /// Number of shards.
@@ -254,7 +262,7 @@ impl<A: Application> Shards<A> {
                 stats: stats[number].clone(),
             });
         let threads = launch(&config, seeds, &bound, &make)?;
-        let outside = Arc::new(Outside { doors, senders: exchange.outside });
+        let outside = Arc::new(Outside { doors, senders: exchange.outside, capacity });
         let addresses = bound.iter().map(|listener| listener.address).collect();
         let files = bound.into_iter().filter_map(|listener| listener.file).collect();
         Ok(Self { threads, handle: Handle { outside }, addresses, stats, _files: files })

@@ -105,8 +105,15 @@ impl Acl {
     /// behind the Share Name).
     #[must_use]
     pub fn check(&self, client: &Client<'_>, action: Action, topic: &str) -> Option<Permission> {
+        self.find(client, action, topic).map(|(_, permission)| permission)
+    }
+
+    /// The same with the number of the rule, from 1, among those that speak of the action.
+    #[must_use]
+    pub fn find(&self, client: &Client<'_>, action: Action, topic: &str) -> Option<(usize, Permission)> {
         let rules = self.rules(action);
-        rules.iter().find(|rule| rule.matches(client, topic)).map(|rule| rule.permission)
+        let place = rules.iter().position(|rule| rule.matches(client, topic))?;
+        rules.get(place).map(|rule| (place + 1, rule.permission))
     }
 
     fn rules(&self, action: Action) -> &[Rule] {

@@ -1,18 +1,23 @@
 //! What is behind the doors: how a shard is asked, how the main thread is told to do something, and what all routes look into.
 //! Questions under way are bounded, and each has an answer or an end.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::admission::Admission;
+use super::history::History;
 use super::modules::{ModuleState, StoredFile};
+use super::operators::OperatorsError;
 use super::traces::TraceDesk;
+use crate::acl::Policy;
 use crate::bridge::Bridges;
 use crate::broker::{Answer, Question, Shared};
 use crate::clock::Timestamp;
-use crate::config::{Arguments, Config};
+use crate::config::{Arguments, Config, ListenerUrl};
 use crate::interest::ShardId;
 use crate::storage::thread::StorageHandle;
 use crate::webhook::Webhooks;
@@ -53,11 +58,25 @@ impl Asked {
     }
 }
 
+/// What there is to know and to do about listeners: `server` has them.
+pub trait Listeners: Send + Sync {
+    /// The URL of each as it is bound, in the order of the configuration.
+    fn bound(&self) -> &[ListenerUrl];
+    /// Connections of one now.
+    fn connections(&self, listener: usize) -> u32;
+    /// Whether an operator stopped it.
+    fn is_stopped(&self, listener: usize) -> bool;
+    /// Stops it or lets it go on. `false`: there is no such listener.
+    fn stop(&self, listener: usize, is_stopped: bool) -> bool;
+}
+
 /// What the main thread is asked to do.
 #[derive(Debug)]
 pub enum Order {
     /// To read the configuration again, as SIGHUP does; then it answers with what came of it, or with why nothing did.
     Reload(oneshot::Sender<Result<Reloaded, String>>),
+    /// To read `acl.file` again; then it answers with why the old rules stay, if they do.
+    ReloadAcl(oneshot::Sender<Result<(), String>>),
 }
 
 /// What a reload came to.
@@ -93,6 +112,10 @@ pub struct DeskParts {
     pub shared: Arc<Shared>,
     /// `None`: nothing is stored.
     pub storage: Option<StorageHandle>,
+    /// Where clients come in.
+    pub listeners: Box<dyn Listeners>,
+    /// Who may do what.
+    pub policy: Arc<Policy>,
     /// The configuration in effect.
     pub config: Arc<Config>,
     /// Of the command line, which lies over every configuration that is read.
@@ -114,6 +137,9 @@ pub struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) storage: Option<StorageHandle>,
     pub(super) arguments: Arguments,
+    pub(super) listeners: Box<dyn Listeners>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) history: History,
     pub(super) traces: TraceDesk,
     pub(super) modules: ModuleState,
     pub(super) bridges: Arc<Bridges>,
@@ -121,6 +147,7 @@ pub struct Desk {
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
+    policy: RwLock<Arc<Policy>>,
     is_draining: AtomicBool,
     started: Instant,
     places: Arc<Semaphore>,
@@ -140,6 +167,8 @@ impl Desk {
             orders,
             shared,
             storage,
+            listeners,
+            policy,
             config,
             arguments,
             traces,
@@ -148,10 +177,17 @@ impl Desk {
             bridges,
             webhooks,
         } = parts;
+        let users = match &config.admin.users_file {
+            file if file.as_os_str().is_empty() => config.node.data_dir.join("admin.users"),
+            file => file.clone(),
+        };
         Arc::new(Self {
             shared,
             storage,
             arguments,
+            listeners,
+            admission: Arc::new(Admission::new(users)),
+            history: History::default(),
             traces,
             modules: ModuleState::new(stored),
             bridges,
@@ -159,6 +195,7 @@ impl Desk {
             line,
             orders,
             config: RwLock::new(config),
+            policy: RwLock::new(policy),
             is_draining: AtomicBool::new(false),
             started,
             places: Arc::new(Semaphore::new(QUESTIONS_MAX)),
@@ -247,6 +284,42 @@ impl Desk {
         outcome.await.map_err(|_| is_gone())?
     }
 
+    /// Has the main thread read `acl.file` again.
+    ///
+    /// # Errors
+    /// Why the old rules stay in effect.
+    pub async fn reload_acl(&self) -> Result<(), String> {
+        let (reply, outcome) = oneshot::channel();
+        let is_gone = || "the broker shuts down".to_owned();
+        if !(self.orders)(Order::ReloadAcl(reply)) {
+            return Err(is_gone());
+        }
+        outcome.await.map_err(|_| is_gone())?
+    }
+
+    /// Makes the first operator if there is none; his password, which is nowhere else.
+    ///
+    /// # Errors
+    /// The file of operators can't be used.
+    pub fn make_first_operator(&self) -> Result<Option<String>, OperatorsError> {
+        self.admission.operators.make_first()
+    }
+
+    /// The file of operators.
+    pub fn operators_file(&self) -> &Path {
+        self.admission.operators.file()
+    }
+
+    /// Who may do what.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other rules are in effect.
+    pub fn set_policy(&self, policy: Arc<Policy>) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
     /// The configuration in effect.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
@@ -270,6 +343,11 @@ impl Desk {
     /// The shards' time.
     pub fn now(&self) -> Timestamp {
         self.shared.origins.now + self.started.elapsed()
+    }
+
+    /// Milliseconds of Unix time, as the shards have it.
+    pub fn unix_ms(&self) -> u64 {
+        self.shared.started_unix_ms.saturating_add(self.now().0)
     }
 
     /// How long the process runs.

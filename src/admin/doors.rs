@@ -121,18 +121,17 @@ impl Doors {
 
 /// Serves for as long as the process lives.
 async fn run(desk: Arc<Desk>, tcp: Option<TcpListener>, unix: Option<UnixListener>) {
-    let router = http::router(desk);
+    let router = http::router(Arc::clone(&desk));
+    tokio::spawn(super::history::sample(desk));
     if let Some(listener) = tcp {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => {
-                drop(tokio::spawn(serve::serve(listener, http::at(&router, http::Door::Network))))
-            }
+            Ok(listener) => drop(tokio::spawn(serve::serve(listener, router.clone(), http::Door::Network))),
             Err(error) => tracing::error!(%error, "no HTTP API: its listener can't be polled"),
         }
     }
     if let Some(listener) = unix {
         match tokio::net::UnixListener::from_std(listener) {
-            Ok(listener) => drop(tokio::spawn(serve::serve(listener, http::at(&router, http::Door::Local)))),
+            Ok(listener) => drop(tokio::spawn(serve::serve(listener, router, http::Door::Local))),
             Err(error) => tracing::error!(%error, "no control socket: its listener can't be polled"),
         }
     }

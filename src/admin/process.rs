@@ -31,7 +31,8 @@ pub(super) fn read() -> Process {
     }
 }
 
-fn cpu_s() -> f64 {
+/// Seconds of CPU that the process used since its start.
+pub(super) fn cpu_s() -> f64 {
     let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     getrusage(UsageWho::RUSAGE_SELF)
         .map_or(0.0, |usage| seconds(usage.user_time()) + seconds(usage.system_time()))

@@ -1,19 +1,25 @@
 //! Connections of the admin side: a bounded number, with a limit of time for whoever sends or takes slowly.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::http::{Caller, Door};
 
 /// Connections of one door at the same time; the next ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -30,41 +36,46 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 pub(super) trait Accept: Send + 'static {
     /// One of its connections.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    /// Waits for the next one.
-    fn accept_stream(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Waits for the next one, and says where it comes from.
+    fn accept_stream(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<IpAddr>)>> + Send;
 }
 
 impl Accept for TcpListener {
     type Stream = tokio::net::TcpStream;
-    async fn accept_stream(&self) -> io::Result<Self::Stream> {
-        let (stream, _) = self.accept().await?;
+    async fn accept_stream(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
+        let (stream, remote) = self.accept().await?;
         // Answers are small and someone waits for each.
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, Some(remote.ip().to_canonical())))
     }
 }
 
 impl Accept for UnixListener {
     type Stream = tokio::net::UnixStream;
-    async fn accept_stream(&self) -> io::Result<Self::Stream> {
-        Ok(self.accept().await?.0)
+    async fn accept_stream(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
+        Ok((self.accept().await?.0, None))
     }
 }
 
-/// Serves `router` to all who connect.
-pub(super) async fn serve<L: Accept>(listener: L, router: Router) {
+/// Serves `router` to all who connect; each request knows by which door and from where.
+pub(super) async fn serve<L: Accept>(listener: L, router: Router, door: Door) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Nobody closes it.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let stream = match listener.accept_stream().await {
-            Ok(stream) => stream,
+        let (stream, address) = match listener.accept_stream().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "the admin side can't accept a connection");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone());
+        let routes = TowerToHyperService::new(router.clone());
+        let caller = Caller { door, address };
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(caller);
+            routes.call(request)
+        });
         tokio::spawn(async move {
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -35,6 +35,7 @@ mod rates;
 mod receive;
 mod restore;
 mod retained;
+mod returns;
 mod route;
 mod shared;
 mod subscribe;
@@ -256,6 +257,8 @@ pub struct Broker {
     observe: Observe,
     /// Of sessions that had ended before a crash, to be published.
     restored_wills: VecDeque<(SessionSerial, Will)>,
+    /// What such sessions left to other members of their Shared Subscriptions.
+    restored_returns: VecDeque<SessionSerial>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
     /// What operators changed and the disk or other shards have not confirmed.
@@ -323,6 +326,7 @@ impl Broker {
             sampling: Sampling::default(),
             observe: Observe::default(),
             restored_wills: VecDeque::new(),
+            restored_returns: VecDeque::new(),
             failure: None,
             receipts: Receipts::default(),
             sys_at: None,
@@ -374,7 +378,7 @@ impl Broker {
             }
             Input::Stored(ticket) => self.stored(now, ticket, fx),
             Input::Written(ticket) => self.written(now, ticket, fx),
-            Input::Generation(generation) => self.begin_images(generation),
+            Input::Generation(generation) => self.begin_images(generation, fx),
             Input::Fence(generation) => self.clients.journal.fence = Some(generation),
             Input::StorageDown => self.storage_failed(now, fx),
             Input::Condition(condition, message) => self.condition_told(now, condition, message, fx),

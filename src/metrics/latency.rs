@@ -114,6 +114,12 @@ impl LatencySnapshot {
         0
     }
 
+    /// All values together, in microseconds, each taken as the highest of its step: up to 6 % too much.
+    pub fn sum_us(&self) -> u64 {
+        let places = self.places.iter().enumerate();
+        places.map(|(place, count)| count.saturating_mul(highest_of(place).min(self.max_us))).sum()
+    }
+
     /// For histograms as Prometheus has them: for each of these bounds (microseconds, rising), how many values are not above. A
     /// bound within a step takes what is below the step.
     pub fn cumulative(&self, bounds_us: &[u64]) -> Vec<u64> {
@@ -156,6 +162,8 @@ mod tests {
             assert!(found >= exact && found <= exact * 1.07, "{part}: {found}");
         }
         assert_eq!(LatencySnapshot::default().quantile_us(0.99), 0);
+        let exact: u64 = (1..=10_000).sum();
+        assert!(all.sum_us() >= exact && all.sum_us() <= exact + exact / 16);
         assert_eq!(all.cumulative(&[0, 15, 1 << 40]), [0, 15, 10_000]);
     }
 

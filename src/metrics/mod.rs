@@ -63,7 +63,7 @@ macro_rules! metrics {
         impl Metrics {
             /// What the numbers are, in the order of `values`.
             pub const ALL: &'static [Metric] =
-                &[$(Metric { name: stringify!($name), path: $path, kind: Kind::$kind }),+];
+                &[$(Metric { name: stringify!($name), path: $path, kind: Kind::$kind, doc: concat!($($doc),+) }),+];
 
             /// Every number now, in the order of `ALL`.
             pub fn values(&self) -> [u64; Self::ALL.len()] {
@@ -98,6 +98,8 @@ pub struct Metric {
     pub path: &'static str,
     /// Counter or gauge.
     pub kind: Kind,
+    /// What it means, in a sentence; a space before it.
+    pub doc: &'static str,
 }
 
 metrics! {

@@ -2,6 +2,7 @@
 //! them for the connections that come after it.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use shards::Filter;
@@ -18,7 +19,11 @@ struct Rules {
 
 /// The rules of all listeners. The lock is taken once an accept, never on the path of a packet, and written at a reload.
 #[derive(Debug)]
-pub(super) struct Access(RwLock<Vec<Rules>>);
+pub(super) struct Access {
+    rules: RwLock<Vec<Rules>>,
+    /// Listeners that an operator stopped: whoever connects is closed at once. Not kept over a restart.
+    stopped: Vec<AtomicBool>,
+}
 
 fn rules(config: &Config) -> Vec<Rules> {
     let of_each = config.listeners.iter().map(|listener| Rules {
@@ -30,16 +35,17 @@ fn rules(config: &Config) -> Vec<Rules> {
 
 impl Access {
     pub(super) fn new(config: &Config) -> Arc<Self> {
-        Arc::new(Self(RwLock::new(rules(config))))
+        let stopped = config.listeners.iter().map(|_| AtomicBool::new(false)).collect();
+        Arc::new(Self { rules: RwLock::new(rules(config)), stopped })
     }
 
     /// The rules of this configuration from now on.
     pub(super) fn replace(&self, config: &Config) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules(config);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules(config);
     }
 
     fn ask(&self, listener: u16, question: impl Fn(&Rules) -> bool) -> bool {
-        let rules = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         rules.get(usize::from(listener)).is_none_or(question)
     }
 
@@ -51,10 +57,21 @@ impl Access {
     /// Whether a connection from this address may: behind a load balancer it is the load balancer that connects, and the client's
     /// address is in the header.
     fn admits(&self, listener: u16, remote: IpAddr) -> bool {
-        self.ask(listener, |rules| match &rules.trusted {
-            Some(trusted) => trusted.contains(remote),
-            None => rules.access.allows(remote),
-        })
+        !self.is_stopped(usize::from(listener))
+            && self.ask(listener, |rules| match &rules.trusted {
+                Some(trusted) => trusted.contains(remote),
+                None => rules.access.allows(remote),
+            })
+    }
+
+    /// Whether an operator stopped that listener.
+    pub(super) fn is_stopped(&self, listener: usize) -> bool {
+        self.stopped.get(listener).is_some_and(|stopped| stopped.load(Relaxed))
+    }
+
+    /// Stops a listener or lets it go on; its connections stay. `false`: there is no such listener.
+    pub(super) fn stop(&self, listener: usize, is_stopped: bool) -> bool {
+        self.stopped.get(listener).map(|stopped| stopped.store(is_stopped, Relaxed)).is_some()
     }
 
     /// What `shards` asks at each accept of a listener.

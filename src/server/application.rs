@@ -12,15 +12,16 @@ use super::auth_pool::Pool;
 use super::certificates::Acceptors;
 use super::hand_over::{self, HandOver};
 use super::handshakes::Handshakes;
-use super::machine::{Machine, ours};
+use super::machine::Machine;
+use super::names::{origin, ours};
 use super::storage::Parts;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
 use crate::admin::{Asked, TraceWriter};
 use crate::auth::Verdict;
 use crate::broker::{
-    Answer, Broker, BrokerSetup, Condition, Input, ModuleOrder, Origin, Question, ShardMessage, Shared,
-    StoredSubscriptions, Timer,
+    Broker, BrokerSetup, Condition, Input, ModuleOrder, Origin, ShardMessage, Shared, StoredSubscriptions,
+    Timer,
 };
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -192,8 +193,13 @@ impl Application {
         }
     }
 
+    /// Lets the broker act on this machine.
     #[inline]
-    fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
+    fn act<R>(
+        &mut self,
+        io: &mut Io<'_, Self>,
+        act: impl FnOnce(&mut Broker, Timestamp, &mut Machine<'_, '_>) -> R,
+    ) -> R {
         let now = Timestamp(self.epoch_ms + io.now_ms());
         let machine = &mut Machine {
             io,
@@ -205,23 +211,12 @@ impl Application {
             webhooks: &self.webhooks,
             epoch_ms: self.epoch_ms,
         };
-        self.broker.handle(now, input, machine);
+        act(&mut self.broker, now, machine)
     }
 
-    /// What an operator asks or wants done: an input like any other, but for its answer.
-    fn inspect(&mut self, io: &mut Io<'_, Self>, question: Question) -> Answer {
-        let now = Timestamp(self.epoch_ms + io.now_ms());
-        let machine = &mut Machine {
-            io,
-            wrapped: &mut self.wrapped,
-            door: &self.door,
-            metrics: &self.metrics,
-            journal: self.journal.as_ref(),
-            traces: &self.traces,
-            webhooks: &self.webhooks,
-            epoch_ms: self.epoch_ms,
-        };
-        self.broker.inspect(now, question, machine)
+    #[inline]
+    fn input(&mut self, io: &mut Io<'_, Self>, input: Input<'_>) {
+        self.act(io, |broker, now, machine| broker.handle(now, input, machine));
     }
 
     /// Bytes of a TLS handshake: they cost, so they have their turn.
@@ -507,7 +502,7 @@ impl shards::Application for Application {
             }
             (ServerMessage::Admin(asked), _) => {
                 let (question, answer) = asked.take();
-                answer(self.inspect(io, question));
+                answer(self.act(io, |broker, now, machine| broker.inspect(now, question, machine)));
             }
             (ServerMessage::Drain, _) => self.input(io, Input::Drain),
         }
@@ -542,8 +537,4 @@ impl shards::Application for Application {
         }
         self.broker.has_work() || has_handshakes || !self.wrapped.ended.is_empty()
     }
-}
-
-fn origin(accepted: Accepted) -> Origin {
-    Origin { listener: accepted.listener, remote: accepted.remote, over_capacity: accepted.over_capacity }
 }

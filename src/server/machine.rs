@@ -8,6 +8,7 @@ use shards::Io;
 
 use super::application::{Application, Door, ServerMessage};
 use super::hand_over;
+use super::names::theirs;
 use super::wrapped::WrappedConnections;
 use crate::admin::TraceWriter;
 use crate::auth::{Answer, Credentials, ExchangeStep, Moment, Step};
@@ -189,14 +190,4 @@ impl Effects for Machine<'_, '_> {
     fn stop_accepting(&mut self) {
         self.io.stop_accepting();
     }
-}
-
-#[inline]
-pub(super) fn ours(connection: shards::ConnectionId) -> ConnectionId {
-    ConnectionId { index: connection.index(), generation: connection.generation() }
-}
-
-#[inline]
-pub(super) fn theirs(connection: ConnectionId) -> shards::ConnectionId {
-    shards::ConnectionId::from_bits(u64::from(connection.generation) << 32 | u64::from(connection.index))
 }

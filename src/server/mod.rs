@@ -17,6 +17,7 @@ mod listeners;
 mod log;
 mod machine;
 mod memory;
+mod names;
 mod notify;
 mod operators;
 mod storage;
@@ -47,7 +48,7 @@ use auth_pool::Pool;
 use certificates::Certificates;
 use memory::MemoryMeter;
 use notify::ServiceManager;
-use operators::{Event, Line};
+use operators::{Doormen, Event, Line};
 use storage::{Opened, Parts};
 
 pub use acl_file::{AclFileError, load_policy};
@@ -163,7 +164,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             acceptors: certificates.acceptors(),
             access: Arc::clone(&access),
             door,
-            policy,
+            policy: Arc::clone(&policy),
             journal: journal.clone(),
             parts,
             traces: trace_writer,
@@ -182,6 +183,8 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         orders: Box::new(move |order| events.send(Event::Order(order)).is_ok()),
         shared: Arc::clone(&shared),
         storage: journal.clone(),
+        listeners: Box::new(Doormen::new(&config, shards.addresses(), &access, shards.handle())),
+        policy: Arc::clone(&policy),
         config: Arc::clone(&config),
         arguments: arguments.clone(),
         traces,
@@ -190,9 +193,10 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         bridges: Arc::clone(&bridges),
         webhooks,
     });
+    let admin = doors.address();
     let serving = open_doors(doors, &config, &desk)?;
     let manager = Arc::new(ServiceManager::from_environment());
-    let status = announce(&config, shards.addresses(), shards.handle().shards(), &capacity);
+    let status = announce(&config, admin, shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
     watchdog::start(&manager, &desk).map_err(Error::Thread)?;
     let handle = shards.handle();
@@ -210,6 +214,11 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     };
     for event in happened {
         let (reply, is_reload) = match event {
+            Event::Order(Order::ReloadAcl(reply)) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(reload_policy(&config, &handle, &desk));
+                continue;
+            }
             Event::Order(Order::Reload(reply)) => (Some(reply), true),
             Event::Signal(signal) => (None, signal == SIGHUP),
         };
@@ -225,7 +234,8 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         if let Some(watcher) = &watcher {
             watcher.refresh();
         }
-        let outcome = reload_config(&mut config, log, (&access, &secrets, &pool, &asker), &handle, arguments);
+        let side = (&*access, &secrets, &pool, &asker);
+        let outcome = reload_config(&mut config, log, side, &handle, arguments, &desk);
         desk.set_config(Arc::clone(&config));
         memory.change(config.limits.memory_max);
         manager.ready(match &outcome {
@@ -293,6 +303,7 @@ fn machine(config: &Config, access: &Arc<Access>) -> shards::Config {
 /// manager.
 fn announce(
     config: &Config,
+    admin: Option<SocketAddr>,
     addresses: &[SocketAddr],
     shards: u16,
     capacity: &shards::probe::Capacity,
@@ -309,6 +320,9 @@ fn announce(
     for (listener, address) in config.listeners.iter().zip(addresses).filter(|(l, _)| !l.is_internal) {
         println!("listening on {}", listener.url.at(*address));
     }
+    if let Some(address) = admin {
+        println!("admin on http://{address}");
+    }
     println!("myriad ready");
     format!("{shards} shards, {fit} connections fit")
 }
@@ -323,6 +337,7 @@ fn reload_config(
     (access, secrets, pool, asker): (&Access, &Arc<Secrets>, &Arc<Pool>, &Arc<AclAsker>),
     handle: &Handle<Application>,
     arguments: &Arguments,
+    desk: &Desk,
 ) -> Result<Reloaded, String> {
     let new = arguments.load(|warning| warn(&[warning])).map_err(|error| error.to_string())?;
     let changes = config.diff_live(&new);
@@ -340,9 +355,8 @@ fn reload_config(
     if let Err(error) = asker.start(handle) {
         tracing::error!(%error, "no thread for questions about the ACL can be started: they are not answered");
     }
-    match load_policy(&changes.config) {
-        Ok(policy) => send_all(handle, || ServerMessage::Policy(Arc::clone(&policy))),
-        Err(error) => tracing::error!(%error, "the ACL was not reloaded, the old rules stay in effect"),
+    if let Err(error) = reload_policy(&changes.config, handle, desk) {
+        tracing::error!(error, "the ACL was not reloaded, the old rules stay in effect");
     }
     *config = Arc::new(changes.config);
     access.replace(config);
@@ -353,6 +367,32 @@ fn reload_config(
     Ok(Reloaded { changed: changes.changed, needs_restart: changes.needs_restart })
 }
 
+/// The first start makes an operator, whose password is told here and nowhere else.
+fn announce_first_operator(desk: &Desk) {
+    let file = desk.operators_file().display();
+    match desk.make_first_operator() {
+        Ok(None) => {}
+        Ok(Some(password)) => println!(
+            "admin password: {password} (user admin), shown once; change it with myriadctl passwd {file} admin"
+        ),
+        Err(error) => tracing::error!(
+            %error,
+            "nobody can log in to the admin side: mend the file of operators, or name another with admin.users_file"
+        ),
+    }
+}
+
+/// Reads the ACL again.
+///
+/// # Errors
+/// Why the old rules stay in effect.
+fn reload_policy(config: &Config, handle: &Handle<Application>, desk: &Desk) -> Result<(), String> {
+    let policy = load_policy(config).map_err(|error| error.to_string())?;
+    send_all(handle, || ServerMessage::Policy(Arc::clone(&policy)));
+    desk.set_policy(policy);
+    Ok(())
+}
+
 /// Lets operators in. Without a control socket the broker still serves its clients.
 fn open_doors(mut doors: Doors, config: &Config, desk: &Arc<Desk>) -> Result<Serving, Error> {
     if config.node.control_socket
@@ -360,8 +400,8 @@ fn open_doors(mut doors: Doors, config: &Config, desk: &Arc<Desk>) -> Result<Ser
     {
         tracing::warn!(%error, "no control socket: myriadctl can't ask anything of this broker");
     }
-    if let Some(address) = doors.address() {
-        println!("admin on http://{address}");
+    if doors.address().is_some() {
+        announce_first_operator(desk);
     }
     let prepare = || shards::lower_priority();
     Ok(doors.serve(Arc::clone(desk), prepare)?)

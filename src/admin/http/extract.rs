@@ -21,9 +21,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         match axum::Json::from_request(request, state).await {
             Ok(axum::Json(value)) => Ok(Self(value)),
-            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Failure::too_large(format!("a request has at most {BODY_BYTES_MAX} bytes")))
-            }
+            Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
             Err(JsonRejection::MissingJsonContentType(_)) => {
                 Err(Failure::wrong_media("expected JSON: send the header Content-Type: application/json"))
             }
@@ -36,6 +34,31 @@ impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
     }
+}
+
+/// The fields of a form.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::admin) struct Form<T>(pub(in crate::admin) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Form<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        match axum::Form::from_request(request, state).await {
+            Ok(axum::Form(value)) => Ok(Self(value)),
+            Err(rejection) => Err(match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+                StatusCode::UNSUPPORTED_MEDIA_TYPE => Failure::wrong_media(
+                    "expected a form: send the header Content-Type: application/x-www-form-urlencoded, or JSON",
+                ),
+                _ => Failure::bad_request(rejection.body_text()),
+            }),
+        }
+    }
+}
+
+fn too_large() -> Failure {
+    Failure::too_large(format!("a request has at most {BODY_BYTES_MAX} bytes"))
 }
 
 /// The parameters behind the question mark.

@@ -1,6 +1,6 @@
 //! What a request is told that can't be served: a status, a sentence that names the thing and the mend, and a word for programs.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,12 +13,12 @@ pub(in crate::admin) struct Problem {
     /// What is wrong and what to do, for people.
     pub(in crate::admin) error: String,
     /// The same for programs.
-    #[schema(inline)]
+    #[schema(value_type = String, example = "not_found")]
     pub(in crate::admin) code: Code,
 }
 
 /// Kinds of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::admin) enum Code {
     /// There is no such thing.
@@ -69,6 +69,21 @@ impl Failure {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::BadRequest, error)
     }
 
+    /// 401.
+    pub(in crate::admin) fn unauthorized(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, error)
+    }
+
+    /// 403.
+    pub(in crate::admin) fn forbidden(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, Code::Forbidden, error)
+    }
+
+    /// 429.
+    pub(in crate::admin) fn too_many(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, Code::Unavailable, error)
+    }
+
     /// 409.
     pub(in crate::admin) fn conflict(error: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, Code::Conflict, error)
@@ -85,6 +100,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.problem.error)
+    }
+}
+
 impl From<Unavailable> for Failure {
     fn from(why: Unavailable) -> Self {
         Self::unavailable(why.to_string())
@@ -93,6 +114,12 @@ impl From<Unavailable> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, axum::Json(self.problem)).into_response()
+        let mut response = (self.status, axum::Json(self.problem)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            // Not Basic: a browser would ask for a password, and then send it along with what other pages make it send.
+            let how = HeaderValue::from_static("Bearer realm=\"myriad\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+        }
+        response
     }
 }

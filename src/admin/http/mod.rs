@@ -1,28 +1,38 @@
 //! The routes, a file a subject, and what lies around all of them. A subject has `routes()` and appears here twice: as a module and in
 //! the list of `subjects`; its description comes with it.
 
+mod acl;
 mod alarms;
 mod auto_subscriptions;
 mod bans;
 mod bridges;
 mod clients;
+mod configuration;
 mod dashboard;
 mod delayed;
 mod description;
 mod drain;
 mod extract;
 mod failure;
+mod guard;
 mod health;
+mod history;
 mod latency;
+mod listeners;
 mod listing;
+mod login;
+mod metrics;
 mod naming;
 mod node;
 mod observed;
 mod page;
+mod publish;
+mod relay;
 mod retained;
 mod sessions;
 mod shard;
 mod slow;
+mod stats;
 mod store;
 mod subscriptions;
 mod topic_metrics;
@@ -42,6 +52,8 @@ use utoipa_axum::router::OpenApiRouter;
 use super::desk::Desk;
 use failure::Failure;
 
+pub(super) use guard::Caller;
+
 /// Bytes of the largest request.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// From the headers of a request to its answer's; what streams after that is not bound.
@@ -56,36 +68,52 @@ pub(super) enum Door {
     Local,
 }
 
-/// Every subject.
-fn subjects() -> OpenApiRouter<Arc<Desk>> {
+/// What everyone may ask who reaches the port.
+fn open_subjects() -> OpenApiRouter<Arc<Desk>> {
     OpenApiRouter::new()
         .merge(health::routes())
-        .merge(node::routes())
+        .merge(login::open_routes())
+        .merge(relay::routes())
+        .merge(metrics::routes())
+        .merge(description::routes())
+        .merge(dashboard::routes())
+}
+
+/// What operators may ask.
+fn subjects() -> OpenApiRouter<Arc<Desk>> {
+    OpenApiRouter::new()
+        .merge(login::routes())
         .merge(clients::routes())
         .merge(sessions::routes())
         .merge(subscriptions::routes())
         .merge(topics::routes())
         .merge(retained::routes())
-        .merge(shard::routes())
-        .merge(bans::routes())
         .merge(auto_subscriptions::routes())
         .merge(bridges::routes())
         .merge(webhooks::routes())
         .merge(delayed::routes())
         .merge(drain::routes())
-        .merge(store::routes())
         .merge(traces::routes())
         .merge(slow::routes())
         .merge(topic_metrics::routes())
         .merge(alarms::routes())
         .merge(latency::routes())
-        .merge(description::routes())
-        .merge(dashboard::routes())
+        .merge(node::routes())
+        .merge(shard::routes())
+        .merge(bans::routes())
+        .merge(store::routes())
+        .merge(stats::routes())
+        .merge(history::routes())
+        .merge(listeners::routes())
+        .merge(publish::routes())
+        .merge(configuration::routes())
+        .merge(acl::routes())
 }
 
-/// All routes, for one door or the other.
+/// All routes, whatever the door.
 pub(super) fn router(desk: Arc<Desk>) -> Router {
-    let (router, api) = subjects().split_for_parts();
+    let guard = middleware::from_fn_with_state(Arc::clone(&desk), guard::guard);
+    let (router, api) = open_subjects().merge(subjects().layer(guard)).split_for_parts();
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -93,11 +121,6 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .layer(middleware::from_fn(in_time))
         .layer(Extension(description::Description::new(api)))
         .with_state(desk)
-}
-
-/// The same behind one door.
-pub(super) fn at(router: &Router, door: Door) -> Router {
-    router.clone().layer(Extension(door))
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

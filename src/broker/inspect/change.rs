@@ -37,7 +37,7 @@ impl Receipts {
     }
 
     /// The change has come true.
-    pub(in super::super) fn close(&mut self, receipt: Receipt) {
+    pub(in crate::broker) fn close(&mut self, receipt: Receipt) {
         self.open.remove(&receipt.0);
     }
 
@@ -188,7 +188,7 @@ impl Broker {
     }
 
     /// Other shards have a change too.
-    pub(in super::super) fn changed_everywhere(&mut self, receipt: Receipt, is_kept: bool) {
+    pub(in crate::broker) fn changed_everywhere(&mut self, receipt: Receipt, is_kept: bool) {
         if is_kept && self.clients.journal.is_synced() {
             self.clients.journal.wait(Awaited::Operator(receipt));
         } else {

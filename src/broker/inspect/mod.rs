@@ -6,6 +6,7 @@ mod detail;
 mod glob;
 mod observe;
 mod page;
+mod publish;
 mod retained;
 mod sessions;
 mod subscriptions;
@@ -22,6 +23,7 @@ pub use detail::{InflightRow, QueueRow, SessionDetail, WillRow};
 pub use glob::Glob;
 pub use observe::{ObserveAnswer, ObserveQuestion};
 pub use page::{ITEMS_MAX, Listing, Page};
+pub use publish::Publishing;
 pub use sessions::{ClientRow, ClientSelection, ConnectionRow, SessionRow, SessionSelection};
 pub use subscriptions::{SubscriptionPlace, SubscriptionRow, SubscriptionSelection};
 pub use topics::{Member, TopicDetail, TopicRow, TopicWanted};
@@ -71,6 +73,8 @@ pub enum Question {
     Unsubscribe(Box<str>, Box<str>),
     /// Whether a change has come true.
     IsDone(Receipt),
+    /// Publish a message; of one topic always on the same shard, so that they stay in order.
+    Publish(Box<Publishing>),
     /// What a module is told or asked.
     Module(ModuleOrder),
     /// About traces, slow clients, topic metrics, alarms.
@@ -133,6 +137,7 @@ impl Broker {
             Question::Discard(name) => Answer::Changed(self.discard(now, &name, fx)),
             Question::Subscribe(asked) => Answer::Changed(self.subscribe_for(&asked, fx)),
             Question::Unsubscribe(name, filter) => Answer::Changed(self.unsubscribe_for(&name, &filter, fx)),
+            Question::Publish(asked) => Answer::Changed(self.publish_for(now, &asked, fx)),
             Question::IsDone(receipt) => Answer::IsDone(self.receipts.is_done(receipt)),
             Question::Module(order) => Answer::Module(self.module_order(now, order, fx)),
             Question::Observe(question) => Answer::Observe(self.inspect_observed(now, question)),

@@ -134,11 +134,8 @@ impl Replay {
     fn end(&mut self, serial: u64, keeps_will: bool) {
         let Some(session) = self.sessions.remove(&serial).filter(|_| keeps_will) else { return };
         let is_delayed = *session.client_id == *DELAYED_CLIENT_ID;
-        if let Some(mut will) = session.will {
-            if !is_delayed {
-                will.delay_s = 0;
-            }
-            self.wills.insert(serial, will);
+        if let Some(will) = session.will {
+            if is_delayed { &mut self.delayed } else { &mut self.wills }.insert(serial, will);
         }
     }
 
@@ -194,6 +191,7 @@ impl Replay {
     fn publisher_commits(&mut self, publisher: u64, packet_id: u16, is_will: bool) {
         if is_will {
             self.wills.remove(&publisher);
+            self.delayed.remove(&publisher);
         }
         let Some(session) = self.sessions.get_mut(&publisher) else { return };
         if is_will {

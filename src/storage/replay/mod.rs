@@ -45,6 +45,8 @@ pub struct Replay {
     sessions: Map<u64, Box<Live>>,
     /// Wills of ended sessions that are on their way out.
     wills: Map<u64, Box<Will>>,
+    /// Messages that wait for their time.
+    delayed: Map<u64, Box<Will>>,
     /// Everything that has a number.
     messages: Vec<Known>,
     /// Places in `messages`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{limited, wait_until};
-use crate::broker::{Broker, temporary_dir};
+use crate::broker::temporary_dir;
 use crate::numbers::wait_for;
 use crate::wire::{Connect, Packet, Version};
 

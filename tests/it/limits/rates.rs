@@ -124,7 +124,7 @@ fn a_pause_does_not_go_along_to_the_home_shard() {
     configure(1000);
     let mut command = Command::new(binary());
     command.arg("--config").arg(dir.join("myriad.toml")).arg("--data-dir").arg(&dir);
-    command.args(["--shards", "4", "--set", "node.cpu_pinning=false"]);
+    command.args(["--shards", "4", "--set", "node.cpu_pinning=false", "--set", "admin.listen="]);
     let broker = Broker::spawn(&mut command, address, 4, dir.clone());
     let reload = |bytes_rate, times| {
         configure(bytes_rate);

@@ -120,6 +120,8 @@ fn each_listener_has_a_line_and_port_0_becomes_a_real_one() {
         &format!("mqtt://{address}"),
         "--listen",
         &format!("mqtt://{zero}"),
+        "--set",
+        "admin.listen=",
     ]);
     command.arg("--data-dir").arg(&dir);
     let broker = Broker::spawn(&mut command, address, 2, dir);

@@ -38,7 +38,7 @@ fn a_million_connections_fit_the_usual_lockable_memory() {
         let mut command = Command::new("python3");
         command.args(["-c", BECOME_NOBODY]).arg(&broker);
         command.args(["--shards", shards, "--listen", "mqtt://127.0.0.1:0"]);
-        command.args(["--set", "storage.durability=memory"]);
+        command.args(["--set", "storage.durability=memory", "--set", "admin.listen="]);
         command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let Ok(mut child) = command.spawn() else {
             assert!(std::env::var_os("MYRIAD_IT_STRICT").is_none(), "there is no python3");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::broker::{Broker, binary, peer_is_mosquitto, temporary_dir, unused_address, wait};
+use crate::broker::{Broker, NO_HTTP, binary, peer_is_mosquitto, temporary_dir, unused_address, wait};
 
 mod churn;
 mod command_line;
@@ -23,7 +23,13 @@ fn run(args: &[&str]) -> Option<Output> {
         return None;
     }
     let mut command = Command::new(binary());
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Many run at a time, and there is one port of HTTP.
+    command
+        .args(args)
+        .args(["--set", "admin.listen="])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     if wait(&mut child).is_none() {
         let _ = child.kill();
@@ -60,7 +66,14 @@ fn start_with_file(dir: &Path, file: &Path, shards: u16) -> Option<Broker> {
     let address = unused_address();
     let mut command = Command::new(binary());
     command.arg("--config").arg(file).arg("--data-dir").arg(dir.join("data"));
-    command.args(["--shards", &shards.to_string(), "--listen", &format!("mqtt://{address}")]);
+    command.args([
+        "--shards",
+        &shards.to_string(),
+        "--listen",
+        &format!("mqtt://{address}"),
+        "--set",
+        NO_HTTP,
+    ]);
     Some(Broker::spawn(&mut command, address, shards, dir.into()))
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::file_with;
-use crate::broker::{Broker, binary, peer_is_mosquitto, temporary_dir, unused_address, wait_until};
+use crate::broker::{Broker, NO_HTTP, binary, peer_is_mosquitto, temporary_dir, unused_address, wait_until};
 use crate::client::TIMEOUT;
 use crate::storage::injection::Injection;
 use crate::wire::Connect;
@@ -64,7 +64,9 @@ fn start_with(file: &Path, name: &str, variables: &[(&str, &str)]) -> Broker {
     let (dir, address) = (temporary_dir(), unused_address());
     let mut command = Command::new(binary());
     command.arg("--config").arg(file).arg("--data-dir").arg(&dir).env("NOTIFY_SOCKET", name);
-    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}")]).envs(variables.iter().copied());
+    command
+        .args(["--shards", "2", "--listen", &format!("mqtt://{address}"), "--set", NO_HTTP])
+        .envs(variables.iter().copied());
     Broker::spawn(&mut command, address, 2, dir)
 }
 
@@ -91,7 +93,7 @@ fn systemd_is_told_ready_once_clients_can_connect() {
     });
     let mut command = Command::new(binary());
     command.arg("--config").arg(&file).arg("--data-dir").arg(&dir).env("NOTIFY_SOCKET", name);
-    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}")]);
+    command.args(["--shards", "2", "--listen", &format!("mqtt://{address}"), "--set", NO_HTTP]);
     assert!(TcpStream::connect(address).is_err(), "nothing listens there yet");
     let mut broker = Broker::spawn(&mut command, address, 2, dir);
     let (connected, status) = waiter.join().unwrap();

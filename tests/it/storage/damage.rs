@@ -190,7 +190,12 @@ fn a_second_process_on_the_same_directory_is_refused() {
     let broker = Durable::start(&[]).unwrap();
     let mut command = Command::new(binary());
     command.args(["--shards", "1", "--listen", &format!("mqtt://{}", unused_address())]);
-    command.arg("--data-dir").arg(broker.dir()).args(["--set", "storage.durability=sync"]);
+    command.arg("--data-dir").arg(broker.dir()).args([
+        "--set",
+        "storage.durability=sync",
+        "--set",
+        "admin.listen=",
+    ]);
     let output = command.stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap() + &String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");

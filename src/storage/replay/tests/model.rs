@@ -556,12 +556,12 @@ impl Model {
             |sending: &Sending| !sending.is_conditional || self.messages[&sending.number].is_committed;
         let is_fresh = |number: u64| self.messages[&number].expires_at.is_none_or(|at| at > now);
         let mut wills: BTreeMap<u64, Will> =
-            self.wills.iter().map(|(serial, word)| (*serial, due(word.will(*serial)))).collect();
+            self.wills.iter().map(|(serial, word)| (*serial, word.will(*serial))).collect();
         let mut sessions = Vec::new();
         for (serial, known) in &self.sessions {
             let since = known.disconnected_at.unwrap_or(gone_at);
             if known.expiry_s != u32::MAX && since.0 + u64::from(known.expiry_s) * 1000 <= now.0 {
-                wills.extend(known.will.map(|word| (*serial, due(word.will(*serial)))));
+                wills.extend(known.will.map(|word| (*serial, word.will(*serial))));
                 continue;
             }
             let slot = |(packet_id, slot): &(u16, Option<Sending>)| match slot {
@@ -646,9 +646,4 @@ fn blank(client_id: &'static str) -> Known {
         inflight: Vec::new(),
         mqueue: Vec::new(),
     }
-}
-
-/// A Will whose session has ended: it waits for nothing any more.
-fn due(will: Will) -> Will {
-    Will { delay_s: 0, ..will }
 }
