@@ -43,6 +43,8 @@ fn each_command_asks_what_the_api_has() {
         ("POST /api/v1/auto-subscriptions", 201, "{}"),
         ("DELETE /api/v1/auto-subscriptions?client_id=c&filter=a", 204, NO_CONTENT),
         ("GET /api/v1/webhooks", 200, items),
+        ("DELETE /api/v1/clients/c?mountpoint=tenants%2Fa%2F", 204, NO_CONTENT),
+        ("GET /api/v1/auto-subscriptions?client_id=c&limit=100", 200, items),
         ("GET /api/v1/delayed?limit=100", 200, items),
         ("POST /api/v1/traces", 201, r#"{"id":"7"}"#),
         ("DELETE /api/v1/traces/7", 204, NO_CONTENT),
@@ -57,6 +59,8 @@ fn each_command_asks_what_the_api_has() {
             "sessions list persistent --connected false --limit 7",
             "GET /api/v1/sessions?kind=persistent&connected=false&limit=7",
         ),
+        ("clients kick c --mountpoint tenants/a/", "DELETE /api/v1/clients/c?mountpoint=tenants%2Fa%2F"),
+        ("auto-subscriptions list --client-id c", "GET /api/v1/auto-subscriptions?client_id=c&limit=100"),
         ("sessions discard c", "DELETE /api/v1/sessions/c"),
         (
             "subscriptions list --topic a/# --share g --all",
@@ -82,7 +86,7 @@ fn each_command_asks_what_the_api_has() {
         ("topic-metrics del a/#", "DELETE /api/v1/topic-metrics?filter=a%2F%23"),
         (
             "drain --rate 50 --server-reference h --no-wait",
-            r#"POST /api/v1/drain {"rate":50,"server_reference":"h"}"#,
+            r#"POST /api/v1/drain {"permanent":false,"rate":50,"server_reference":"h"}"#,
         ),
         ("drain --stop", "DELETE /api/v1/drain"),
         ("bridges stop up", "POST /api/v1/bridges/up/stop {}"),
@@ -307,7 +311,15 @@ fn shells_and_man_know_every_command() {
     assert!(run.out.contains(".TH myriadctl 1") && run.out.contains("Exit status"), "{}", run.out);
     let dir = temporary_dir();
     assert_eq!(ended(myriadctl().args(["man", "--dir"]).arg(&dir)).status, Some(0));
-    for page in ["myriadctl.1", "myriadctl-clients-kick.1", "myriadctl-import.1"] {
+    assert_eq!(ended(myriadctl().args(["completions", "--dir"]).arg(&dir)).status, Some(0));
+    for page in [
+        "myriadctl.1",
+        "myriadctl-clients-kick.1",
+        "myriadctl-import.1",
+        "myriadctl.bash",
+        "_myriadctl",
+        "myriadctl.fish",
+    ] {
         assert!(dir.join(page).exists(), "{page}");
     }
     std::fs::remove_dir_all(dir).unwrap();

@@ -28,7 +28,8 @@ impl Broker {
     /// `None`: this workspace's broker is not built (`cargo test -p myriadctl` alone).
     fn start(more: &[&str]) -> Option<Self> {
         static PORT: AtomicU16 = AtomicU16::new(18_829);
-        let binary = PathBuf::from(env!("CARGO_BIN_EXE_myriadctl")).with_file_name("myriad");
+        let beside = || PathBuf::from(env!("CARGO_BIN_EXE_myriadctl")).with_file_name("myriad");
+        let binary = std::env::var_os("MYRIAD_BIN").map_or_else(beside, PathBuf::from);
         if !binary.exists() {
             println!("skipped: there is no {}", binary.display());
             return None;
@@ -215,4 +216,119 @@ fn a_client_that_is_refused_or_finds_nobody_says_so() {
     assert!(run.status == Some(1) && run.err.contains("no TLS"), "{run:?}");
     let run = ended(myriadctl().args(["subscribe", "-h", "127.0.0.1", "-p", "1", "-t", "t"]));
     assert!(run.status == Some(3) && run.err.contains("no broker answers at 127.0.0.1:1"), "{run:?}");
+}
+
+/// A persistent session of 5.0 without a connection, with a subscription.
+fn leave_a_session(broker: &Broker, client_id: &str, filter: &str) {
+    let arguments = ["-t", filter, "-i", client_id, "--keep-session", "600", "-q", "1", "-W", "1"];
+    assert_eq!(ended(&mut broker.client("subscribe", &arguments)), done(""));
+}
+
+#[test]
+fn clients_are_listed_shown_and_kicked() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    let (mut stream, _) = broker.connect(b'c');
+    let _other = broker.connect(b'd').0;
+    let listed = broker.json(&["clients", "list", "--client-id", "c*"]);
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["protocol"]), (1, &"3.1.1".into()), "{listed}");
+    assert_eq!(broker.json(&["clients", "list", "--all"]).as_array().unwrap().len(), 2);
+    let table = broker.ctl(&["clients", "list", "--address", "127.0.0.0/8"]).out;
+    assert!(table.starts_with("CLIENT  USER  ADDRESS") && table.lines().count() == 3, "{table}");
+    let shown = broker.ctl(&["clients", "show", "c"]).out;
+    assert!(
+        shown.contains("version                3.1.1\n") && shown.contains("keep alive             1 m\n"),
+        "{shown}"
+    );
+    assert_eq!(broker.ctl(&["clients", "kick", "c"]), done("\"c\" is disconnected\n"));
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "the connection is closed");
+    let again = broker.ctl(&["clients", "kick", "c"]);
+    assert!(again.status == Some(4) && again.err.contains("\"c\""), "{again:?}");
+}
+
+#[test]
+fn sessions_and_subscriptions_are_looked_into_and_changed() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    leave_a_session(&broker, "s/1", "in/#");
+    let publish = ["-t", "in/a", "-q", "1", "-m", "12345"];
+    assert_eq!(ended(&mut broker.client("publish", &publish)), done(""));
+    let listed = broker.json(&["sessions", "list", "persistent", "--connected", "false"]);
+    assert_eq!((&listed[0]["client_id"], &listed[0]["queued"]), (&"s/1".into(), &1.into()), "{listed}");
+    let shown = broker.ctl(&["sessions", "show", "s/1"]).out;
+    assert!(shown.contains("\nqueue:\n") && shown.contains("in/a") && shown.contains("5 bytes"), "{shown}");
+    assert_eq!(broker.ctl(&["subscriptions", "add", "s/1", "more/+", "2"]).status, Some(0));
+    let listed = broker.json(&["subscriptions", "show", "s/1"]);
+    let filters: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|s| s["filter"].as_str().unwrap()).collect();
+    assert!(filters.len() == 2 && filters.contains(&"more/+") && filters.contains(&"in/#"), "{listed}");
+    assert_eq!(broker.json(&["subscriptions", "list", "--topic", "more/+"])[0]["qos"], 2);
+    let topics = broker.json(&["topics", "list"]);
+    assert!(topics.to_string().contains("more/+"), "{topics}");
+    assert!(broker.ctl(&["topics", "show", "more/+"]).out.contains("\nsubscribers:\n  s/1\n"));
+    assert_eq!(broker.ctl(&["subscriptions", "del", "s/1", "more/+"]).status, Some(0));
+    assert_eq!(broker.ctl(&["subscriptions", "del", "s/1", "more/+"]).status, Some(4));
+    assert_eq!(broker.ctl(&["sessions", "discard", "s/1"]).status, Some(0));
+    assert_eq!(broker.ctl(&["sessions", "show", "s/1"]).status, Some(4));
+}
+
+#[test]
+fn retained_messages_are_listed_printed_and_deleted() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    for (topic, payload) in [("r/a", "one"), ("r/b", "two"), ("other", "three")] {
+        let arguments = ["-t", topic, "-m", payload, "-r", "-q", "1"];
+        assert_eq!(ended(&mut broker.client("publish", &arguments)), done(""));
+    }
+    assert_eq!(broker.json(&["retained", "list", "--match", "r/+"]).as_array().unwrap().len(), 2);
+    assert_eq!(broker.ctl(&["retained", "get", "r/b"]), done("two"));
+    assert_eq!(broker.json(&["retained", "get", "r/b"])["payload_text"], "two");
+    assert_eq!(broker.ctl(&["retained", "del", "r/b"]).status, Some(0));
+    let gone = broker.ctl(&["retained", "get", "r/b"]);
+    assert!(gone.status == Some(4) && gone.err.contains("r/b"), "{gone:?}");
+}
+
+#[test]
+fn a_client_is_traced_and_its_topic_counted() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    assert_eq!(broker.ctl(&["topic-metrics", "add", "m/#"]).status, Some(0));
+    let mut trace = myriadctl();
+    trace.arg("--data-dir").arg(&broker.dir).args(["trace", "client", "traced", "--for", "30s"]);
+    let mut trace = trace.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the trace has begun", || !broker.json(&["trace", "list"]).as_array().unwrap().is_empty());
+    let publish = ["-t", "m/1", "-m", "x", "-q", "1", "-i", "traced"];
+    assert_eq!(ended(&mut broker.client("publish", &publish)), done(""));
+    let mut lines = BufReader::new(trace.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains(" traced ") && line.contains("m/1")), "the PUBLISH is not told");
+    // It is ended under its reader, who has nothing against that.
+    assert_eq!(broker.ctl(&["trace", "off", "--all"]), done("1 traces are ended\n"));
+    assert!(trace.wait().unwrap().success());
+    assert_eq!(broker.json(&["topic-metrics", "list"])[0]["messages_in"], 1);
+    assert_eq!(broker.ctl(&["topic-metrics", "del", "m/#"]).status, Some(0));
+    assert_eq!(broker.ctl(&["slow"]), done(""));
+    assert_eq!(broker.ctl(&["alarms"]).status, Some(0));
+}
+
+#[test]
+fn a_drain_sends_everybody_away_and_ends() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    let clients: Vec<TcpStream> = (b'a'..b'k').map(|id| broker.connect(id).0).collect();
+    let run = broker.ctl(&["drain", "--rate", "100"]);
+    assert_eq!(run, done("10 clients were sent away, 0 are left\n"));
+    for mut client in clients {
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    }
+    assert_ne!(broker.code(b'x'), 0, "nobody comes in meanwhile");
+    assert_eq!(broker.ctl(&["drain", "--stop"]).status, Some(0));
+    assert_eq!(broker.code(b'x'), 0);
+}
+
+#[test]
+fn automatic_subscriptions_are_stored_and_delayed_messages_listed() {
+    let Some(broker) = Broker::start(&[]) else { return };
+    assert_eq!(broker.ctl(&["auto-subscriptions", "add", "c", "in/%c", "1"]).status, Some(0));
+    assert_eq!(broker.json(&["auto-subscriptions", "list", "--client-id", "c"])[0]["filter"], "in/%c");
+    let _client = broker.connect(b'c').0;
+    assert_eq!(broker.json(&["subscriptions", "show", "c"])[0]["filter"], "in/c");
+    assert_eq!(broker.ctl(&["auto-subscriptions", "del", "c", "in/%c"]).status, Some(0));
+    let later = ["-t", "$delayed/3600/later", "-m", "x", "-q", "1"];
+    assert_eq!(ended(&mut broker.client("publish", &later)), done(""));
+    assert_eq!(broker.json(&["delayed"])[0]["topic"], "later");
 }

@@ -229,7 +229,7 @@ fn emq_conf_becomes_the_same_broker() {
     assert_eq!(config.auth.order, ["certificate"]);
     assert_eq!(config.limits.subscriptions_per_session_max, u32::MAX);
     has(&report, &["it is not there: Myriad does not start until acl.file can be read", "admin.listen"]);
-    has(&toml, &["[[rewrite]]", "pattern = ", "^x/y/(.+)$"]);
+    has(&toml, &["[[rewrite]]\ntopic = \"x/#\"\n", "^x/y/(.+)$", "filter = \"$client/%c\""]);
     // A cookie is a secret, wherever it is printed.
     assert!(!report.contains("emqsecretcookie") && !toml.contains("emqsecretcookie"));
 }

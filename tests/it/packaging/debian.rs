@@ -63,7 +63,9 @@ fn build(folder: &Path) -> Option<PathBuf> {
     let release = folder.join("target/release");
     std::fs::create_dir_all(&release).unwrap();
     symlink(binary(), release.join("myriad")).unwrap();
-    symlink(ctl, release.join("myriadctl")).unwrap();
+    symlink(&ctl, release.join("myriadctl")).unwrap();
+    run(Command::new(&ctl).args(["man", "--dir"]).arg(release.join("man")));
+    run(Command::new(&ctl).args(["completions", "--dir"]).arg(release.join("completions")));
     let package = folder.join("myriad.deb");
     let mut command = Command::new("cargo");
     command.args(["deb", "--no-build", "--fast", "--offline", "--locked", "-o"]).arg(&package);
@@ -107,6 +109,9 @@ fn the_package_installs_runs_upgrades_and_goes() {
     assert_eq!(broker.terminate().code(), Some(0));
     let version = run(Command::new(root.path("usr/bin/myriadctl")).arg("--version"));
     assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    for file in ["man/man1/myriadctl-clients-kick.1.gz", "bash-completion/completions/myriadctl"] {
+        assert!(root.path("usr/share").join(file).exists(), "{file} is not there");
+    }
 
     // What an operator wrote stays, over an upgrade and when the package goes; purging takes it.
     let own = std::fs::read_to_string(&configuration).unwrap() + "# ours\n";

@@ -35,15 +35,26 @@ enum Command {
         paging: Paging,
     },
     /// All about one client.
-    Show {
-        /// Client Identifier.
-        client_id: String,
-    },
+    Show(Who),
     /// Ends a client's connection; its session stays as it would at any other end.
-    Kick {
-        /// Client Identifier.
-        client_id: String,
-    },
+    Kick(Who),
+}
+
+/// A client.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Who {
+    /// Client Identifier.
+    pub(crate) client_id: String,
+    /// The prefix of its topics, where it has one: Client Identifiers are its own.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) mountpoint: Option<String>,
+}
+
+impl Who {
+    /// What tells it from others of the same Client Identifier.
+    pub(crate) fn query(&self) -> [(&'static str, Option<&str>); 1] {
+        [("mountpoint", self.mountpoint.as_deref())]
+    }
 }
 
 const CLIENTS: [Column; 8] = [
@@ -57,13 +68,12 @@ const CLIENTS: [Column; 8] = [
     column("queued", "queued", Form::Count),
 ];
 
-const CLIENT: [Column; 21] = [
+const CLIENT: [Column; 18] = [
     column("client", "client_id", Form::Text),
     column("user", "username", Form::Text),
     column("address", "address", Form::Text),
     column("listener", "listener", Form::Text),
     column("version", "protocol", Form::Text),
-    column("connected", "connected", Form::Text),
     column("connected at", "connected_at", Form::Text),
     column("clean start", "clean_start", Form::Text),
     column("keep alive", "keep_alive_s", Form::Seconds),
@@ -77,8 +87,6 @@ const CLIENT: [Column; 21] = [
     column("QoS 2 unreleased", "inbound_qos2", Form::Count),
     column("bytes waiting", "outbound_bytes", Form::Bytes),
     column("paused", "paused", Form::Text),
-    column("bytes received", "bytes_received", Form::Bytes),
-    column("bytes sent", "bytes_sent", Form::Bytes),
 ];
 
 /// Does it.
@@ -94,13 +102,13 @@ pub(crate) fn run(arguments: &Arguments, console: &Console<'_>) -> Result<ExitCo
             ];
             console.list(&route(&["clients"]), &query, paging, &CLIENTS)
         }
-        Command::Show { client_id } => {
-            let client = console.api()?.get(&route(&["clients", client_id]), &[])?;
+        Command::Show(who) => {
+            let client = console.api()?.get(&route(&["clients", &who.client_id]), &who.query())?;
             console.show(&client, &CLIENT, &[("subscriptions", "subscriptions_list", &SUBSCRIPTIONS_OF_ONE)])
         }
-        Command::Kick { client_id } => {
-            let answer = console.api()?.delete(&route(&["clients", client_id]), &[])?;
-            console.done(&answer, format_args!("{client_id:?} is disconnected"))
+        Command::Kick(who) => {
+            let answer = console.api()?.delete(&route(&["clients", &who.client_id]), &who.query())?;
+            console.done(&answer, format_args!("{:?} is disconnected", who.client_id))
         }
     }
 }

@@ -20,6 +20,9 @@ pub(crate) struct DrainArguments {
     /// Where MQTT 5.0 clients are told to go (Server Reference), as other.example:1883
     #[arg(long, value_name = "HOST")]
     server_reference: Option<String>,
+    /// Tell them that it is for good (Reason Code 0x9D instead of 0x9C).
+    #[arg(long, requires = "server_reference")]
+    permanent: bool,
     /// Only start it: do not wait until everybody is gone.
     #[arg(long)]
     no_wait: bool,
@@ -41,6 +44,7 @@ pub(crate) fn drain(arguments: &DrainArguments, console: &Console<'_>) -> Result
         let mut body = json!({ "rate": arguments.rate });
         if let Some(reference) = &arguments.server_reference {
             body["server_reference"] = reference.as_str().into();
+            body["permanent"] = arguments.permanent.into();
         }
         let started = api.post(&path, &body)?;
         if arguments.no_wait {
@@ -100,13 +104,14 @@ enum BridgeCommand {
     },
 }
 
-const BRIDGES: [Column; 6] = [
+const BRIDGES: [Column; 7] = [
     column("bridge", "name", Form::Text),
     column("url", "url", Form::Text),
     column("state", "state", Form::Text),
-    column("queued", "queued", Form::Count),
-    column("forwarded", "forwarded", Form::Count),
-    column("received", "received", Form::Count),
+    column("in", "messages_in", Form::Count),
+    column("out", "messages_out", Form::Count),
+    column("dropped", "dropped", Form::Count),
+    column("trouble", "error", Form::Text),
 ];
 
 /// `bridges`.
@@ -132,8 +137,14 @@ pub(crate) struct AutoArguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum AutoCommand {
-    /// What clients are subscribed to when they connect.
-    List,
+    /// What was stored for which client. What the configuration has for all of them is not among it.
+    List {
+        /// Only those of this client.
+        #[arg(long, value_name = "ID")]
+        client_id: Option<String>,
+        #[command(flatten)]
+        paging: Paging,
+    },
     /// Subscribes a client to a filter whenever it connects.
     Add {
         /// Client Identifier.
@@ -163,7 +174,9 @@ const AUTO: [Column; 3] = [
 pub(crate) fn auto_subscriptions(arguments: &AutoArguments, console: &Console<'_>) -> Result<ExitCode> {
     let (api, path) = (console.api()?, route(&["auto-subscriptions"]));
     match &arguments.command {
-        AutoCommand::List => console.items(&api.get(&path, &[])?, &AUTO),
+        AutoCommand::List { client_id, paging } => {
+            console.list(&path, &[("client_id", client_id.as_deref())], paging, &AUTO)
+        }
         AutoCommand::Add { client_id, filter, qos } => {
             let body = json!({ "client_id": client_id, "filter": filter, "qos": qos });
             let answer = api.post(&path, &body)?;
@@ -179,8 +192,8 @@ pub(crate) fn auto_subscriptions(arguments: &AutoArguments, console: &Console<'_
 
 const DELAYED: [Column; 5] = [
     column("topic", "topic", Form::Text),
-    column("client", "client_id", Form::Text),
     column("qos", "qos", Form::Count),
+    column("retain", "retain", Form::Text),
     column("payload", "payload_bytes", Form::Bytes),
     column("due at", "due_at", Form::Text),
 ];

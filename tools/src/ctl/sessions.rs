@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::api::route;
+use crate::clients::Who;
 use crate::print::{Column, Console, Form, Paging, column};
 use crate::subscriptions::SUBSCRIPTIONS_OF_ONE;
 
@@ -32,15 +33,9 @@ enum Command {
         paging: Paging,
     },
     /// One session: its subscriptions, what waits in its queue, what is inflight.
-    Show {
-        /// Client Identifier.
-        client_id: String,
-    },
+    Show(Who),
     /// Ends a session, and its connection if there is one. What waits in it is lost.
-    Discard {
-        /// Client Identifier.
-        client_id: String,
-    },
+    Discard(Who),
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -75,7 +70,7 @@ const SESSION: [Column; 12] = [
     column("kind", "kind", Form::Text),
     column("connected", "connected", Form::Text),
     column("shard", "shard", Form::Count),
-    column("created at", "created_at", Form::Text),
+    column("mountpoint", "mountpoint", Form::Text),
     column("expires after", "expiry_s", Form::Seconds),
     column("expires at", "expires_at", Form::Text),
     column("subscriptions", "subscriptions", Form::Count),
@@ -111,8 +106,8 @@ pub(crate) fn run(arguments: &Arguments, console: &Console<'_>) -> Result<ExitCo
             ];
             console.list(&route(&["sessions"]), &query, paging, &SESSIONS)
         }
-        Command::Show { client_id } => {
-            let session = console.api()?.get(&route(&["sessions", client_id]), &[])?;
+        Command::Show(who) => {
+            let session = console.api()?.get(&route(&["sessions", &who.client_id]), &who.query())?;
             let lists: [(&str, &str, &[Column]); 3] = [
                 ("subscriptions", "subscriptions_list", &SUBSCRIPTIONS_OF_ONE),
                 ("queue", "queue", &QUEUE),
@@ -120,9 +115,9 @@ pub(crate) fn run(arguments: &Arguments, console: &Console<'_>) -> Result<ExitCo
             ];
             console.show(&session, &SESSION, &lists)
         }
-        Command::Discard { client_id } => {
-            let answer = console.api()?.delete(&route(&["sessions", client_id]), &[])?;
-            console.done(&answer, format_args!("the session of {client_id:?} is ended"))
+        Command::Discard(who) => {
+            let answer = console.api()?.delete(&route(&["sessions", &who.client_id]), &who.query())?;
+            console.done(&answer, format_args!("the session of {:?} is ended", who.client_id))
         }
     }
 }

@@ -11,8 +11,11 @@ use clap_complete::Shell;
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompletionArguments {
     /// Which shell.
-    #[arg(value_enum)]
-    shell: Shell,
+    #[arg(value_enum, required_unless_present = "dir")]
+    shell: Option<Shell>,
+    /// Write the scripts of bash, zsh and fish into this folder, under the names that these look for.
+    #[arg(long, value_name = "DIR", conflicts_with = "shell")]
+    dir: Option<PathBuf>,
 }
 
 /// Of `myriadctl man`.
@@ -23,11 +26,20 @@ pub(crate) struct ManArguments {
     dir: Option<PathBuf>,
 }
 
-/// Prints the shell's script.
+/// Prints the shell's script, or writes those of the common shells.
 pub(crate) fn completions(arguments: &CompletionArguments, mut command: clap::Command) -> Result<ExitCode> {
-    let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut command, "myriadctl", &mut script);
-    stdout().lock().write_all(&script)?;
+    if let Some(dir) = &arguments.dir {
+        let named = || dir.display().to_string();
+        std::fs::create_dir_all(dir).with_context(named)?;
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            clap_complete::generate_to(shell, &mut command, "myriadctl", dir).with_context(named)?;
+        }
+    }
+    if let Some(shell) = arguments.shell {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command, "myriadctl", &mut script);
+        stdout().lock().write_all(&script)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

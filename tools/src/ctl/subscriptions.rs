@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::api::route;
+use crate::clients::Who;
 use crate::print::{Column, Console, Form, Paging, column};
 
 /// Of `myriadctl subscriptions`.
@@ -32,14 +33,11 @@ enum Command {
         paging: Paging,
     },
     /// The subscriptions of one session.
-    Show {
-        /// Client Identifier.
-        client_id: String,
-    },
+    Show(Who),
     /// Subscribes a session, as if its client had; in effect when this ends.
     Add {
-        /// Client Identifier.
-        client_id: String,
+        #[command(flatten)]
+        who: Who,
         /// Topic Filter.
         filter: String,
         /// QoS.
@@ -48,8 +46,8 @@ enum Command {
     },
     /// Takes a subscription away.
     Del {
-        /// Client Identifier.
-        client_id: String,
+        #[command(flatten)]
+        who: Who,
         /// Topic Filter, as `list` shows it.
         filter: String,
     },
@@ -86,20 +84,23 @@ pub(crate) fn run(arguments: &Arguments, console: &Console<'_>) -> Result<ExitCo
             ];
             console.list(&route(&["subscriptions"]), &query, paging, &SUBSCRIPTIONS)
         }
-        Command::Show { client_id } => {
-            let session = console.api()?.get(&route(&["sessions", client_id]), &[])?;
+        Command::Show(who) => {
+            let session = console.api()?.get(&route(&["sessions", &who.client_id]), &who.query())?;
             let listed = json!({ "items": session["subscriptions_list"] });
             console.items(&listed, &SUBSCRIPTIONS_OF_ONE)
         }
-        Command::Add { client_id, filter, qos } => {
+        Command::Add { who, filter, qos } => {
             let body = json!({ "filter": filter, "qos": qos });
-            let answer = console.api()?.post(&route(&["clients", client_id, "subscriptions"]), &body)?;
-            console.done(&answer, format_args!("{client_id:?} is subscribed to {filter:?}"))
+            let path = route(&["clients", &who.client_id, "subscriptions"]);
+            let answer = console.api()?.post_with(&path, &who.query(), &body)?;
+            console.done(&answer, format_args!("{:?} is subscribed to {filter:?}", who.client_id))
         }
-        Command::Del { client_id, filter } => {
-            let path = route(&["clients", client_id, "subscriptions"]);
-            let answer = console.api()?.delete(&path, &[("filter", Some(filter))])?;
-            console.done(&answer, format_args!("{client_id:?} is not subscribed to {filter:?} any more"))
+        Command::Del { who, filter } => {
+            let path = route(&["clients", &who.client_id, "subscriptions"]);
+            let [mountpoint] = who.query();
+            let answer = console.api()?.delete(&path, &[("filter", Some(filter)), mountpoint])?;
+            console
+                .done(&answer, format_args!("{:?} is not subscribed to {filter:?} any more", who.client_id))
         }
     }
 }

@@ -69,11 +69,16 @@ const TOPICS: [Column; 3] = [
     column("shards", "shards", Form::Text),
 ];
 
-const RETAINED: [Column; 5] = [
+const TOPIC: [Column; 3] = [
+    column("filter", "filter", Form::Text),
+    column("subscribers", "count", Form::Count),
+    column("shards", "shards", Form::Text),
+];
+
+const RETAINED: [Column; 4] = [
     column("topic", "topic", Form::Text),
     column("payload", "payload_bytes", Form::Bytes),
     column("qos", "qos", Form::Count),
-    column("stored at", "stored_at", Form::Text),
     column("expires at", "expires_at", Form::Text),
 ];
 
@@ -85,11 +90,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console<'_>) -> Result<ExitCo
         }
         Command::Show { filter } => {
             let topic = console.api()?.get(&route(&["topics", filter]), &[])?;
-            console.show(
-                &topic,
-                &[column("filter", "filter", Form::Text)],
-                &[("subscribers", "subscribers", &[])],
-            )
+            console.show(&topic, &TOPIC, &[("subscribers", "subscribers", &[])])
         }
     }
 }

@@ -50,13 +50,15 @@ struct Subject {
     file: bool,
 }
 
-const TRACES: [Column; 6] = [
+const TRACES: [Column; 8] = [
     column("id", "id", Form::Text),
     column("kind", "kind", Form::Text),
     column("name", "name", Form::Text),
-    column("left", "seconds_left", Form::Text),
-    column("file", "file", Form::Text),
+    column("active", "active", Form::Text),
+    column("ends at", "ends_at", Form::Text),
     column("events", "events", Form::Count),
+    column("dropped", "dropped", Form::Count),
+    column("file", "file", Form::Text),
 ];
 
 /// Between two looks at what has happened.

@@ -72,7 +72,11 @@ impl Api {
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let request = self.agent.post(self.url(path, &[])).content_type("application/json");
+        self.post_with(path, &[], body)
+    }
+
+    pub(crate) fn post_with(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value> {
+        let request = self.agent.post(self.url(path, query)).content_type("application/json");
         self.json(self.authorized(request).send(body.to_string().as_bytes()))
     }
 

@@ -80,9 +80,7 @@ impl Listener {
             "backlog" => {
                 self.other.set("backlog", count(value.parse::<u64>().unwrap_or(1024).clamp(1, 65_535)), line)
             }
-            "mount_point" | "mountpoint" => {
-                self.other.set("mountpoint", value.replace("$c", "%c").replace("$u", "%u"), line)
-            }
+            "mount_point" | "mountpoint" => self.other.set("mountpoint", super::placeholders(value), line),
             "rate_limit" => return self.rate_limit(value, origin, draft),
             "certfile" => self.certificate = Some((draft.found(value), line.into())),
             "keyfile" => self.key = Some((draft.found(value), line.into())),

@@ -96,7 +96,7 @@ impl Emqttd {
                 draft.note(&origin, Fate::Unmapped, "the topic of this subscription is missing");
                 continue;
             };
-            let filter = toml::Value::from(topic.replace("$c", "%c").replace("$u", "%u"));
+            let filter = toml::Value::from(placeholders(&topic));
             let is_known =
                 draft.block(format!("# {}\n[[subscription]]\nfilter = {filter}\nqos = {qos}\n", origin.line));
             in_a_table(draft, &origin, is_known, "subscription");
@@ -104,6 +104,16 @@ impl Emqttd {
         draft.remark("Differs: a client is silent for 1.5 times its Keep Alive before it is closed (emqttd 1.x: 1.25), a taken-over");
         draft.remark("connection's Will is published, SUBACK answers each filter by itself, and sessions outlive a restart.");
     }
+}
+
+/// Older files write `$c` and `$u`; levels such as `$client` are no placeholders.
+fn placeholders(topic: &str) -> String {
+    let level = |level: &str| match level {
+        "$c" => "%c".to_owned(),
+        "$u" => "%u".to_owned(),
+        other => other.to_owned(),
+    };
+    topic.split('/').map(level).collect::<Vec<_>>().join("/")
 }
 
 /// Says that an option stands in a table at the end.

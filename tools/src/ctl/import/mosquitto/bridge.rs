@@ -8,15 +8,14 @@ use super::super::draft::{Draft, Fate, Origin};
 /// A bridge and what was said of it.
 #[derive(Debug)]
 pub(super) struct Bridge {
-    name: String,
     origin: Origin,
     addresses: Vec<String>,
-    is_tls: bool,
-    client_id: Option<String>,
-    username: Option<String>,
+    /// Keys of `[[bridge]]` with their values, in order.
+    settings: Vec<(&'static str, toml::Value)>,
+    /// Keys of its `tls`.
+    tls: toml::Table,
+    has_version: bool,
     has_password: bool,
-    clean_start: bool,
-    ca: Option<String>,
     forward: Vec<Topic>,
     subscribe: Vec<Topic>,
 }
@@ -66,39 +65,53 @@ pub(super) fn is_option(key: &str) -> bool {
 impl Bridge {
     pub(super) fn new(name: &str, origin: &Origin) -> Self {
         Self {
-            name: name.into(),
             origin: origin.clone(),
             addresses: Vec::new(),
-            is_tls: false,
-            client_id: None,
-            username: None,
+            settings: vec![("name", name.into())],
+            tls: toml::Table::new(),
+            has_version: false,
             has_password: false,
-            clean_start: false,
-            ca: None,
             forward: Vec::new(),
             subscribe: Vec::new(),
         }
     }
 
     pub(super) fn set(&mut self, key: &str, value: &str, origin: &Origin, draft: &mut Draft) {
-        let text = || Some(value.to_owned());
+        let mut put = |key, value: toml::Value| self.settings.push((key, value));
         match key {
             "address" | "addresses" => self.addresses = value.split_whitespace().map(str::to_owned).collect(),
             "topic" => return self.topic(value, origin, draft),
-            "cleansession" => self.clean_start = value == "true",
-            "clientid" | "remote_clientid" => self.client_id = text(),
-            "username" | "remote_username" => self.username = text(),
+            "cleansession" => put("clean_start", (value == "true").into()),
+            "clientid" | "remote_clientid" => put("client_id", value.into()),
+            "username" | "remote_username" => put("username", value.into()),
             "password" | "remote_password" => self.has_password = true,
-            "bridge_cafile" => (self.is_tls, self.ca) = (true, text()),
-            "bridge_capath" | "bridge_certfile" | "bridge_keyfile" | "bridge_psk" | "bridge_identity" => {
-                self.is_tls = true;
-                return draft.note(origin, Fate::Unmapped, "set the bridge's tls by hand");
+            "keepalive_interval" => match value.parse::<i64>() {
+                Ok(seconds) => put("keep_alive_s", seconds.into()),
+                Err(_) => return draft.note(origin, Fate::Unmapped, "expected seconds"),
+            },
+            "bridge_protocol_version" => {
+                self.has_version = true;
+                put("version", if value == "mqttv50" { "5.0" } else { "3.1.1" }.into());
+            }
+            "bridge_cafile" => drop(self.tls.insert("ca".into(), draft.found(value).into())),
+            "bridge_certfile" => drop(self.tls.insert("cert".into(), draft.found(value).into())),
+            "bridge_keyfile" => drop(self.tls.insert("key".into(), draft.found(value).into())),
+            "bridge_capath" => {
+                return draft.note(
+                    origin,
+                    Fate::Unmapped,
+                    "tls.ca takes a file: name one of the folder there",
+                );
+            }
+            "bridge_psk" | "bridge_identity" => {
+                return draft.note(origin, Fate::Unmapped, "TLS with pre-shared keys is not in Myriad");
             }
             "bridge_insecure" if value == "false" => return draft.note(origin, Fate::Needless, "it is so"),
             "bridge_insecure" => {
                 return draft.note(origin, Fate::Unmapped, "certificates are always checked");
             }
             "start_type" if value == "automatic" => return draft.note(origin, Fate::Needless, "it is so"),
+            "try_private" => return draft.note(origin, Fate::Needless, "loops are seen by other means"),
             _ => {
                 return draft.note(
                     origin,
@@ -127,45 +140,39 @@ impl Bridge {
         draft.note(origin, Fate::Changed, IN_A_TABLE);
     }
 
-    /// Adds the block of comments.
-    pub(super) fn finish(self, draft: &mut Draft) {
-        let text = |text: &str| toml::Value::from(text).to_string();
+    /// Adds the table.
+    pub(super) fn finish(mut self, draft: &mut Draft) {
         let mut out = format!("# {}: {}\n[[bridge]]\n", self.origin.place, self.origin.line);
-        let _ = writeln!(out, "name = {}", text(&self.name));
-        let (scheme, port) = if self.is_tls { ("mqtts", 8883) } else { ("mqtt", 1883) };
+        let (scheme, port) = if self.tls.is_empty() { ("mqtt", 1883) } else { ("mqtts", 8883) };
         let mut urls = self.addresses.iter().map(|address| {
             let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
             if has_port { format!("{scheme}://{address}") } else { format!("{scheme}://{address}:{port}") }
         });
-        let _ = writeln!(out, "url = {}", text(&urls.next().unwrap_or_default()));
+        self.settings.push(("url", urls.next().unwrap_or_default().into()));
         for other in urls {
             let _ = writeln!(out, "# Mosquitto would also try {other}");
         }
-        for (key, value) in [("client_id", &self.client_id), ("username", &self.username)] {
-            if let Some(value) = value {
-                let _ = writeln!(out, "{key} = {}", text(value));
-            }
-        }
         if self.has_password {
             let _ =
-                writeln!(out, "password_file = \"\"  # a file that has the password; it is not copied here");
+                writeln!(out, "# Its password is not copied: write it into a file that password_file names.");
         }
-        if let Some(ca) = &self.ca {
-            let _ = writeln!(out, "tls = {{ ca = {} }}", text(ca));
+        if !self.has_version {
+            // Mosquitto's default.
+            self.settings.push(("version", "3.1.1".into()));
         }
-        let _ = writeln!(out, "clean_start = {}", self.clean_start);
+        if !self.tls.is_empty() {
+            self.settings.push(("tls", self.tls.into()));
+        }
         for (key, topics, is_out) in [("forward", &self.forward, true), ("subscribe", &self.subscribe, false)]
         {
-            let entries = topics.iter().map(|topic| topic.entry(is_out));
-            let entries: Vec<String> = entries
-                .map(|(filter, to, qos)| {
-                    let map = if to == filter { String::new() } else { format!(", to = {}", text(&to)) };
-                    format!("{{ filter = {}{map}, qos = {qos} }}", text(&filter))
-                })
-                .collect();
-            if !entries.is_empty() {
-                let _ = writeln!(out, "{key} = [{}]", entries.join(", "));
+            if !topics.is_empty() {
+                let entries: Vec<toml::Value> =
+                    topics.iter().map(|topic| topic.entry(is_out).into()).collect();
+                self.settings.push((key, entries.into()));
             }
+        }
+        for (key, value) in &self.settings {
+            let _ = writeln!(out, "{key} = {value}");
         }
         let why = match draft.block(out) {
             true => "[[bridge]] at the end of the configuration: look through it (docs/MODULES.md)",
@@ -178,11 +185,18 @@ impl Bridge {
 }
 
 impl Topic {
-    /// What is taken, what it becomes, and its QoS: prefixes stand before the pattern on either side.
-    fn entry(&self, is_out: bool) -> (String, String, u8) {
-        let (local, remote) =
-            (format!("{}{}", self.local, self.pattern), format!("{}{}", self.remote, self.pattern));
-        if is_out { (local, remote, self.qos) } else { (remote, local, self.qos) }
+    /// `FILTER qos N [strip PREFIX] [prefix PREFIX]`: what is taken on one side, and what its topics become on the other.
+    fn entry(&self, is_out: bool) -> String {
+        let (from, to) = if is_out { (&self.local, &self.remote) } else { (&self.remote, &self.local) };
+        let mut entry = format!("{from}{} qos {}", self.pattern, self.qos);
+        if from != to {
+            for (word, prefix) in [("strip", from), ("prefix", to)] {
+                if !prefix.is_empty() {
+                    let _ = write!(entry, " {word} {prefix}");
+                }
+            }
+        }
+        entry
     }
 }
 
@@ -215,11 +229,13 @@ mod tests {
         bridge.finish(&mut draft);
         let text = draft.to_toml();
         for part in [
+            "name = \"up\"\n",
             "url = \"mqtt://hub.example:1883\"",
             "# Mosquitto would also try mqtt://backup.example:1884",
             "username = \"u\"",
-            "{ filter = \"home/temp/#\", to = \"site/7/temp/#\", qos = 1 }",
-            "subscribe = [{ filter = \"site/7/cmd/#\", to = \"cmd/#\", qos = 2 }, { filter = \"chat\", qos = 0 }]",
+            "\"home/temp/# qos 1 strip home/ prefix site/7/\"",
+            "subscribe = [\"site/7/cmd/# qos 2 strip site/7/\", \"chat qos 0\"]",
+            "version = \"3.1.1\"",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
