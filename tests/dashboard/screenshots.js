@@ -24,7 +24,9 @@ async function shoot(name, path, { width = 1280, height = 800, scheme = 'light' 
   await page.click('button.main');
   await page.waitForSelector('h1:text-is("Overview")');
   await page.goto(`${broker.url}/#${path}`);
-  await sleep(5000);
+  await sleep(3000);
+  // Rates need two answers of the broker.
+  if (path === '/') await page.waitForFunction(() => /\d/.test(document.querySelectorAll('.tile .value')[1].textContent), null, { timeout: 60000 });
   await page.screenshot({ path: `${folder}/dashboard-${name}.png` });
   await context.close();
 }
