@@ -43,7 +43,7 @@ async function logIn() {
     await page.fill('[name=password]', broker.password);
     await page.click('button.main');
   }
-  await page.waitForSelector('h1:text-is("Overview")');
+  await page.waitForSelector('#main .title h1');
   broker.token ??= await page.evaluate(() => sessionStorage.getItem('myriad.token'));
 }
 
@@ -63,10 +63,13 @@ after(async () => {
   await browser?.close();
   await broker?.stop();
 });
-afterEach(async () => {
+afterEach(leave);
+
+/** Nothing of a test is there in the next one. */
+async function leave() {
   for (const client of broker.clients.splice(0)) client.disconnect();
   await context?.close();
-});
+}
 
 describe('login', () => {
   test('a wrong password is refused in words, the right one opens the overview, leaving asks again', async () => {
@@ -92,7 +95,8 @@ describe('pages', () => {
     await open();
     await logIn();
   });
-  afterEach(() => {
+  afterEach(async () => {
+    await leave();
     // Nothing on any page asks another host, or complains.
     const elsewhere = requests.filter((url) => new URL(url).origin !== broker.url);
     assert.deepEqual(elsewhere, []);
@@ -221,6 +225,47 @@ describe('pages', () => {
     });
   }
 
+  test('whoever logs out leaves no console behind', async () => {
+    const others = await broker.client('writer');
+    await go('/console');
+    await page.fill('[name=client_id]', 'console-1');
+    await page.click('button:text-is("Connect")');
+    await page.click('button:text-is("Subscribe")');
+    await page.waitForSelector('.chips >> text=#');
+    await others.publish('secret', Buffer.from('for this login'), 1);
+    await page.waitForSelector('.messages li:has-text("secret")');
+    await page.click('text=Log out');
+    broker.token = undefined;
+    await logIn();
+    await until('its client is gone', async () => {
+      const headers = { Authorization: `Bearer ${broker.token}` };
+      const answer = await context.request.get(`${broker.url}/api/v1/clients?client_id=console-1`, { headers });
+      return (await answer.json()).items.length === 0;
+    });
+    await go('/console');
+    await page.waitForSelector('button:text-is("Connect")');
+    assert.doesNotMatch(await page.innerText('#main'), /secret|console-1/);
+  });
+
+  test('a client called .. is not mistaken for something else', async () => {
+    const dots = await broker.client('..');
+    await go('/clients');
+    await page.click('tr:has-text("..") >> button:text-is("Kick")');
+    await page.click('dialog >> button:text-is("Disconnect")');
+    await page.waitForSelector('.toast.bad:has-text("No browser")');
+    assert.equal(dots.ended, undefined);
+    assert.deepEqual(requests.filter((url) => url.endsWith('/api/v1/')), []);
+  });
+
+  test('a name that turns the line around is shown with its marks', async () => {
+    await broker.client('a\u202elamp\u202c');
+    await go('/clients');
+    await page.click('tr:has-text("lamp") >> button:text-is("Kick")');
+    const question = await page.innerText('dialog h2');
+    assert.equal(question, 'Disconnect a\u27e8202e\u27e9lamp\u27e8202c\u27e9?');
+    await page.click('dialog >> text=Cancel');
+  });
+
   test('a trace shows what a client does', async () => {
     const lamp = await broker.client('lamp-9');
     await go('/trace?kind=client&name=lamp-9');
@@ -246,7 +291,7 @@ describe('pages', () => {
   test('the configuration is searched', async () => {
     await go('/config');
     await until('all keys', async () => (await rows().count()) > 50);
-    await page.fill('[data-search]', 'queue_len_max');
+    await page.fill('[data-search]', 'session.queue_len_max');
     await until('one key', async () => (await rows().count()) === 1);
     await page.click('summary:has-text("Check a configuration")');
     await page.fill('textarea', '[session]\nqueue_len_mx = 1\n');

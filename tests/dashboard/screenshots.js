@@ -1,11 +1,12 @@
-// Takes the pictures of docs/images: node tests/dashboard/screenshots.js [FOLDER] [CLIENTS]
-// An empty broker, one with 10,000 clients and traffic, a narrow window, each light and dark. Look at them.
+// Takes pictures to look at: node tests/dashboard/screenshots.js [FOLDER] [CLIENTS]
+// An empty broker, one with 10,000 clients and traffic, a narrow window, light and dark. Without a folder: those that docs/images keeps.
 
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 import { Broker, until } from './broker.js';
 
 const [folder = 'docs/images', clients = '10000'] = process.argv.slice(2);
+const KEPT = ['overview', 'narrow', 'dark'];
 const CHROMIUM = process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
 // Until the plots have something to show.
 const TRAFFIC_S = Number(process.env.TRAFFIC_S ?? 60);
@@ -15,6 +16,7 @@ const broker = await Broker.start(['node.name=myriad@plant-a']);
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 
 async function shoot(name, path, { width = 1280, height = 800, scheme = 'light' } = {}) {
+  if (folder === 'docs/images' && !KEPT.includes(name)) return;
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme });
   const page = await context.newPage();
   await page.goto(broker.url);
@@ -22,7 +24,9 @@ async function shoot(name, path, { width = 1280, height = 800, scheme = 'light' 
   await page.click('button.main');
   await page.waitForSelector('h1:text-is("Overview")');
   await page.goto(`${broker.url}/#${path}`);
-  await sleep(5000);
+  await sleep(3000);
+  // Rates need two answers of the broker.
+  if (path === '/') await page.waitForFunction(() => /\d/.test(document.querySelectorAll('.tile .value')[1].textContent), null, { timeout: 60000 });
   await page.screenshot({ path: `${folder}/dashboard-${name}.png` });
   await context.close();
 }
@@ -52,6 +56,7 @@ try {
   await shoot('overview-dark', '/', { scheme: 'dark' });
   await shoot('clients', '/clients');
   await shoot('client', '/clients/sensor-00000');
+  await shoot('dark', '/clients/sensor-00000', { scheme: 'dark' });
   await shoot('narrow', '/', { width: 360, height: 740 });
   await shoot('narrow-clients', '/clients', { width: 360, height: 740, scheme: 'dark' });
   clearInterval(traffic);

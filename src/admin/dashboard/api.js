@@ -30,6 +30,10 @@ export const on = { signedOut: () => {}, reached: (_isReached) => {} };
 
 /** One request below /api/v1: the JSON of the answer, null for 204. Throws `ApiError`. */
 export async function call(method, path, body, signal) {
+  // A browser folds these segments before it asks, and the request would be for something else.
+  if (/\/\.{1,2}(\/|\?|$)/.test(path)) {
+    throw new ApiError(400, 'No browser can ask for what is called "." or "..": ban its user or address instead.');
+  }
   const headers = {};
   if (session.token) headers.Authorization = `Bearer ${session.token}`;
   if (body !== undefined) headers['Content-Type'] = 'application/json';

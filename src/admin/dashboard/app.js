@@ -6,7 +6,7 @@ import bans from './pages/bans.js';
 import client from './pages/client.js';
 import clients from './pages/clients.js';
 import configuration from './pages/configuration.js';
-import mqttConsole from './pages/console.js';
+import mqttConsole, { forget } from './pages/console.js';
 import listeners from './pages/listeners.js';
 import login from './pages/login.js';
 import node from './pages/node.js';
@@ -106,6 +106,8 @@ function show() {
 on.signedOut = () => {
   if (!session.token) return;
   session.token = null;
+  // The next person at this tab gets nothing of this one's.
+  forget();
   show();
 };
 on.reached = (isReached) => {

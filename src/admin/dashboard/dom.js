@@ -10,6 +10,7 @@ function fill(element, attributes, children) {
     // By property: the policy of this page forbids style attributes.
     else if (name === 'style') for (const [key, v] of Object.entries(value)) element.style.setProperty(key, v);
     else if (name === 'value') element.value = value;
+    else if (name === 'aria-label') element.setAttribute(name, visible(value));
     else element.setAttribute(name, value === true ? '' : String(value));
   }
   element.append(...nodes(children));
@@ -79,8 +80,8 @@ export function confirmed(question, detail, action) {
   return new Promise((resolve) => {
     const dialog = h('dialog', { class: 'ask', 'aria-labelledby': 'ask-title' },
       h('form', { method: 'dialog' },
-        h('h2', { id: 'ask-title' }, question),
-        h('p', {}, detail),
+        h('h2', { id: 'ask-title' }, visible(question)),
+        h('p', {}, visible(detail)),
         h('div', { class: 'row end' },
           h('button', { value: 'no', class: 'quiet' }, 'Cancel'),
           h('button', { value: 'yes', class: 'danger' }, action))));

@@ -115,6 +115,10 @@ export class MqttClient {
 
   /** Resolves after CONNACK; rejects with an Error that says why not. */
   connect() {
+    // [MQTT-3.1.2-22]
+    if (this.version !== 5 && this.password && !this.username) {
+      return Promise.reject(new Error('MQTT 3.1.1 takes no password without a user name.'));
+    }
     return new Promise((resolve, reject) => {
       this.opened = { resolve, reject };
       this.socket = new WebSocket(this.url, 'mqtt');

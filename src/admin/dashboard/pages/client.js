@@ -31,7 +31,7 @@ const will = (value) => (value ? [name(value.topic, 'code'), ` QoS ${value.qos}$
 const connectionFacts = (client, listeners) => facts([
   ['User', name(client.username)],
   ['Address', name(client.address, 'code')],
-  ['Listener', name(listeners?.items?.find((listener) => listener.index === client.listener)?.url ?? client.listener, 'code')],
+  ['Listener', name(listeners?.items?.find((listener) => listener.index === client.listener)?.bound ?? client.listener, 'code')],
   ['Protocol', `MQTT ${client.protocol}`],
   ['Keep alive', client.keep_alive_s ? duration(client.keep_alive_s) : 'off'],
   ['Connected', [moment(client.connected_at), h('span', { class: 'muted' }, ` (${age(client.connected_at)})`)]],

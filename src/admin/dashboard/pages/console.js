@@ -11,7 +11,7 @@ const KEPT_MAX = 200;
 const PREVIEW = 160;
 const QOS = [['0', '0'], ['1', '1'], ['2', '2']];
 
-const state = {
+const fresh = () => ({
   client: null,
   filters: new Map(),
   messages: [],
@@ -19,8 +19,18 @@ const state = {
   isPaused: false,
   note: '',
   form: { clientId: `dashboard-${Math.random().toString(36).slice(2, 8)}`, username: '', version: '5' },
+  // Logins of before do not come back into this one.
+  login: {},
   changed: () => {},
-};
+});
+const state = fresh();
+
+/** Ends the connection and forgets all of it: somebody else may log in next. */
+export function forget() {
+  const { client } = state;
+  Object.assign(state, fresh());
+  client?.disconnect();
+}
 
 function received(message) {
   state.total += 1;
@@ -33,7 +43,8 @@ function received(message) {
 async function connect(values, password) {
   state.form = values;
   const client = new MqttClient({ url: relay(), version: Number(values.version), clientId: values.clientId, username: values.username, password });
-  client.onmessage = received;
+  const { login } = state;
+  client.onmessage = (message) => { if (state.client === client) received(message); };
   client.onclose = (sentence) => {
     if (state.client !== client) return;
     state.client = null;
@@ -43,10 +54,14 @@ async function connect(values, password) {
   };
   try {
     await client.connect();
+    if (state.login !== login) {
+      client.disconnect();
+      return;
+    }
     state.client = client;
     state.note = '';
   } catch (error) {
-    state.note = client.isReached ? error.message
+    state.note = client.isReached || !client.socket ? error.message
       : `${error.message} The console needs a plain mqtt:// listener (page Listeners), and at most 16 are open at a time.`;
   }
   state.changed();

@@ -122,7 +122,7 @@ export default {
         if (notice && error.status !== 0) put(nodeBox, notice);
         return;
       }
-      const [store, drain, users] = await Promise.all(['/store', '/drain', '/users'].map((path) => optional(path, signal)));
+      const [store, drain, users] = await Promise.all([node.storage && '/store', '/drain', '/users'].map((path) => path && optional(path, signal)));
       put(nodeBox, facts(node));
       put(storeBox, node.storage ? facts({ durability: node.storage.durability, 'takes writes': !node.storage.is_down, ...(store ?? {}) })
         : h('p', { class: 'muted' }, 'Nothing is kept on disk: storage.durability is memory.'));

@@ -79,11 +79,11 @@ function fillTiles(all, node, stats, per, latency, cpu) {
   all.connections.set(count(node.connections), [room, room && ' · ', plural(node.sessions, 'session')], exact(node.connections));
   all.incoming.set(rate(per('messages_received')), bytesRate(per('bytes_received')), `${exact(items.messages_received)} since the start`);
   all.outgoing.set(rate(per('messages_sent')), bytesRate(per('bytes_sent')), `${exact(items.messages_sent)} since the start`);
-  if (latency && latency.count > 0) all.latency.set(micros(latency.p99_us), `half within ${micros(latency.p50_us)}`, `slowest ${micros(latency.max_us)}`);
+  if (latency && latency.count > 0) all.latency.set(micros(latency.p99_us), `p50 ${micros(latency.p50_us)}, since the start`, `slowest ${micros(latency.max_us)}`);
   else all.latency.set('–', latency ? 'nothing delivered yet' : 'not available');
   all.waiting.set(count(items.queues), `${count(items.inflight)} inflight`, exact(items.queues));
   all.dropped.set(rate(per('messages_dropped')), `${count(items.messages_dropped)} since the start`, exact(items.messages_dropped));
-  all.memory.set(bytes(node.memory_bytes), node.connections >= 1000 ? `${bytes(node.memory_bytes / node.connections)} a connection` : 'of this process');
+  all.memory.set(bytes(node.memory_bytes), 'of this process');
   all.cpu.set(percent(cpu), `${plural(node.shards, 'shard')}, ${100 * node.shards} % at most`);
 }
 
@@ -98,7 +98,7 @@ function status(node) {
 
 function alarmList(alarms) {
   return (alarms?.items ?? []).filter((alarm) => alarm.active).slice(0, 20).map((alarm) =>
-    h('p', { class: 'strip bad' }, h('b', {}, name(alarm.id)), ' ', alarm.message, h('span', { class: 'muted' }, ` since ${age(alarm.raised_at)}`)));
+    h('p', { class: 'strip bad' }, h('b', {}, name(alarm.id)), ' ', alarm.message, h('span', { class: 'muted' }, ` · for ${age(alarm.raised_at)}`)));
 }
 
 /** A bar against the largest of its column. */
