@@ -51,6 +51,10 @@ pub mod broker;
 /// What lies between sockets and MQTT: TLS, WebSocket, PROXY protocol.
 pub mod transport;
 
+/// Exchanges messages with other brokers, on a thread of its own.
+#[cfg(all(feature = "server", not(loom)))]
+pub mod bridge;
+
 /// What operators ask of a running broker, on a thread of its own.
 #[cfg(all(feature = "server", not(loom)))]
 pub mod admin;

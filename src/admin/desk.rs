@@ -14,6 +14,7 @@ use super::modules::{ModuleState, StoredFile};
 use super::operators::OperatorsError;
 use super::traces::TraceDesk;
 use crate::acl::Policy;
+use crate::bridge::Bridges;
 use crate::broker::{Answer, Question, Shared};
 use crate::clock::Timestamp;
 use crate::config::{Arguments, Config, ListenerUrl};
@@ -124,6 +125,8 @@ pub struct DeskParts {
     pub started: Instant,
     /// The stored automatic subscriptions, which the shards have too.
     pub stored: StoredFile,
+    /// To other brokers.
+    pub bridges: Arc<Bridges>,
 }
 
 /// What operators may ask about.
@@ -136,6 +139,7 @@ pub struct Desk {
     pub(super) history: History,
     pub(super) traces: TraceDesk,
     pub(super) modules: ModuleState,
+    pub(super) bridges: Arc<Bridges>,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
@@ -166,6 +170,7 @@ impl Desk {
             traces,
             stored,
             started,
+            bridges,
         } = parts;
         let users = match &config.admin.users_file {
             file if file.as_os_str().is_empty() => config.node.data_dir.join("admin.users"),
@@ -180,6 +185,7 @@ impl Desk {
             history: History::default(),
             traces,
             modules: ModuleState::new(stored),
+            bridges,
             line,
             orders,
             config: RwLock::new(config),

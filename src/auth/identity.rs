@@ -21,6 +21,8 @@ pub enum Method {
     Http,
     /// By SCRAM-SHA-256.
     Scram,
+    /// It is a bridge of this node: it came by a door that nobody else can open.
+    Bridge,
 }
 
 impl Method {
@@ -43,6 +45,7 @@ impl Method {
             Self::Jwt => "jwt",
             Self::Http => "http",
             Self::Scram => "scram",
+            Self::Bridge => "bridge",
         }
     }
 }

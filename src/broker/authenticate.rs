@@ -135,6 +135,9 @@ impl Broker {
             }
             Phase::Opening => {}
         }
+        if self.is_bridge(id) {
+            return self.grant_to(id, connect, self.bridge_identity());
+        }
         if !self.config().auth.is_configured() {
             return self.decide(id, connect, Verdict::Ignore);
         }

@@ -26,8 +26,10 @@ use sha1::{Digest, Sha1};
 /// What became of a delivery of a Shared Subscription, to be told to its home.
 #[derive(Debug)]
 pub(super) enum SharedNews {
-    /// The session ended first.
+    /// The session, which did not outlast the process, ended first.
     Returned(Arc<ShareName>, Arc<Message>),
+    /// The session ended first; the journal has it under this serial.
+    GivenBack(SessionSerial),
     /// The client acknowledged it.
     Acked(Arc<ShareName>, u32, SessionSerial),
 }

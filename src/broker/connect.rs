@@ -49,7 +49,7 @@ impl Broker {
         } else if self.is_banned(now, id, connect.client_id) {
             Some(ReasonCode::Banned)
         } else {
-            self.drain_refusal().or_else(|| refusal(&connect, self.config()))
+            self.refusal_here(id, &connect)
         };
         if let Some(reason) = refusal {
             self.metrics().packets_connect.inc();
@@ -64,6 +64,16 @@ impl Broker {
                 self.turn_away(now, id, &connect, &refusal, fx)
             }
         }
+    }
+
+    /// Why a CONNECT is refused, whoever the client is.
+    fn refusal_here(&self, id: ConnectionId, connect: &Connect<'_>) -> Option<ReasonCode> {
+        if !self.may_be_called(id, connect.client_id) {
+            return Some(ReasonCode::ClientIdentifierNotValid);
+        }
+        // Bridges go on while clients are sent away: what those have said is still to be passed on.
+        let draining = if self.is_bridge(id) { None } else { self.drain_refusal() };
+        draining.or_else(|| refusal(connect, self.config()))
     }
 
     /// A client that may come in goes to its home, or is there.
@@ -358,6 +368,7 @@ impl Broker {
         let config = self.config();
         let keep_alive = granted_keep_alive(connect, config);
         let expiry_s = session_expiry_s(connect, config);
+        let mark = self.mark_for(connect);
         let mut connack = ConnAck::new(is_present, ReasonCode::Success);
         if connect.version == ProtocolVersion::V5 {
             connack.session_expiry_s =
@@ -372,6 +383,7 @@ impl Broker {
             connack.wildcard_subscriptions_available = config.mqtt.wildcard_available;
             connack.shared_subscriptions_available = config.mqtt.shared_available;
             // [MQTT-4.12.0-5]
+            connack.user_properties = packet::UserProperties::parse(&mark).unwrap_or_default();
             connack.authentication_method = connect.authentication_method;
             connack.authentication_data = authentication_data.as_deref();
             connack.server_keep_alive = (keep_alive != connect.keep_alive).then_some(keep_alive);

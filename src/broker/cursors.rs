@@ -18,7 +18,8 @@ use crate::clock::Timestamp;
 use crate::interest::ShardId;
 use crate::packet::QoS;
 use crate::router::{SessionIndex, SubscriptionOptions};
-use crate::session::Message;
+use crate::session::{Message, Slot};
+use crate::storage::{Entry, RETAINED_UNDER_WAY};
 use crate::topic;
 
 /// Topics remembered as superseded, a cursor. Beyond, an older one may come after a newer.
@@ -59,6 +60,18 @@ pub(super) fn supersede(cursors: &mut BTreeMap<u32, SessionCursors>, session: Se
     }
 }
 
+impl SessionCursors {
+    fn find(&self, filter: &str) -> Option<&Cursor> {
+        self.cursors.iter().find(|cursor| &*cursor.filter == filter)
+    }
+
+    /// A subscription's options as the journal has them while a cursor of it is open. What comes with QoS 0 is not promised.
+    pub(super) fn mark(&self, filter: &str, options: SubscriptionOptions) -> u8 {
+        let is_marked = options.qos() > 0 && self.find(filter).is_some();
+        options.bits() | if is_marked { RETAINED_UNDER_WAY } else { 0 }
+    }
+}
+
 enum Step {
     Go,
     Wait,
@@ -95,6 +108,48 @@ impl Broker {
             superseded: HashSet::default(),
         });
         self.ready_cursor(index);
+    }
+
+    /// Begins a cursor again that was open when the node crashed. What the session has of it already does not come again, nor does what
+    /// a newer live message has replaced; what its client has acknowledged does.
+    pub(super) fn reopen_cursor(
+        &mut self,
+        index: u32,
+        filter: &str,
+        options: SubscriptionOptions,
+        subscription_id: u32,
+    ) {
+        self.open_cursor(index, filter, options, subscription_id);
+        let outbound = self.clients.sessions.get(index).and_then(|session| session.outbound.as_deref());
+        let Some(outbound) = outbound else { return };
+        let inflight = outbound.inflight.iter().filter_map(|(_, slot)| match slot {
+            Slot::Publish(delivery) => Some(delivery),
+            Slot::Release { .. } | Slot::Done => None,
+        });
+        for delivery in
+            inflight.chain(outbound.mqueue.iter()).filter(|delivery| delivery.message.head().retain)
+        {
+            supersede(&mut self.cursors, SessionIndex(index), delivery.message.topic());
+        }
+    }
+
+    /// Whether the journal has to know that a subscription is still being given retained messages.
+    pub(super) fn cursor_mark(&self, index: u32, filter: &str, options: SubscriptionOptions) -> u8 {
+        self.cursors.get(&index).map_or(options.bits(), |open| open.mark(filter, options))
+    }
+
+    /// A cursor has come to its end: the journal has the subscription without it.
+    fn note_given(&mut self, index: u32, cursor: &Cursor) {
+        let Some(session) = self.clients.sessions.get(index) else { return };
+        if cursor.options.qos() == 0 || !self.clients.journal.keeps(session) {
+            return;
+        }
+        let Some(number) = self.router.find(&cursor.filter) else { return };
+        let subscription = session.subscriptions.find(false, number.0);
+        let options = self.router.options(number, SessionIndex(index));
+        let (Some(subscription), Some(options)) = (subscription, options) else { return };
+        let (serial, id, options) = (session.serial.0, subscription.id, options.bits());
+        self.clients.journal.write(&Entry::Subscribe { serial, filter: &cursor.filter, options, id });
     }
 
     /// The subscription is gone.
@@ -168,9 +223,8 @@ impl Broker {
             return Step::Wait;
         }
         let Some(slice) = cursor.slices.last().copied() else {
-            if let Some(session) = self.cursors.get_mut(&index) {
-                session.cursors.pop_front();
-            }
+            let ended = self.cursors.get_mut(&index).and_then(|session| session.cursors.pop_front());
+            ended.iter().for_each(|cursor| self.note_given(index, cursor));
             return Step::Go;
         };
         cursor.is_asked = true;

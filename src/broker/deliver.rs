@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::clients::{Clients, SharedNews};
+use super::clients::Clients;
 use super::effects::Effects;
 use super::fan_out::terms_of;
 use super::journal::Awaited;
@@ -20,9 +20,7 @@ use crate::metrics::Metrics;
 use crate::packet::{self, PacketId, PublishHead, QoS, encode_publish_head, publish_len};
 use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
 use crate::session::message::expiry_left_s;
-use crate::session::{
-    ConnectionId, Delivery, HELD, Message, READY, Session, ShareName, Slot, UNCOMMITTED, UNSENT,
-};
+use crate::session::{ConnectionId, Delivery, HELD, Message, READY, ShareName, Slot, UNCOMMITTED, UNSENT};
 use crate::storage::Entry;
 
 /// Bytes that a Topic Alias adds to a PUBLISH, the growth of two lengths included.
@@ -544,37 +542,6 @@ impl Clients {
         };
         let sent = ("sent", publication.topic);
         self.sight.traces.delivery(&session.client_id, connection, sent, text, fx);
-    }
-
-    /// The session ends with these undelivered: those of a Shared Subscription go back to it.
-    pub(super) fn give_up(&mut self, session: &mut Session) {
-        let Some(mut outbound) = session.outbound.take() else { return };
-        let inflight = outbound.inflight.len() as u64;
-        self.metrics.inflight.set(self.metrics.inflight.load().wrapping_sub(inflight));
-        let waiting = outbound.mqueue.len() as u64;
-        self.metrics.queues.set(self.metrics.queues.load().wrapping_sub(waiting));
-        if outbound.mqueue.is_long() {
-            self.metrics.queues_high.dec();
-        }
-        for delivery in outbound.inflight.drain() {
-            // A QoS 2 delivery once begun stays with its session [MQTT-4.8.2-5].
-            self.give_up_delivery(delivery, QoS::AtLeastOnce);
-        }
-        for delivery in outbound.mqueue.drain() {
-            self.give_up_delivery(delivery, QoS::ExactlyOnce);
-        }
-    }
-
-    fn give_up_delivery(&mut self, delivery: Delivery, returned_max: QoS) {
-        match delivery.share {
-            Some(share) if delivery.qos <= returned_max => {
-                self.shared_news.push(SharedNews::Returned(share, delivery.message));
-            }
-            _ => {
-                self.metrics.dropped_qos2.add(u64::from(delivery.qos == QoS::ExactlyOnce));
-                self.dropped(&self.metrics.dropped_session_end);
-            }
-        }
     }
 }
 

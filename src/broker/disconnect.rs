@@ -42,6 +42,7 @@ impl Broker {
             self.violation(now, id, "a DISCONNECT with a Reason Code that only servers send (3.14.2.1)", fx);
             return Flow::Gone;
         }
+        let end = if disconnect.reason == ReasonCode::Success { End::Goodbye } else { End::Lost };
         if let Some(expiry_s) = disconnect.session_expiry_s {
             let may_extend = self.clients.connections.get(id).is_some_and(|c| c.may_extend_expiry);
             if expiry_s > 0 && !may_extend {
@@ -52,14 +53,29 @@ impl Broker {
                 return Flow::Gone;
             }
             let expiry_s = expiry_s.min(self.config().session.expiry_s_max);
+            if expiry_s == 0 {
+                self.end_with_session(now, id, end, fx);
+                return Flow::Gone;
+            }
             if let Some(index) = self.clients.connections.get(id).map(|connection| connection.session) {
                 self.change_expiry(index, expiry_s);
             }
         }
-        let is_goodbye = disconnect.reason == ReasonCode::Success;
         fx.close(id, Close::Flush);
-        self.end_connection(now, id, if is_goodbye { End::Goodbye } else { End::Lost }, fx);
+        self.end_connection(now, id, end, fx);
         Flow::Gone
+    }
+
+    /// The client wants its session to end with its connection after all. As long as it has not ended it is what it was: what it
+    /// leaves, a Will or messages for other members of a Shared Subscription, outlasts a crash as that of any session that was kept.
+    fn end_with_session<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, end: End, fx: &mut E) {
+        let index = self.clients.connections.get(id).map(|connection| connection.session);
+        let Some(session) = index.and_then(|index| self.clients.token(index)) else { return };
+        fx.close(id, Close::Flush);
+        self.end_connection(now, id, end, fx);
+        if self.clients.session_by(session).is_some() {
+            self.end_session(now, session.index, fx);
+        }
     }
 
     pub(super) fn closed<E: Effects>(&mut self, now: Timestamp, id: ConnectionId, fx: &mut E) {
@@ -140,16 +156,17 @@ impl Broker {
         self.count_persistent(session.is_persistent(), false);
         self.cursors.remove(&index);
         let is_kept = self.clients.journal.keeps(&session);
-        if is_kept {
-            self.clients.journal.write(&Entry::End { serial: session.serial.0, keeps_will: false });
-        }
         self.release_session_quota(index, session.subscriptions.len());
         self.drop_subscriptions(index, &mut session, fx);
         self.clients.give_up(&mut session);
-        self.send_shared_news(now, fx);
+        if is_kept {
+            self.clients.journal.write(&Entry::End { serial: session.serial.0, keeps_will: false });
+        }
         if let Some(will) = session.will.take() {
             self.publish_will(now, *will, client, is_kept, fx);
         }
+        // Other members may get new messages written: what tells of this end, the Will's beginning too, is in one frame before that.
+        self.send_shared_news(now, fx);
     }
 
     fn drop_subscriptions<E: Effects>(&mut self, index: u32, session: &mut Session, fx: &mut E) {

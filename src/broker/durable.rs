@@ -83,7 +83,7 @@ impl Broker {
             return;
         }
         if journal.is_synced() {
-            journal.wait(Awaited::Will(key));
+            journal.wait(Awaited::Own(key));
         } else {
             self.committed_everywhere(now, key.message, fx);
         }
@@ -121,7 +121,7 @@ impl Broker {
                 self.end_inbound_commit(now, &key, reach.matched, fx);
                 self.acknowledge_owed(now, connection, number, reach.matched, fx);
             }
-            Awaited::Will(key) => self.committed_everywhere(now, key.message, fx),
+            Awaited::Own(key) => self.committed_everywhere(now, key.message, fx),
             Awaited::Send(token, packet_id) => self.clients.send_released(now, token, packet_id, fx),
             Awaited::PubRel(connection, packet_id, reason) => {
                 self.send_pubrel(connection, packet_id, reason, fx);
@@ -150,7 +150,7 @@ impl Broker {
     }
 
     /// The `Commit` of a message is on disk: deliveries of QoS 2 may go, on every shard.
-    fn committed_everywhere<E: Effects>(&mut self, now: Timestamp, number: u64, fx: &mut E) {
+    pub(super) fn committed_everywhere<E: Effects>(&mut self, now: Timestamp, number: u64, fx: &mut E) {
         for shard in (0..self.shards).map(ShardId).filter(|shard| *shard != self.shard) {
             self.send_control(shard, ShardMessage::Committed { number }, fx);
         }
@@ -164,7 +164,11 @@ impl Broker {
                 self.clients.send_released(now, token, packet_id, fx);
                 continue;
             }
-            let Some(session) = self.clients.session_by(token) else { continue };
+            let Some(session) = self.clients.session_by(token) else {
+                // It has ended, and left the message to others.
+                self.start_return(now, token.serial, fx);
+                continue;
+            };
             if let Some(outbound) = &mut session.outbound {
                 outbound.mqueue.commit(number);
             }

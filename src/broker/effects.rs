@@ -160,8 +160,8 @@ pub enum Timer {
     Resume(u32),
     /// Next look at the memory.
     Memory,
-    /// Wills of sessions that had ended before a crash go out.
-    Wills,
+    /// What sessions left that had ended before a crash goes out: Wills, messages for other members of a Shared Subscription.
+    Legacies,
     /// Next look at what may be wrong, and at what is to be forgotten.
     Look,
     /// Next step of sending clients away.
@@ -180,7 +180,7 @@ impl Timer {
             Self::RetainedSweep => 3 << 32,
             Self::Resume(index) => 4 << 32 | index as u64,
             Self::Memory => 5 << 32,
-            Self::Wills => 6 << 32,
+            Self::Legacies => 6 << 32,
             Self::Look => 7 << 32,
             Self::Drain => 16 << 32,
             Self::Delayed => 17 << 32,
@@ -196,7 +196,7 @@ impl Timer {
             3 => Some(Self::RetainedSweep),
             4 => Some(Self::Resume(bits as u32)),
             5 => Some(Self::Memory),
-            6 => Some(Self::Wills),
+            6 => Some(Self::Legacies),
             7 => Some(Self::Look),
             16 => Some(Self::Drain),
             17 => Some(Self::Delayed),

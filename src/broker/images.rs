@@ -8,7 +8,9 @@ use hashbrown::HashSet;
 use super::Broker;
 use super::effects::Effects;
 use super::journal::{stored_delivery, stored_session};
+use super::message::ShardMessage;
 use crate::clock::Timestamp;
+use crate::interest::ShardId;
 use crate::packet::QoS;
 use crate::router::{FilterId, SessionIndex};
 use crate::session::{Delivery, HELD, Session, Slot};
@@ -31,10 +33,12 @@ pub(super) struct Walk {
     is_delayed_done: bool,
     /// Messages whose deliveries were waiting for a `Commit` when the generation began: it may lie before the generation.
     pub(super) held_before: HashSet<u64, ahash::RandomState>,
+    /// Shards that have not said yet that they have begun it: until then a `Commit` of the time before may still be told.
+    pub(super) marks_awaited: u16,
 }
 
 impl Walk {
-    pub(super) fn new(held_before: HashSet<u64, ahash::RandomState>) -> Self {
+    pub(super) fn new(held_before: HashSet<u64, ahash::RandomState>, marks_awaited: u16) -> Self {
         Self {
             session: Some(0),
             retained: None,
@@ -42,12 +46,13 @@ impl Walk {
             delayed: None,
             is_delayed_done: false,
             held_before,
+            marks_awaited,
         }
     }
 
-    /// Whether there is anything to do but wait for `Commit`s under way.
+    /// Whether there is anything to do but wait for other shards.
     fn can_go_on(&self) -> bool {
-        !self.is_written() || self.held_before.is_empty()
+        !self.is_written() || self.marks_awaited == 0
     }
 
     /// Whether all that there is to write is written.
@@ -58,8 +63,11 @@ impl Walk {
 
 impl Broker {
     /// A generation begins.
-    pub(super) fn begin_images(&mut self, generation: u32) {
-        self.clients.journal.begin_generation(generation);
+    pub(super) fn begin_images<E: Effects>(&mut self, generation: u32, fx: &mut E) {
+        self.clients.journal.begin_generation(generation, self.shards - 1);
+        for shard in (0..self.shards).map(ShardId).filter(|shard| *shard != self.shard) {
+            self.send_control(shard, ShardMessage::Generation { generation }, fx);
+        }
     }
 
     /// Whether images can be written now, or the walk be ended.
@@ -78,7 +86,7 @@ impl Broker {
         while budget > 0 && self.clients.journal.buffered() < BYTES_BUDGET && self.write_next(&mut walk) {
             budget -= 1;
         }
-        let is_done = walk.is_written() && walk.held_before.is_empty();
+        let is_done = walk.is_written() && walk.marks_awaited == 0;
         if !is_done {
             self.clients.journal.walk = Some(walk);
             return;
@@ -143,7 +151,7 @@ impl Broker {
 
     /// Writes all of a session.
     pub(super) fn write_image(&mut self, index: u32) {
-        let Self { clients, router, memberships, .. } = self;
+        let Self { clients, router, memberships, cursors, .. } = self;
         let Some(session) = clients.sessions.get(index) else { return };
         let journal = &mut clients.journal;
         if !journal.keeps(session) {
@@ -161,7 +169,8 @@ impl Broker {
                 }
             } else if let Some(options) = router.options(FilterId(subscription.filter), SessionIndex(index)) {
                 let filter = router.filter(FilterId(subscription.filter));
-                journal.write(&Entry::Subscribe { serial, filter, options: options.bits(), id });
+                let options = cursors.get(&index).map_or(options.bits(), |open| open.mark(filter, options));
+                journal.write(&Entry::Subscribe { serial, filter, options, id });
             }
         }
         if let Some(inbound) = &session.inbound {

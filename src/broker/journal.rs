@@ -2,9 +2,9 @@
 //! the turn's end they leave as one frame under a ticket, and what was promised with them is kept until the ticket comes back.
 //! Without storage (`durability = "memory"`) every call here is one comparison.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::deliver::From;
@@ -13,6 +13,7 @@ use super::images::Walk;
 use super::inspect::Receipt;
 use super::message::SessionToken;
 use super::operations::PendingSubAck;
+use super::returns::place_of;
 use crate::clock::Timestamp;
 use crate::config::{Config, Durability};
 use crate::packet::{Ack, PacketId, ProtocolVersion, QoS, ReasonCode};
@@ -82,8 +83,8 @@ impl CommitKey {
 pub(super) enum Awaited {
     /// A publisher's acknowledgement: its place among the owed; and what else the `Commit` lets go.
     Publisher { connection: ConnectionId, number: u32, reach: Reach, key: CommitKey },
-    /// A Will's `Commit`, for which deliveries of QoS 2 wait.
-    Will(CommitKey),
+    /// The `Commit` of a Will or of what a session left to others, for which deliveries of QoS 2 wait.
+    Own(CommitKey),
     /// Deliveries of QoS 2 whose identifier is in the journal.
     Send(SessionToken, PacketId),
     /// PUBREL.
@@ -114,7 +115,7 @@ impl Awaited {
         match self {
             Self::Publisher { connection, .. } | Self::ConnAck { connection, .. } => Some(*connection),
             Self::SubAck(pending) | Self::UnsubAck(pending) => Some(pending.connection),
-            Self::Operator(_) | Self::Will(_) | Self::Send(..) | Self::PubRel(..) | Self::PubComp(..) => None,
+            Self::Operator(_) | Self::Own(_) | Self::Send(..) | Self::PubRel(..) | Self::PubComp(..) => None,
         }
     }
 }
@@ -128,8 +129,6 @@ pub(super) struct Journal {
     is_on: bool,
     is_synced: bool,
     is_down: bool,
-    /// The disk has failed, and has confirmed nothing since.
-    is_mending: bool,
     backlog_max: usize,
     buffer: Vec<u8>,
     /// Where the buffer is cut into several frames.
@@ -148,8 +147,12 @@ pub(super) struct Journal {
     next_number: u64,
     step: u64,
     /// Wills that are due and whose `Commit` is not written yet, each under a serial of its own.
-    wills_under_way: HashMap<SessionSerial, Will, ahash::RandomState>,
+    wills_under_way: BTreeMap<SessionSerial, Will>,
+    /// Messages that sessions left to other members of a Shared Subscription, each under a serial of its own.
+    returns: BTreeMap<SessionSerial, Delivery>,
     pub(super) generation: u32,
+    /// Generations that other shards have begun before this one.
+    marks: Vec<u32>,
     pub(super) walk: Option<Box<Walk>>,
     /// The generation whose images may name what this turn writes: its end is to be told.
     pub(super) fence: Option<u32>,
@@ -163,7 +166,6 @@ impl Journal {
             is_on: durability != Durability::Memory,
             is_synced: durability == Durability::Sync,
             is_down: false,
-            is_mending: false,
             backlog_max: config.storage.backlog_bytes as usize,
             buffer: Vec::new(),
             cuts: Vec::new(),
@@ -177,8 +179,10 @@ impl Journal {
             reach: Reach::default(),
             next_number: first_number.max(1) + u64::from(shard),
             step: u64::from(shards.max(1)),
-            wills_under_way: HashMap::default(),
+            wills_under_way: BTreeMap::new(),
+            returns: BTreeMap::new(),
             generation: 1,
+            marks: Vec::new(),
             walk: None,
             fence: None,
         }
@@ -209,7 +213,6 @@ impl Journal {
     /// The disk takes nothing any more: what it has not confirmed is in doubt, and written anew with the next images.
     pub(super) fn fail(&mut self) {
         self.is_down = true;
-        self.is_mending = true;
         self.buffer.clear();
         self.cuts.clear();
         self.under_way.clear();
@@ -220,22 +223,36 @@ impl Journal {
 
     /// Images of a new generation begin: from here on everything is written. What waits for the disk is said again, since
     /// that the disk has it may be learned only after all older files are gone.
-    pub(super) fn begin_generation(&mut self, generation: u32) {
-        // While the disk mends nothing is confirmed before the images are complete.
-        let waits_for =
-            if self.is_mending { HashSet::default() } else { self.held.keys().copied().collect() };
+    /// `others`: shards that begin it too, and say so.
+    pub(super) fn begin_generation(&mut self, generation: u32, others: u16) {
+        let marked = self.marks.iter().filter(|mark| **mark == generation).count() as u16;
+        self.marks.retain(|mark| *mark > generation);
+        let held_before = self.held.keys().copied().collect();
         self.is_down = false;
         self.generation = generation;
-        self.walk = Some(Box::new(Walk::new(waits_for)));
+        self.walk = Some(Box::new(Walk::new(held_before, others.saturating_sub(marked))));
+        self.write_returns();
         for (serial, will) in &self.wills_under_way {
             encode_due_will(*serial, will, &mut self.buffer);
         }
         for (_, awaited) in &self.awaited {
             match awaited {
                 Awaited::Publisher { key, .. } => key.entry(false).encode(&mut self.buffer),
-                Awaited::Will(key) => key.entry(true).encode(&mut self.buffer),
+                Awaited::Own(key) => key.entry(key.publisher.is_some()).encode(&mut self.buffer),
                 _ => {}
             }
+        }
+    }
+
+    /// Another shard has begun the images of `generation`.
+    pub(super) fn mark(&mut self, generation: u32) {
+        match &mut self.walk {
+            Some(walk) if self.generation == generation => {
+                walk.marks_awaited = walk.marks_awaited.saturating_sub(1);
+            }
+            _ if self.generation < generation => self.marks.push(generation),
+            // That generation has come to nothing: the disk failed.
+            _ => {}
         }
     }
 
@@ -373,6 +390,43 @@ impl Journal {
         self.wills_under_way.remove(&serial);
     }
 
+    /// A message is left to other members of a Shared Subscription: from here on the journal has it under `serial`, apart from the
+    /// session that ends.
+    pub(super) fn begin_return(&mut self, serial: SessionSerial, delivery: Delivery) {
+        if self.is_on && !self.is_down {
+            encode_return(serial, &delivery, &mut self.buffer);
+        }
+        self.returns.insert(serial, delivery);
+    }
+
+    /// What the journal has under `serial` for other members.
+    pub(super) fn returned(&self, serial: SessionSerial) -> Option<&Delivery> {
+        self.returns.get(&serial)
+    }
+
+    /// Another member has it, or there is none.
+    pub(super) fn end_return(&mut self, serial: SessionSerial) {
+        self.returns.remove(&serial);
+        self.write(&Entry::End { serial: serial.0, keeps_will: false });
+    }
+
+    /// Writes anew what is on its way to other members.
+    fn write_returns(&mut self) {
+        let returns = std::mem::take(&mut self.returns);
+        for delivery in returns.values() {
+            self.write_message(&delivery.message);
+        }
+        for (serial, delivery) in &returns {
+            encode_return(*serial, delivery, &mut self.buffer);
+        }
+        self.returns = returns;
+    }
+
+    /// What the journal has under `serial` waits for the `Commit` of its message.
+    pub(super) fn hold_return(&mut self, number: u64, serial: SessionSerial) {
+        self.held.entry(number).or_default().push((place_of(serial), None));
+    }
+
     /// A delivery of QoS 2 that waits for the `Commit` of its message.
     pub(super) fn hold(&mut self, number: u64, token: SessionToken, packet_id: Option<PacketId>) {
         self.held.entry(number).or_default().push((token, packet_id));
@@ -402,7 +456,6 @@ impl Journal {
     /// All frames up to `ticket` are on disk.
     pub(super) fn confirmed(&mut self, ticket: u64) {
         self.durable = self.durable.max(ticket);
-        self.is_mending = false;
         self.written(ticket);
     }
 
@@ -494,23 +547,35 @@ impl Journal {
     }
 }
 
+/// A session that is none, but keeps something that one has left: it has no Client Identifier.
+fn nobody(serial: SessionSerial) -> StoredSession<'static> {
+    StoredSession {
+        serial: serial.0,
+        is_new: true,
+        client_id: "",
+        version: ProtocolVersion::V5,
+        expiry_s: 0,
+        user: 0,
+        last_packet_id: 0,
+        disconnected_at: Some(Timestamp::default()),
+        will: None,
+    }
+}
+
+/// A message that is left to other members of a Shared Subscription.
+fn encode_return(serial: SessionSerial, delivery: &Delivery, out: &mut Vec<u8>) {
+    Entry::Session(nobody(serial)).encode(out);
+    Entry::Deliver(stored_delivery(serial.0, delivery, None, false)).encode(out);
+}
+
 /// A Will that is on its way out: as that of a session of its own, which has ended.
 fn encode_due_will(serial: SessionSerial, will: &Will, out: &mut Vec<u8>) {
     encode_apart(serial, will, ("", 0), out);
 }
 
 fn encode_apart(serial: SessionSerial, will: &Will, (client_id, delay_s): (&str, u32), out: &mut Vec<u8>) {
-    let session = StoredSession {
-        serial: serial.0,
-        is_new: true,
-        client_id,
-        version: ProtocolVersion::V5,
-        expiry_s: 0,
-        user: 0,
-        last_packet_id: 0,
-        disconnected_at: Some(Timestamp::default()),
-        will: Some(StoredWill { delay_s, ..stored_will(will) }),
-    };
+    let will = Some(StoredWill { delay_s, ..stored_will(will) });
+    let session = StoredSession { client_id, will, ..nobody(serial) };
     Entry::Session(session).encode(out);
     Entry::End { serial: serial.0, keeps_will: true }.encode(out);
 }

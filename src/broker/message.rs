@@ -91,6 +91,12 @@ pub enum ShardMessage {
         /// The message.
         number: u64,
     },
+    /// Every shard → every other one: it has begun the images of a generation of the journal. Whatever it has sent before, `Committed`
+    /// above all, has come by then.
+    Generation {
+        /// Which.
+        generation: u32,
+    },
     /// Any shard → shard 0: what is new about its long mqueues. At most one every other second.
     LongQueues(Box<LongQueues>),
     /// A session's shard → the Shared Subscription's home. The session joins (or changes its options).
@@ -133,7 +139,7 @@ pub enum ShardMessage {
         credit: bool,
     },
     /// A member's shard → the Shared Subscription's home. The member's session is gone and had not begun or not
-    /// acknowledged this message: it is for another member, or dropped if there is none.
+    /// acknowledged this message, which no journal has for it: it is for another member, or dropped if there is none.
     SharedReturn {
         /// Which Shared Subscription.
         share: Arc<ShareName>,
@@ -141,6 +147,16 @@ pub enum ShardMessage {
         message: Arc<Message>,
         /// The home's operation that waits, if the message never reached a session.
         operation: Option<OperationId>,
+    },
+    /// A member's shard → the Shared Subscription's home. The member's session has ended and leaves this message, which the sender's
+    /// journal has: it is for another member, or dropped if there is none. Answered by `Accepted`.
+    SharedGiveBack {
+        /// Which Shared Subscription.
+        share: Arc<ShareName>,
+        /// The message, under a number of its own.
+        message: Arc<Message>,
+        /// The sender's operation.
+        operation: OperationId,
     },
     /// A member's shard → the home, strategy `least_inflight` only: one of its messages was acknowledged.
     SharedAcked {

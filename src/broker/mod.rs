@@ -35,6 +35,7 @@ mod rates;
 mod receive;
 mod restore;
 mod retained;
+mod returns;
 mod route;
 mod shared;
 mod subscribe;
@@ -122,6 +123,8 @@ pub struct Shared {
     pub pressure: Arc<Pressure>,
     /// Milliseconds of Unix time at `Timestamp(0)`, for what people read.
     pub started_unix_ms: u64,
+    /// What names this node among those whose bridges a message passes; empty: it has no bridges.
+    pub bridge_mark: Box<str>,
     /// Where numbers that the journal has go on.
     pub origins: Origins,
     /// Filters in use, of all shards, that begin with `$`: nobody else gets what is below `$SYS`.
@@ -172,6 +175,7 @@ impl Shared {
             users: Users::default(),
             pressure: Arc::default(),
             started_unix_ms,
+            bridge_mark: modules::bridge_mark(config, origins.user_key),
             origins,
             seed,
         })
@@ -253,6 +257,8 @@ pub struct Broker {
     observe: Observe,
     /// Of sessions that had ended before a crash, to be published.
     restored_wills: VecDeque<(SessionSerial, Will)>,
+    /// What such sessions left to other members of their Shared Subscriptions.
+    restored_returns: VecDeque<SessionSerial>,
     /// For what the connection is closed that ends next.
     failure: Option<ReasonCode>,
     /// What operators changed and the disk or other shards have not confirmed.
@@ -320,6 +326,7 @@ impl Broker {
             sampling: Sampling::default(),
             observe: Observe::default(),
             restored_wills: VecDeque::new(),
+            restored_returns: VecDeque::new(),
             failure: None,
             receipts: Receipts::default(),
             sys_at: None,
@@ -371,7 +378,7 @@ impl Broker {
             }
             Input::Stored(ticket) => self.stored(now, ticket, fx),
             Input::Written(ticket) => self.written(now, ticket, fx),
-            Input::Generation(generation) => self.begin_images(generation),
+            Input::Generation(generation) => self.begin_images(generation, fx),
             Input::Fence(generation) => self.clients.journal.fence = Some(generation),
             Input::StorageDown => self.storage_failed(now, fx),
             Input::Condition(condition, message) => self.condition_told(now, condition, message, fx),

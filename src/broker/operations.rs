@@ -10,7 +10,7 @@ use super::route::RelayKey;
 use crate::clock::Timestamp;
 use crate::interest::ShardId;
 use crate::packet::{PacketId, ReasonCode};
-use crate::session::ConnectionId;
+use crate::session::{ConnectionId, SessionSerial};
 
 /// A SUBACK that waits for the homes of Shared Subscriptions.
 #[derive(Debug)]
@@ -29,6 +29,9 @@ pub(super) enum Waiter {
     Publisher(Option<Publisher>),
     /// The journal: the message is a client's Will.
     Will(CommitKey),
+    /// The journal, which has a message under `serial` that a session left to other members of its Shared Subscription; it is
+    /// given to them under `number`.
+    Return { serial: SessionSerial, number: u64 },
     /// Another shard: its operation gets `Accepted`, its credit is released.
     Shard { from: ShardId, operation: Option<OperationId>, credit: bool },
     /// A subscriber on this shard.
@@ -181,6 +184,7 @@ impl Broker {
             Waiter::Nobody | Waiter::Publisher(None) => {}
             Waiter::Publisher(Some(publisher)) => self.publish_arrived(now, publisher, reach, fx),
             Waiter::Will(key) => self.commit_will(now, key, reach, fx),
+            Waiter::Return { serial, number } => self.commit_return(now, serial, number, reach, fx),
             Waiter::Shard { from, operation, credit } => {
                 if credit {
                     fx.release(from, 1);

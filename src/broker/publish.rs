@@ -192,6 +192,11 @@ impl Broker {
             self.acknowledge_publish(id, publish, ReasonCode::NotAuthorized, fx);
             return Flow::Next;
         }
+        if self.came_back(id, publish) {
+            self.count_received(publish);
+            self.acknowledge_publish(id, publish, ReasonCode::Success, fx);
+            return Flow::Next;
+        }
         if self.clients.journal.is_on()
             && let Some(flow) = self.judge_storage(now, id, publish, (full, delay_s > 0), fx)
         {

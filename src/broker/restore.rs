@@ -13,7 +13,9 @@ use crate::router::{SessionIndex, SubscriptionOptions};
 use crate::session::{
     Inbound, Inflight, Outbound, Session, SessionSerial, ShareName, Slot, Subscription, Will,
 };
-use crate::storage::{Restored, RestoredSession, RestoredSlot, RestoredSubscription};
+use crate::storage::{
+    RETAINED_UNDER_WAY, Restored, RestoredReturn, RestoredSession, RestoredSlot, RestoredSubscription,
+};
 use crate::topic;
 
 /// What one shard gets.
@@ -23,6 +25,7 @@ pub struct RestoredShard {
     retained: Vec<Arc<crate::session::Message>>,
     members: Vec<RestoredMember>,
     wills: Vec<Will>,
+    returned: Vec<RestoredReturn>,
 }
 
 /// A member of a Shared Subscription, for its home.
@@ -67,13 +70,19 @@ pub fn distribute(restored: Restored, placement: &Placement, shards: u16) -> Vec
             part.wills.push(will);
         }
     }
+    for returned in restored.returned {
+        let Some(share) = &returned.delivery.share else { continue };
+        if let Some(part) = parts.get_mut(at(placement.home_of_share(&share.name, &share.filter))) {
+            part.returned.push(returned);
+        }
+    }
     parts
 }
 
 impl Broker {
     /// Takes over what a journal has for this shard. Once, after `start` and before any client.
     pub fn restore<E: Effects>(&mut self, now: Timestamp, restored: RestoredShard, fx: &mut E) {
-        let RestoredShard { sessions, retained, members, wills } = restored;
+        let RestoredShard { sessions, retained, members, wills, returned } = restored;
         let mut wills_seen = 0;
         for session in sessions {
             self.restore_session(now, session, &mut wills_seen, fx);
@@ -84,30 +93,35 @@ impl Broker {
         for RestoredMember { share, shard, token, options, id } in members {
             self.restore_member(shard, share, token, options, id);
         }
-        if !wills.is_empty() {
-            // Other shards may not be there yet.
-            for will in wills {
-                if will.delay_s > 0 {
-                    let due = Timestamp(u64::from(will.delay_s) * 1000).max(now.plus_s(1));
-                    self.restore_delayed(due, will, fx);
-                    continue;
-                }
-                let serial = will.message.head().publisher;
-                self.clients.journal.keep_will(serial, will.clone());
-                self.restored_wills.push_back((serial, will));
+        for will in wills {
+            if will.delay_s > 0 {
+                let due = Timestamp(u64::from(will.delay_s) * 1000).max(now.plus_s(1));
+                self.restore_delayed(due, will, fx);
+                continue;
             }
-            fx.set_timer(Timer::Wills, now.plus_s(1));
+            let serial = will.message.head().publisher;
+            self.clients.journal.keep_will(serial, will.clone());
+            self.restored_wills.push_back((serial, will));
+        }
+        for returned in returned {
+            self.restore_return(returned);
+        }
+        if !self.restored_wills.is_empty() || !self.restored_returns.is_empty() {
+            // Other shards may not be there yet.
+            fx.set_timer(Timer::Legacies, now.plus_s(1));
         }
     }
 
-    /// Wills of sessions that had ended before the crash, so many a second.
-    pub(super) fn publish_restored_wills<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+    /// What sessions left that had ended before the crash: Wills, so many a second, and messages for other members of their
+    /// Shared Subscriptions.
+    pub(super) fn pass_on_legacies<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        let has_more = self.start_restored_returns(now, fx);
         for _ in 0..self.config().storage.will_rate {
-            let Some((serial, will)) = self.restored_wills.pop_front() else { return };
+            let Some((serial, will)) = self.restored_wills.pop_front() else { break };
             self.publish_due_will(now, will, None, Some(serial), fx);
         }
-        if !self.restored_wills.is_empty() {
-            fx.set_timer(Timer::Wills, now.plus_s(1));
+        if has_more || !self.restored_wills.is_empty() {
+            fx.set_timer(Timer::Legacies, now.plus_s(1));
         }
     }
 
@@ -144,6 +158,7 @@ impl Broker {
 
     fn restore_subscription(&mut self, index: u32, subscription: &RestoredSubscription) {
         let RestoredSubscription { filter, options, id } = subscription;
+        let is_being_given = *options & RETAINED_UNDER_WAY != 0;
         let options = SubscriptionOptions::from_bits(*options);
         let Ok(share) = topic::parse_share(filter) else { return };
         if let Some(share) = share {
@@ -159,6 +174,9 @@ impl Broker {
         }
         self.interest.make_durable(filter);
         self.add_subscription(index, Subscription { filter: subscribed.filter.0, id: *id, shared: false });
+        if is_being_given {
+            self.reopen_cursor(index, filter, options, *id);
+        }
     }
 }
 

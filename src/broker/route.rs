@@ -184,6 +184,7 @@ impl Broker {
         match message {
             ShardMessage::Accepted { operation, reach } => self.answered(now, operation, reach, fx),
             ShardMessage::Committed { number } => self.release_held(now, number, fx),
+            ShardMessage::Generation { generation } => self.clients.journal.mark(generation),
             ShardMessage::LongQueues(long) => self.queues_told(now, from, *long, fx),
             message if self.is_busy() => self.waiting.push_back(Waiting::FromShard(from, message)),
             message => self.shard_message_now(now, from, message, fx),

@@ -11,7 +11,7 @@ use super::deliver::Terms;
 use super::effects::Effects;
 use super::journal::Reach;
 use super::message::{OperationId, SessionToken, ShardMessage, SharedDelivery};
-use super::operations::{Pending, PendingSubAck};
+use super::operations::{Pending, PendingSubAck, Waiter};
 use super::publication::Publication;
 use crate::clock::Timestamp;
 use crate::config::SharedStrategy;
@@ -27,7 +27,7 @@ const COMPARED_MAX: usize = 64;
 
 /// One member, as its home sees it.
 #[derive(Debug, Clone, Copy)]
-struct Member {
+pub(super) struct Member {
     shard: ShardId,
     token: SessionToken,
     options: SubscriptionOptions,
@@ -248,7 +248,7 @@ impl Broker {
 
     /// Whom the answers to `pending` are for: its SUBACK.
     pub(super) fn set_subscriber(&mut self, pending: &Pending, suback: PendingSubAck) {
-        self.set_waiter(pending, super::operations::Waiter::Subscriber(Box::new(suback)));
+        self.set_waiter(pending, Waiter::Subscriber(Box::new(suback)));
     }
 
     /// A session here leaves the Shared Subscription of its membership `number`.
@@ -315,6 +315,21 @@ impl Broker {
         self.send_to_member(share, &member, message, operation, credit, fx);
     }
 
+    /// The member that gets a message, if the Shared Subscription has any.
+    pub(super) fn pick_member(
+        &mut self,
+        share: &ShareName,
+        publication: &Publication<'_>,
+    ) -> Option<(Arc<ShareName>, Member)> {
+        let group = *self.groups.by_name.get(share)?;
+        self.pick(group, publication)
+    }
+
+    /// Whether a member's session is on this shard.
+    pub(super) fn is_here(&self, member: &Member) -> bool {
+        member.shard == self.shard
+    }
+
     fn pick(&mut self, group: u32, publication: &Publication<'_>) -> Option<(Arc<ShareName>, Member)> {
         let strategy = self.config().mqtt.shared_strategy;
         let random = self.next_random();
@@ -323,7 +338,7 @@ impl Broker {
         Some((Arc::clone(&group.share), member))
     }
 
-    fn deliver_to_member<E: Effects>(
+    pub(super) fn deliver_to_member<E: Effects>(
         &mut self,
         now: Timestamp,
         share: &Arc<ShareName>,
@@ -342,7 +357,7 @@ impl Broker {
         self.clients.deliver(now, member.token.index, publication, &terms, fx);
     }
 
-    fn send_to_member<E: Effects>(
+    pub(super) fn send_to_member<E: Effects>(
         &mut self,
         share: Arc<ShareName>,
         member: &Member,
@@ -387,6 +402,10 @@ impl Broker {
             ShardMessage::SharedAcked { share, member } => self.member_acked(&share, member),
             ShardMessage::SharedDeliver { delivery, operation, credit } => {
                 self.shared_deliver(now, from, *delivery, operation, credit, fx);
+            }
+            ShardMessage::SharedGiveBack { share, message, operation } => {
+                let waiter = Waiter::Shard { from, operation: Some(operation), credit: false };
+                self.give_to_next(now, &share, &message, Pending::new(waiter), fx);
             }
             ShardMessage::SharedReturn { share, message, operation } => {
                 self.shared_return(now, &share, &message, operation, fx);
@@ -434,8 +453,7 @@ impl Broker {
         fx: &mut E,
     ) {
         let mut publication = Publication::of(message);
-        let group = self.groups.by_name.get(share).copied();
-        let Some((share, member)) = group.and_then(|group| self.pick(group, &publication)) else {
+        let Some((share, member)) = self.pick_member(share, &publication) else {
             self.clients.dropped(&self.metrics().dropped_session_end);
             if let Some(operation) = operation {
                 self.answered(now, operation, Reach::default(), fx);
@@ -458,6 +476,10 @@ impl Broker {
     pub(super) fn send_shared_news<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
         for news in std::mem::take(&mut self.clients.shared_news) {
             let (share, message) = match news {
+                SharedNews::GivenBack(serial) => {
+                    self.start_return(now, serial, fx);
+                    continue;
+                }
                 SharedNews::Returned(share, message) => {
                     let returned =
                         ShardMessage::SharedReturn { share: Arc::clone(&share), message, operation: None };
@@ -550,7 +572,7 @@ impl Broker {
         }
     }
 
-    fn home_of(&self, share: &ShareName) -> ShardId {
+    pub(super) fn home_of(&self, share: &ShareName) -> ShardId {
         self.shared.placement.home_of_share(&share.name, &share.filter)
     }
 

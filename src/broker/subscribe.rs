@@ -20,7 +20,7 @@ use crate::packet::{
 };
 use crate::router::{FilterId, SessionIndex, SubscriptionOptions};
 use crate::session::{ConnectionId, Subscription};
-use crate::storage::Entry;
+use crate::storage::{Entry, RETAINED_UNDER_WAY};
 use crate::topic;
 
 /// A retained delivery that a new subscription causes.
@@ -157,10 +157,7 @@ impl Broker {
         let qos = (asked.qos as u8).min(self.config().mqtt.qos_max);
         let options =
             SubscriptionOptions::new(qos, asked.no_local, asked.retain_as_published, subscription_id > 0);
-        if let Some(serial) = kept {
-            let (options, id) = (options.bits(), subscription_id);
-            self.clients.journal.write(&Entry::Subscribe { serial, filter: text, options, id });
-        }
+        let mut stored = options.bits();
         if let Some(share) = share {
             self.join_share(index, &share, options, subscription_id, pending, fx);
         } else {
@@ -175,7 +172,13 @@ impl Broker {
             };
             if wants_retained && self.config().mqtt.retain_available && self.may_have_retained(text) {
                 wanted.push(Wanted { filter: text.to_owned(), options, id: subscription_id });
+                stored |= if qos > 0 { RETAINED_UNDER_WAY } else { 0 };
             }
+            stored |= self.cursor_mark(index, text, options);
+        }
+        if let Some(serial) = kept {
+            let (options, id) = (stored, subscription_id);
+            self.clients.journal.write(&Entry::Subscribe { serial, filter: text, options, id });
         }
         match qos {
             0 => ReasonCode::Success,

@@ -55,7 +55,7 @@ impl Broker {
             }
             Timer::Resume(index) => self.resume_timer(now, index, fx),
             Timer::Memory => self.memory_look(now, fx),
-            Timer::Wills => self.publish_restored_wills(now, fx),
+            Timer::Legacies => self.pass_on_legacies(now, fx),
             Timer::Look => self.look(now, fx),
             Timer::Drain => self.send_away(now, fx),
             Timer::Delayed => self.publish_delayed(now, fx),

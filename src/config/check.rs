@@ -1,7 +1,9 @@
 //! What no single value can tell: limits derived from limits, and values that contradict each other.
 
 use super::keys::LISTENER;
-use super::{Admin, Auth, Config, Error, Listener, LogTarget, Origin, Scheme, repeated};
+use super::{
+    Admin, Auth, Config, Error, FileMode, Listener, ListenerUrl, LogTarget, Origin, Scheme, repeated,
+};
 
 /// The key to blame and what is wrong with it.
 pub(super) type Finding = (String, String);
@@ -9,8 +11,19 @@ pub(super) type Finding = (String, String);
 /// Bytes of the longest node name: one level of `$SYS` topics, which have to stay within every limit of topics.
 const NODE_NAME_LEN_MAX: usize = 255;
 
+/// The bridges' own door, in `node.data_dir`.
+const BRIDGE_SOCKET: &str = "bridge.sock";
+
 /// Fills in the limits that follow from others.
 pub(super) fn derive(config: &mut Config) {
+    if !config.bridges.is_empty() {
+        let door = ListenerUrl::Unix(config.node.data_dir.join(BRIDGE_SOCKET));
+        config.listeners.push(Listener {
+            unix_mode: FileMode(0o600),
+            is_internal: true,
+            ..Listener::at(door)
+        });
+    }
     let node_max = config.limits.max_connections;
     for listener in &mut config.listeners {
         listener.max_connections = listener.max_connections.min(node_max);
@@ -29,7 +42,7 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
     if config.log.target == LogTarget::File && config.log.file.as_os_str().is_empty() {
         return Err(("log.file".into(), "log.file: log.target is \"file\", and none is named".into()));
     }
-    if config.listeners.is_empty() {
+    if config.listeners.iter().all(|listener| listener.is_internal) {
         return Err((
             LISTENER.into(),
             "no listener: add a [[listener]] or --listen mqtt://127.0.0.1:1883".into(),
@@ -37,10 +50,7 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
     }
     check_auth(&config.auth)?;
     check_admin(&config.admin)?;
-    for section in repeated::ALL {
-        (section.check)(config)
-            .map_err(|(index, key, problem)| (format!("{}[{index}].{key}", section.name), problem))?;
-    }
+    check_repeated(config)?;
     for (index, listener) in config.listeners.iter().enumerate() {
         let is_tls = listener.url.scheme().is_some_and(Scheme::is_tls);
         let blame_key =
@@ -54,6 +64,22 @@ pub(super) fn check(config: &Config) -> Result<(), Finding> {
         if config.listeners.iter().take(index).any(|other| other.url.collides_with(url)) {
             return Err(blame(format!("two listeners at {url}: remove one or change its port")));
         }
+    }
+    Ok(())
+}
+
+/// The lists of the file but that of listeners.
+fn check_repeated(config: &Config) -> Result<(), Finding> {
+    for section in repeated::ALL {
+        (section.check)(config)
+            .map_err(|(index, key, problem)| (format!("{}[{index}].{key}", section.name), problem))?;
+    }
+    let twice = |(index, bridge): &(usize, &super::Bridge)| {
+        config.bridges.iter().take(*index).any(|other| other.name == bridge.name)
+    };
+    if let Some((index, bridge)) = config.bridges.iter().enumerate().find(twice) {
+        let problem = format!("bridge.name: two bridges are named {:?}; rename one", bridge.name);
+        return Err((format!("bridge[{index}].name"), problem));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod auth;
+mod bridge;
 mod check;
 mod cli;
 mod draft;
@@ -21,6 +22,7 @@ mod value;
 
 pub use access::{AccessRules, Networks};
 pub use auth::{Auth, AuthFile, ClientIds, Http, HttpMethod, HttpRequest, Jwt, OnError, Scram, TokenFrom};
+pub use bridge::{BRIDGE_CLIENT_PREFIX, BRIDGE_MARK, Bridge, BridgeRoute, BridgeTls};
 pub use cli::{Arguments, Cli, Command};
 pub use error::{Error, Origin};
 pub use listener_url::{ListenerUrl, Scheme};

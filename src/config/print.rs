@@ -39,7 +39,7 @@ impl Config {
     }
 
     fn print_listeners(&self, out: &mut String) {
-        for listener in &self.listeners {
+        for listener in self.listeners.iter().filter(|listener| !listener.is_internal) {
             line(out, format_args!("[[{LISTENER}]]"));
             for key in LISTENER_KEYS {
                 line(out, format_args!("{} = {}", key.name, (key.read)(listener)));

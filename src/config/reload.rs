@@ -46,10 +46,14 @@ impl Config {
 
     /// The live keys of listeners change where the listeners are the same ones in the same order.
     fn diff_listeners(&self, new: &Self, reload: &mut Reload) {
-        let is_same = self.listeners.len() == new.listeners.len()
-            && self.listeners.iter().zip(&new.listeners).all(|(old, new)| old.url == new.url);
+        // The door of the bridges comes and goes with them, at a restart.
+        let own = |listener: &&Listener| !listener.is_internal;
+        let new_ones: Vec<&Listener> = new.listeners.iter().filter(own).collect();
+        let is_same =
+            self.listeners.iter().filter(own).map(|old| &old.url).eq(new_ones.iter().map(|new| &new.url));
         if is_same {
-            for (running, new) in reload.config.listeners.iter_mut().zip(&new.listeners) {
+            let running = reload.config.listeners.iter_mut().filter(|listener| !listener.is_internal);
+            for (running, new) in running.zip(&new_ones) {
                 // Headers are demanded, or not, until the restart: who may send them belongs to that.
                 let is_proxy_same = running.proxy_protocol == new.proxy_protocol;
                 let is_live = |key: &&Key<Listener>| {
@@ -64,7 +68,7 @@ impl Config {
                 }
             }
         }
-        if reload.config.listeners != new.listeners {
+        if !reload.config.listeners.iter().filter(own).eq(new_ones) {
             reload.needs_restart.push(LISTENER.into());
         }
     }

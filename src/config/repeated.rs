@@ -4,7 +4,7 @@
 use super::keys::{Change, Key};
 use super::modules::ENTRIES_MAX;
 use super::value::{Field, Form, Value};
-use super::{AutoSubscription, Config, Rewrite};
+use super::{AutoSubscription, Bridge, Config, Rewrite};
 
 /// What an entry of such a section is.
 pub(super) trait Repeated: Sized + Default + Clone + PartialEq + 'static {
@@ -144,5 +144,22 @@ repeated! {
         pattern => Form::Text,
         to => Form::Text,
         on => Form::Texts,
+    ];
+    Bridge "bridge" bridges, required ["name", "url"], Restart: BRIDGE_KEYS = [
+        name => Form::Text,
+        url => Form::Text,
+        client_id => Form::Text,
+        username => Form::Text,
+        password_file => Form::Text,
+        version => Form::Choice(&Bridge::VERSIONS),
+        clean_start => Form::Flag,
+        keep_alive_s => Form::Seconds(5, 65_535),
+        inflight_max => Form::Count(1, 10_000),
+        expiry_s => Form::Seconds(0, u32::MAX),
+        forward => Form::Texts,
+        subscribe => Form::Texts,
+        tls.ca => Form::Text,
+        tls.cert => Form::Text,
+        tls.key => Form::Text,
     ];
 }

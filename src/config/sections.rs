@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::{
-    AccessRules, Auth, AutoSubscription, Delayed, ListenerTls, ListenerUrl, Networks, OnError, Rewrite,
+    AccessRules, Auth, AutoSubscription, Bridge, Delayed, ListenerTls, ListenerUrl, Networks, OnError,
+    Rewrite,
 };
 
 /// The whole configuration in effect.
@@ -28,6 +29,8 @@ pub struct Config {
     pub subscriptions: Vec<AutoSubscription>,
     /// `[[rewrite]]`
     pub rewrites: Vec<Rewrite>,
+    /// `[[bridge]]`
+    pub bridges: Vec<Bridge>,
     /// `[auth]`
     pub auth: Auth,
     /// `[storage]`
@@ -56,6 +59,7 @@ impl Default for Config {
             delayed: Delayed::default(),
             subscriptions: Vec::new(),
             rewrites: Vec::new(),
+            bridges: Vec::new(),
             auth: Auth::default(),
             storage: Storage::default(),
             sys: Sys::default(),
@@ -135,6 +139,8 @@ pub struct Listener {
     pub unix_mode: FileMode,
     /// `tls`: of mqtts:// and wss://.
     pub tls: ListenerTls,
+    /// The node's own door for its bridges, which no file names.
+    pub is_internal: bool,
 }
 
 /// Permissions of a file.
@@ -167,6 +173,7 @@ impl Listener {
             origins: Vec::new(),
             unix_mode: FileMode(0o660),
             tls: ListenerTls::default(),
+            is_internal: false,
         }
     }
 }

@@ -49,11 +49,26 @@ impl Value {
     }
 }
 
+/// What a table with a `filter` says, as words: the filter, then the other keys and their values (a route of a bridge).
+fn words(table: &toml::de::DeTable<'_>) -> Option<String> {
+    let value = |value: &DeValue<'_>| match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(integer) => Some(integer.as_str().to_owned()),
+        _ => None,
+    };
+    let mut words = value(table.get("filter")?.get_ref())?;
+    for (key, item) in table.iter().filter(|(key, _)| key.get_ref() != "filter") {
+        words.push_str(&format!(" {} {}", key.get_ref(), value(item.get_ref())?));
+    }
+    Some(words)
+}
+
 /// The strings of an array, if all are.
 fn texts<'t, 'i: 't>(items: impl Iterator<Item = &'t DeValue<'i>>) -> Option<Vec<String>> {
     items
         .map(|item| match item {
             DeValue::String(text) => Some(text.to_string()),
+            DeValue::Table(table) => words(table),
             _ => None,
         })
         .collect()

@@ -120,6 +120,14 @@ mod tests {
         assert_eq!(owed.pop_settled(), Some((OwedKind::PubAck(id(1)), 0)));
         assert_eq!(owed.pop_settled(), Some((OwedKind::PubAck(id(2)), 0x10)));
         assert!(owed.is_empty());
+        // What has arrived everywhere is not under way any more, though its answer waits for the disk.
+        let direct = owed.push(ack(4, false));
+        owed.arrived(direct);
+        assert!(!owed.has_direct() && owed.pop_settled().is_none());
+        owed.arrived(direct);
+        owed.settle(direct, 0);
+        assert!(!owed.has_direct());
+        assert_eq!(owed.pop_settled(), Some((OwedKind::PubAck(id(4)), 0)));
         // Numbers go on.
         let three = owed.push(ack(3, false));
         owed.settle(three, 0);

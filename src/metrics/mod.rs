@@ -243,6 +243,8 @@ metrics! {
     topics_rewritten => Counter "metrics/modules/rewrite/done",
     /// Topics and filters that stayed, because their rule made nothing usable of them.
     topics_not_rewritten => Counter "metrics/modules/rewrite/failed",
+    /// Messages that came back to this node after its bridge had passed them on, and went nowhere.
+    bridge_loops => Counter "metrics/modules/bridge/loops",
     /// Clients sent away by a drain.
     drain_sent_away => Counter "metrics/modules/drain/sent_away",
     /// Retained messages refused: too many or too large.

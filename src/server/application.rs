@@ -14,6 +14,7 @@ use super::auth_pool::Pool;
 use super::certificates::Acceptors;
 use super::hand_over::{self, HandOver};
 use super::handshakes::Handshakes;
+use super::names::{origin, ours, theirs};
 use super::storage::Parts;
 use super::wrapped::WrappedConnections;
 use crate::acl::Policy;
@@ -690,18 +691,4 @@ impl Effects for Machine<'_, '_> {
     fn stop_accepting(&mut self) {
         self.io.stop_accepting();
     }
-}
-
-#[inline]
-fn ours(connection: shards::ConnectionId) -> ConnectionId {
-    ConnectionId { index: connection.index(), generation: connection.generation() }
-}
-
-#[inline]
-fn theirs(connection: ConnectionId) -> shards::ConnectionId {
-    shards::ConnectionId::from_bits(u64::from(connection.generation) << 32 | u64::from(connection.index))
-}
-
-fn origin(accepted: Accepted) -> Origin {
-    Origin { listener: accepted.listener, remote: accepted.remote, over_capacity: accepted.over_capacity }
 }

@@ -16,6 +16,7 @@ mod handshakes;
 mod listeners;
 mod log;
 mod memory;
+mod names;
 mod notify;
 mod operators;
 mod storage;
@@ -34,6 +35,7 @@ use signal_hook::iterator::Signals;
 use crate::admin::{
     AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, StoredFile, StoredFileError, TraceDesk,
 };
+use crate::bridge::{BridgeError, ReadyBridges};
 use crate::broker::{Condition, Origins, Shared};
 use crate::config::{Arguments, Config, ShardCount};
 use access::Access;
@@ -94,6 +96,9 @@ pub enum Error {
     /// The stored automatic subscriptions can't be read.
     #[error("{0}")]
     Stored(#[from] StoredFileError),
+    /// A bridge can't run.
+    #[error("{0}")]
+    Bridge(#[from] BridgeError),
     /// No thread can be started.
     #[error("cannot start a thread: {0}; raise the limit of processes (ulimit -u)")]
     Thread(std::io::Error),
@@ -126,6 +131,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let started = Instant::now();
     let shared =
         Shared::after(&config, setup.shards, random_seed(), unix_ms().saturating_sub(origins.now.0), origins);
+    let ready_bridges = ReadyBridges::read(&config, &shared.bridge_mark)?;
     let memory =
         MemoryMeter::start(Arc::clone(&shared.pressure), config.limits.memory_max).map_err(Error::Thread)?;
     let secrets = Secrets::new().ok_or(Error::Random)?;
@@ -164,6 +170,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let _ = handle_later.set(shards.handle());
     pool.start(&config.auth, &shards.handle()).map_err(Error::Thread)?;
     asker.start(&shards.handle()).map_err(Error::Thread)?;
+    let bridges = Arc::new(ready_bridges.start()?);
     let desk = Desk::new(DeskParts {
         line: Box::new(Line(shards.handle())),
         orders: Box::new(move |order| events.send(Event::Order(order)).is_ok()),
@@ -176,6 +183,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         traces,
         started,
         stored,
+        bridges: Arc::clone(&bridges),
     });
     let admin = doors.address();
     let serving = open_doors(doors, &config, &desk)?;
@@ -210,6 +218,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
             tracing::info!("shutting down: clients are sent away");
             desk.set_draining();
             manager.stopping();
+            bridges.stop();
             send_all(&handle, || ServerMessage::Drain);
             break;
         }
@@ -250,6 +259,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
 pub fn check(config: &Config, warn: impl FnMut(String)) -> Result<(), Error> {
     load_certificates(config, warn)?;
     load_policy(config)?;
+    ReadyBridges::read(config, "")?;
     let secrets = Secrets::new().ok_or(Error::Random)?;
     Gate::load(config, &secrets)?;
     Ok(())
@@ -298,7 +308,7 @@ fn announce(
         config.limits.max_connections,
         capacity.descriptors_max,
     );
-    for (listener, address) in config.listeners.iter().zip(addresses) {
+    for (listener, address) in config.listeners.iter().zip(addresses).filter(|(l, _)| !l.is_internal) {
         println!("listening on {}", listener.url.at(*address));
     }
     if let Some(address) = admin {

@@ -72,6 +72,13 @@ impl Message {
         })
     }
 
+    /// The same under another number: its block is shared.
+    pub fn renumbered(&self, number: u64) -> Arc<Self> {
+        let (block, head) = (self.block.clone(), MessageHead { number, ..self.head });
+        let Self { topic_len, forwarded_len, arrived_us, .. } = *self;
+        Arc::new(Self { block, topic_len, forwarded_len, written: AtomicU32::new(0), arrived_us, head })
+    }
+
     /// Topic Name.
     pub fn topic(&self) -> &str {
         // The block began as a `&str` of this length, so this never fails.

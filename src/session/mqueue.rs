@@ -195,7 +195,10 @@ mod tests {
         let mut mqueue = Mqueue::default();
         mqueue.push(delivery("a", Some(Timestamp(10))), 9, |_| {});
         mqueue.push(delivery("b", None), 9, |_| {});
-        assert_eq!(mqueue.drop_expired(Timestamp(10), |_| {}), 1);
+        let mut told = Vec::new();
+        let tell = |dropped: &Delivery| told.push(dropped.message.topic().to_owned());
+        assert_eq!(mqueue.drop_expired(Timestamp(10), tell), 1);
+        assert_eq!(told, ["a"]);
         assert_eq!(mqueue.pop().unwrap().message.topic(), "b");
     }
 }

@@ -21,9 +21,10 @@ pub mod writer;
 
 pub use disk::Disk;
 pub use entry::{
-    Entry, EntryError, StoredDelivery, StoredMessage, StoredSession, StoredWill, SubscriptionIds,
+    Entry, EntryError, RETAINED_UNDER_WAY, StoredDelivery, StoredMessage, StoredSession, StoredWill,
+    SubscriptionIds,
 };
 pub use recover::{Progress, RecoverError, RecoverOptions, recover};
 pub use replay::{Replay, ReplayOutcome};
 pub use report::{Finding, Report};
-pub use restored::{Restored, RestoredSession, RestoredSlot, RestoredSubscription};
+pub use restored::{Restored, RestoredReturn, RestoredSession, RestoredSlot, RestoredSubscription};

@@ -42,7 +42,7 @@ pub struct RestoredSession {
 pub struct RestoredSubscription {
     /// Topic Filter, with `$share/{ShareName}/` if it has that.
     pub filter: Box<str>,
-    /// `SubscriptionOptions::bits`.
+    /// `SubscriptionOptions::bits`, and `RETAINED_UNDER_WAY`.
     pub options: u8,
     /// Subscription Identifier; 0: none.
     pub id: u32,
@@ -57,6 +57,17 @@ pub enum RestoredSlot {
     Release,
 }
 
+/// A message of a Shared Subscription that a session left which has ended: it is for another member.
+#[derive(Debug)]
+pub struct RestoredReturn {
+    /// Under which the journal has it.
+    pub serial: u64,
+    /// Its Packet Identifier there, if it was sent once; `None`: it waited.
+    pub packet_id: Option<u16>,
+    /// What was left; `share` is given.
+    pub delivery: Delivery,
+}
+
 /// Everything that a journal comes to.
 #[derive(Debug, Default)]
 pub struct Restored {
@@ -67,6 +78,8 @@ pub struct Restored {
     /// Wills of sessions that have ended, which were not published yet. A `delay_s` above 0 is a message that waits for its time: the
     /// second of the journal's time at which it is due.
     pub wills: Vec<Will>,
+    /// What sessions that have ended left to other members of their Shared Subscriptions, oldest first.
+    pub returned: Vec<RestoredReturn>,
     /// No session of the journal has this serial or a higher one.
     pub first_serial: u64,
     /// No message of the journal has this number or a higher one.

@@ -34,10 +34,17 @@ async function open(options = {}) {
   await page.goto(broker.url);
 }
 
+/** By the password the first time, later by the token of then: the hash of a password is slow on purpose. */
 async function logIn() {
-  await page.fill('[name=password]', broker.password);
-  await page.click('text=Log in >> visible=true');
+  if (broker.token) {
+    await page.evaluate((token) => sessionStorage.setItem('myriad.token', token), broker.token);
+    await page.reload();
+  } else {
+    await page.fill('[name=password]', broker.password);
+    await page.click('button.main');
+  }
   await page.waitForSelector('h1:text-is("Overview")');
+  broker.token ??= await page.evaluate(() => sessionStorage.getItem('myriad.token'));
 }
 
 const go = async (path) => {
@@ -73,6 +80,10 @@ describe('login', () => {
     await page.click('text=Log out');
     await page.waitForSelector('[name=password]');
     assert.equal(await page.evaluate(() => sessionStorage.length), 0);
+    // That token has ended at the broker too.
+    const answer = await context.request.get(`${broker.url}/api/v1/node`, { headers: { Authorization: `Bearer ${broker.token}` } });
+    assert.equal(answer.status(), 401);
+    broker.token = undefined;
   });
 });
 
@@ -370,6 +381,10 @@ describe('looks', () => {
 test('a broker that is gone is said, and one that came back asks for a login', async () => {
   await open();
   await logIn();
-  broker.process.kill('SIGKILL');
+  await broker.stop();
   await page.waitForSelector('#offline:has-text("does not answer")');
+  broker = await Broker.start([`admin.listen=${new URL(broker.url).host}`]);
+  await page.waitForSelector('[name=password]');
+  await page.waitForSelector('#offline', { state: 'hidden' });
+  await logIn();
 });

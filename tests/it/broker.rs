@@ -96,13 +96,18 @@ pub fn unused_address() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(address), PORT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A new empty directory.
+/// A new empty directory. One of this name may be there: a test that was killed has left it, and process numbers come again.
 pub fn temporary_dir() -> PathBuf {
     static NUMBER: AtomicU16 = AtomicU16::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("myriad-it-{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("myriad-it-{}-{number}", std::process::id()));
+        match std::fs::create_dir(&dir) {
+            Ok(()) => return dir,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => panic!("{}: {error}", dir.display()),
+        }
+    }
 }
 
 /// Waits for a condition that has to come true.
@@ -175,6 +180,7 @@ impl Broker {
         self.relaunch(options);
         let status = self.wait();
         self.forgive();
+        wait_until("it says why", || !self.output().is_empty());
         let said = self.output();
         assert_eq!(status.code(), Some(1), "{said}");
         let line = said.lines().last().unwrap_or_default().to_owned();

@@ -19,6 +19,7 @@ mod limits;
 mod modules;
 mod mqtt3;
 mod mqtt5;
+mod observe;
 mod packaging;
 mod process;
 mod storage;

@@ -19,7 +19,7 @@ const CALM: Weather = Weather {
     inputs_max: 8,
 };
 
-fn world(config: &Config, shards: u16, credits: u32) -> (World, Arc<Shared>) {
+pub fn world(config: &Config, shards: u16, credits: u32) -> (World, Arc<Shared>) {
     let shared = Shared::new(config, shards, 7, 0);
     let config = Arc::new(config.clone());
     let setup = |shard| BrokerSetup {
@@ -34,14 +34,14 @@ fn world(config: &Config, shards: u16, credits: u32) -> (World, Arc<Shared>) {
 }
 
 /// Shard `at` does all that it can.
-fn work(world: &mut World, at: usize) {
+pub fn work(world: &mut World, at: usize) {
     while world.is_runnable(at) {
         world.turn(at).unwrap();
     }
 }
 
 /// Everyone does all that can be done until `until`.
-fn run(world: &mut World, until: u64) {
+pub fn run(world: &mut World, until: u64) {
     loop {
         for at in 0..world.nodes.len() {
             work(world, at);

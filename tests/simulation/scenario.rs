@@ -11,6 +11,7 @@ use myriad::limits::Level;
 
 use crate::client::{Client, Mood, Phase, Profile};
 use crate::effects::{Delays, Order, ShardState};
+use crate::inspect::Inspector;
 use crate::model::message::RULES;
 use crate::model::sys::{SYS_FILTER, Sys};
 use crate::model::{Checked, Model, Wish};
@@ -40,6 +41,7 @@ pub struct Scenario {
     generation_at: (u64, u32),
     /// When memory runs short, or is there again; never where it has no limit.
     press_at: u64,
+    inspector: Inspector,
     /// The node shuts down in the middle of it all.
     pub(super) is_cut_short: bool,
 }
@@ -174,6 +176,7 @@ impl Scenario {
             reload_at,
             generation_at,
             press_at,
+            inspector: Inspector::new(seed),
             is_cut_short,
         }
     }
@@ -203,6 +206,7 @@ impl Scenario {
         self.model.finish(self.world.now, calm_from)?;
         self.check_at_rest()?;
         self.leave()?;
+        ensure(self.inspector.asked > 0, "inspect", || "nothing was ever asked".to_owned())?;
         Ok(self.model.checked)
     }
 
@@ -251,7 +255,8 @@ impl Scenario {
             self.world.now += 1;
         }
         if chosen < first_client {
-            self.world.turn(chosen)
+            self.world.turn(chosen)?;
+            self.inspector.look(&mut self.world, chosen)
         } else {
             let Self { world, model, clients, .. } = self;
             clients[chosen - first_client].poll(world, model, self.mood)

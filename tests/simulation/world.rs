@@ -293,7 +293,7 @@ impl World {
     }
 
     /// All output of the turn goes to the sockets.
-    fn submit(&mut self, at: usize) {
+    pub(super) fn submit(&mut self, at: usize) {
         let output = std::mem::take(&mut self.states[at].output);
         for (name, bytes) in output {
             if let Some(&id) = self.states[at].names.get(&name) {

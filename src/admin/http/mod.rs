@@ -5,6 +5,7 @@ mod acl;
 mod alarms;
 mod auto_subscriptions;
 mod bans;
+mod bridges;
 mod clients;
 mod configuration;
 mod dashboard;
@@ -87,6 +88,7 @@ fn subjects() -> OpenApiRouter<Arc<Desk>> {
         .merge(topics::routes())
         .merge(retained::routes())
         .merge(auto_subscriptions::routes())
+        .merge(bridges::routes())
         .merge(delayed::routes())
         .merge(drain::routes())
         .merge(traces::routes())

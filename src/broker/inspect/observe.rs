@@ -41,7 +41,7 @@ impl Broker {
     pub(super) fn inspect_observed(&mut self, now: Timestamp, question: ObserveQuestion) -> ObserveAnswer {
         let sight = &mut self.clients.sight;
         match question {
-            ObserveQuestion::TraceStart(spec) => ObserveAnswer::Done(sight.traces.start(spec)),
+            ObserveQuestion::TraceStart(spec) => ObserveAnswer::Done(sight.traces.start(now, spec)),
             ObserveQuestion::TraceStop(id) => ObserveAnswer::Done(sight.traces.stop(id)),
             ObserveQuestion::Slow => ObserveAnswer::Slow(self.slow_clients(now)),
             ObserveQuestion::Topics => ObserveAnswer::Topics(sight.topics.rows()),

@@ -76,8 +76,8 @@ impl Broker {
     }
 
     pub(super) fn count_filters(&self, filters: &[Box<str>]) -> Vec<Option<usize>> {
-        let count = |filter: &Box<str>| Some(self.subscribers_len(self.router.find(filter)?));
-        filters.iter().take(ITEMS_MAX).map(count).collect()
+        let found = filters.iter().take(ITEMS_MAX).map(|filter| self.router.find(filter));
+        found.map(|filter| filter.map(|filter| self.subscribers_len(filter))).collect()
     }
 
     pub(super) fn describe_topic(&self, wanted: &TopicWanted) -> Option<TopicDetail> {

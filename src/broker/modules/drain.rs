@@ -119,7 +119,7 @@ impl Broker {
         fx: &mut E,
     ) -> bool {
         let Some(connection) = self.clients.connections.get(id) else { return false };
-        if connection.phase != Phase::Connected {
+        if connection.phase != Phase::Connected || self.is_bridge(id) {
             return false;
         }
         if connection.is_v5() {

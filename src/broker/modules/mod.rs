@@ -1,7 +1,8 @@
-//! emqttd's modules, as far as a shard has a part in them: automatic subscriptions, rewritten topics, delayed messages, and
-//! clients that are sent away before a restart. One file each; what operators ask of them comes as a `ModuleOrder`.
+//! emqttd's modules, as far as a shard has a part in them: automatic subscriptions, rewritten topics, delayed messages, bridges,
+//! and clients that are sent away before a restart. One file each; what operators ask of them comes as a `ModuleOrder`.
 
 mod auto_subscriptions;
+mod bridges;
 mod delayed;
 mod drain;
 mod rewrite;
@@ -9,6 +10,7 @@ mod rewrite;
 use std::sync::Arc;
 
 pub use auto_subscriptions::{StoredSubscription, StoredSubscriptions, StoredSubscriptionsError};
+pub(super) use bridges::mark as bridge_mark;
 pub use delayed::{DelayedCounts, DelayedPage, DelayedShown};
 pub use drain::DrainOrder;
 pub(super) use rewrite::PacketKind;

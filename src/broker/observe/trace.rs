@@ -84,7 +84,8 @@ impl Traces {
     }
 
     /// One more; false: there are too many.
-    pub(in crate::broker) fn start(&mut self, spec: TraceSpec) -> bool {
+    pub(in crate::broker) fn start(&mut self, now: Timestamp, spec: TraceSpec) -> bool {
+        self.expire(now);
         self.list.retain(|known| known.id != spec.id);
         let has_room = self.list.len() < TRACES_MAX;
         if has_room {
@@ -287,9 +288,9 @@ mod tests {
     fn what_is_covered_by_which_trace() {
         let mut traces = Traces::default();
         assert!(!traces.is_on());
-        assert!(traces.start(spec(1, TraceTarget::Client("c".into()))));
-        assert!(traces.start(spec(2, TraceTarget::Topic("a/+".into()))));
-        assert!(traces.start(spec(3, TraceTarget::Address("10.0.0.0/8".parse().unwrap()))));
+        assert!(traces.start(Timestamp(0), spec(1, TraceTarget::Client("c".into()))));
+        assert!(traces.start(Timestamp(0), spec(2, TraceTarget::Topic("a/+".into()))));
+        assert!(traces.start(Timestamp(0), spec(3, TraceTarget::Address("10.0.0.0/8".parse().unwrap()))));
         let covering = |client: &str, address: &str, topic| {
             traces.covering(client, address.parse().unwrap(), topic).to_vec()
         };
@@ -303,9 +304,11 @@ mod tests {
     #[test]
     fn there_are_never_more_than_so_many() {
         let mut traces = Traces::default();
-        let started = (0..50).filter(|id| traces.start(spec(*id, TraceTarget::Client("c".into())))).count();
+        let started = (0..50)
+            .filter(|id| traces.start(Timestamp(0), spec(*id, TraceTarget::Client("c".into()))))
+            .count();
         assert_eq!(started, TRACES_MAX);
         assert!(traces.stop(3) && !traces.stop(3));
-        assert!(traces.start(spec(77, TraceTarget::Client("c".into()))));
+        assert!(traces.start(Timestamp(0), spec(77, TraceTarget::Client("c".into()))));
     }
 }

@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn secrets_of_a_connect_are_not_shown() {
-        let bytes = b"\x10\x1a\x00\x04MQTT\x04\xc2\x00\x3c\x00\x02id\x00\x04user\x00\x02pw";
+        let bytes = b"\x10\x18\x00\x04MQTT\x04\xc2\x00\x3c\x00\x02id\x00\x04user\x00\x02pw";
         let connect = crate::packet::connect::decode(bytes);
         let text = connect.map(|connect| of_connect(&connect)).unwrap_or_default();
         assert_eq!(

@@ -20,6 +20,9 @@ pub use session::StoredSession;
 
 use bytes::{byte, narrow, numbers, put_bytes, text};
 
+/// Bit of the options of a subscription: its retained messages are still being sent. A reader that does not know it may leave it out.
+pub const RETAINED_UNDER_WAY: u8 = 1 << 5;
+
 /// What stands for a Client Identifier where a session is not one, but a message that waits for its time: `delay_s` of its Will is
 /// the second of the journal's time at which it is due. No client has such a name [MQTT-1.5.4-2].
 pub(crate) const DELAYED_CLIENT_ID: &str = "\0delayed";
@@ -64,7 +67,7 @@ pub enum Entry<'a> {
         serial: u64,
         /// Topic Filter with `$share/{ShareName}/`, if it has that.
         filter: &'a str,
-        /// [`SubscriptionOptions::bits`](crate::router::SubscriptionOptions::bits).
+        /// [`SubscriptionOptions::bits`](crate::router::SubscriptionOptions::bits), and [`RETAINED_UNDER_WAY`].
         options: u8,
         /// Subscription Identifier; 0: none.
         id: u32,

@@ -8,8 +8,9 @@ use hashbrown::HashTable;
 use super::session::{Live, Queued, Slot};
 use super::{Known, Map, Replay, ReplayOutcome};
 use crate::clock::Timestamp;
+use crate::packet::QoS;
 use crate::session::{Delivery, Message, NEVER, Will};
-use crate::storage::{Restored, RestoredSession, RestoredSlot};
+use crate::storage::{Restored, RestoredReturn, RestoredSession, RestoredSlot};
 
 impl Replay {
     /// The state at `now`. `last_alive`: the last sign of life of who wrote the journal; then its connections ended.
@@ -29,12 +30,18 @@ impl Replay {
         restored.sessions.reserve_exact(serials.len() - ended.len());
         for serial in serials {
             let Some(mut live) = self.sessions.remove(&serial) else { continue };
+            if live.client_id.is_empty() {
+                // Of one that has ended, and was kept apart from it.
+                leave(&self.messages, serial, *live, now, &mut outcome, &mut restored.returned);
+                continue;
+            }
             let since = live.disconnected_at.unwrap_or(last_alive);
             let is_expired = live.expiry_s != NEVER && since.plus_s(u64::from(live.expiry_s)) <= now;
             if is_expired || ended.binary_search(&serial).is_ok() {
                 outcome.sessions_expired += u64::from(is_expired);
                 let due = live.will.take().map(|will| (serial, Box::new(Will { delay_s: 0, ..*will })));
                 wills.extend(due);
+                leave(&self.messages, serial, *live, now, &mut outcome, &mut restored.returned);
                 continue;
             }
             restored.sessions.push(restore(&self.messages, serial, *live, since, now, &mut outcome));
@@ -66,7 +73,7 @@ fn same_clients(serials: &[u64], sessions: &Map<u64, Box<Live>>) -> Vec<u64> {
     let client = |serial: &u64| sessions.get(serial).map_or("", |live| &live.client_id);
     let mut latest: HashTable<u64> = HashTable::with_capacity(serials.len());
     let mut ended = Vec::new();
-    for serial in serials {
+    for serial in serials.iter().filter(|serial| !client(serial).is_empty()) {
         let hash = hasher.hash_one(client(serial));
         match latest.find_mut(hash, |other| client(other) == client(serial)) {
             Some(other) => ended.push(std::mem::replace(other, *serial)),
@@ -77,6 +84,31 @@ fn same_clients(serials: &[u64], sessions: &Map<u64, Box<Live>>) -> Vec<u64> {
     }
     ended.sort_unstable();
     ended
+}
+
+/// What a session that has ended leaves to other members of its Shared Subscriptions: a QoS 2 delivery once begun goes with it
+/// [MQTT-4.8.2-5].
+fn leave(
+    messages: &[Known],
+    serial: u64,
+    live: Live,
+    now: Timestamp,
+    outcome: &mut ReplayOutcome,
+    returned: &mut Vec<RestoredReturn>,
+) {
+    let inflight = live.inflight.into_items().filter_map(|slot| Some((Some(slot.packet_id), slot.publish?)));
+    let inflight = inflight.filter(|(_, queued)| queued.qos == QoS::AtLeastOnce);
+    for (packet_id, queued) in inflight.chain(live.mqueue.into_iter().map(|queued| (None, queued))) {
+        if queued.rare.as_ref().is_none_or(|rare| rare.share.is_none()) {
+            continue;
+        }
+        let Some(delivery) = delivery(messages, queued, outcome) else { continue };
+        if delivery.message.is_expired(now) {
+            outcome.messages_expired += 1;
+        } else {
+            returned.push(RestoredReturn { serial, packet_id, delivery });
+        }
+    }
 }
 
 fn restore(

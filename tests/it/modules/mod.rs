@@ -1,6 +1,8 @@
-//! emqttd's modules: automatic subscriptions, rewritten topics, delayed messages, `$queue/`, and clients that are sent away.
+//! emqttd's modules: automatic subscriptions, rewritten topics, delayed messages, `$queue/`, bridges, and clients
+//! that are sent away.
 
 mod auto_subscriptions;
+mod bridge;
 mod delayed;
 mod drain;
 mod queue;

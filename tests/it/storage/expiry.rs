@@ -106,3 +106,28 @@ fn mqtt5_3_3_2_3_messages_expire_while_the_broker_is_down() {
     assert!((900..=997).contains(&left), "{left} s are left of 1,000, 3 s later");
     late.expect_nothing();
 }
+
+#[test]
+fn mqtt5_4_8_2_what_a_session_that_expired_while_the_broker_was_down_had_goes_to_another_member() {
+    let Some(mut broker) = Durable::start(&[]) else { return };
+    let mut first = broker.connect(expiring("first", 2));
+    first.subscribe("$share/g/t/#", 2);
+    first.disconnect();
+    let mut publisher = broker.connect(Connect::v5("p"));
+    let texts = ["1", "2", "3", "4"];
+    for (number, text) in texts.into_iter().enumerate() {
+        publisher.publish(Publish::new("t/x", text).qos(1 + (number % 2) as u8));
+    }
+    let mut second = broker.connect(expiring("second", 3600));
+    second.subscribe("$share/g/t/#", 2);
+    broker.crash_for(Duration::from_millis(2_700));
+    let (mut second, connack) = broker.connect_with_ack(expiring("second", 3600));
+    assert!(connack.session_present);
+    second.expect_payloads(texts);
+    second.expect_nothing();
+    assert!(!has_session(&broker, "first"));
+    settle(&mut second);
+    broker.crash();
+    let (mut second, _) = broker.connect_with_ack(expiring("second", 3600));
+    second.expect_nothing();
+}

@@ -1,6 +1,6 @@
 //! Retained Messages over a crash (section 3.3.1.3).
 
-use super::Durable;
+use super::{Durable, settle};
 use crate::wire::{Connect, Property, Publish};
 
 /// Exactly these topics and texts are retained below `t/`.
@@ -99,4 +99,42 @@ fn thousands_of_retained_messages_come_back() {
     broker.crash();
     let expected: Vec<_> = (0..1_000).map(|number| (format!("t/{number:04}"), "2".to_owned())).collect();
     expect_retained(&broker, &expected);
+}
+
+#[test]
+fn mqtt5_3_3_1_9_what_a_subscription_was_still_being_given_goes_on_after_a_crash() {
+    const COUNT: usize = 300;
+    let Some(mut broker) = Durable::start(&["limits.receive_max=1000"]) else { return };
+    let mut publisher = broker.connect(Connect::v5("p"));
+    for number in 0..COUNT {
+        publisher.publish(Publish::new(&format!("t/{number:03}"), "x").qos(1).retain());
+    }
+    let connect = || Connect::v5("c").persistent().with(Property::ReceiveMaximum(1));
+    let mut client = broker.connect(connect());
+    client.subscribe("t/+", 1);
+    let mut found = std::collections::BTreeSet::new();
+    for round in 1..=3 {
+        while found.len() < COUNT * round / 4 {
+            found.insert(client.recv_message().topic.clone());
+        }
+        broker.crash();
+        client = broker.resume(connect());
+    }
+    let mut received = 0;
+    while found.len() < COUNT {
+        received += 1;
+        assert!(received <= 2 * COUNT, "the rest does not come: {} of {COUNT}", found.len());
+        found.insert(client.recv_message().topic.clone());
+    }
+    // And then it is over: another start begins nothing again.
+    while client.recv_within(std::time::Duration::from_millis(300)).is_some_and(|packet| match packet {
+        crate::wire::Packet::Publish(publish) => {
+            client.acknowledge(&publish);
+            true
+        }
+        _ => false,
+    }) {}
+    settle(&mut client);
+    broker.crash();
+    broker.resume(connect()).expect_nothing();
 }

@@ -1,5 +1,7 @@
 //! New files without a restart: connections go on, new ones get what is in the files now.
 
+use std::time::SystemTime;
+
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -78,4 +80,22 @@ fn a_file_that_is_gone_leaves_the_old_one_in_effect_and_is_complained_of_once() 
     let leaf = secured.authority.server(&[HOST]);
     write_pair(secured.broker.dir(), "server", &leaf);
     wait_until("it is back", || shows(&secured, &leaf));
+}
+
+#[test]
+fn a_certificate_that_expires_soon_is_an_alarm_until_there_is_another_one() {
+    let options = Options::shards(2).key("tls.reload_s = 0");
+    let mut params = authority::server(&[HOST, "localhost"]);
+    params.not_after = (SystemTime::now() + Duration::from_secs(5 * 86_400)).into();
+    let leaf = options.authority.sign(params);
+    options.write_pair("server", &leaf);
+    let secured = options.start();
+    let has = |text: &str| {
+        let output = secured.broker.output();
+        output.lines().any(|line| line.contains("certificate_expiry") && line.contains(text))
+    };
+    wait_until("it is told", || has("server.pem: a certificate of mqtts://"));
+    write_pair(secured.broker.dir(), "server", &secured.authority.server(&[HOST, "localhost"]));
+    secured.broker.signal("HUP");
+    wait_until("it is over", || has("this is over"));
 }

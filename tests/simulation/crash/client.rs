@@ -10,6 +10,9 @@ use crate::trace::Check;
 use crate::wire::{self, AckKind, Connect, Filter, Publish, Version, WillFields};
 use crate::world::World;
 
+/// Pause after a refusal, ms.
+pub(super) const REFUSED_MS: u64 = 400;
+
 /// PUBLISHes without an end at the same time.
 const OUTGOING_MAX: usize = 6;
 
@@ -29,6 +32,10 @@ pub struct Profile {
     pub ack_max: u64,
     /// Longest time between two acts, ms.
     pub act_max: u64,
+    /// How often a CONNECT is a clean start, in percent.
+    pub clean_percent: u64,
+    /// Session Expiry Interval, seconds; `None`: never.
+    pub expiry_s: Option<u32>,
 }
 
 /// Where a client is.
@@ -87,6 +94,15 @@ pub struct Client {
     pub(super) next_act: u64,
     /// The last CONNECT was a clean start, and nobody has answered it.
     pub(super) clean_next: bool,
+    /// The present connection was answered.
+    pub(super) was_open: bool,
+    /// Connections since the one that was answered last.
+    pub(super) attempts: u32,
+    /// When it was opened, and left; ms.
+    pub(super) opened_at: u64,
+    away_since: u64,
+    /// When the former connection ended: as the client knows it, and as the broker does at the latest; ms.
+    pub(super) gone_since: Option<(u64, u64)>,
     /// Connections without an answer: nothing may come from them after the next CONNECT.
     unanswered: Vec<SocketId>,
 }
@@ -111,6 +127,11 @@ impl Client {
             acks: VecDeque::new(),
             next_act: 0,
             clean_next: false,
+            was_open: false,
+            attempts: 0,
+            opened_at: 0,
+            away_since: 0,
+            gone_since: None,
             unanswered: Vec::new(),
         }
     }
@@ -166,6 +187,15 @@ impl Client {
     }
 
     fn connect(&mut self, world: &mut World, model: &mut Model, is_calm: bool) {
+        if let Some(former) = world.sockets.get(self.socket) {
+            // One that is still there is taken over; one that was not answered may have had the session too.
+            let ended_at = former.ended.map_or(world.now, |ended| ended.at);
+            let left_at = self.was_open.then_some(self.away_since.min(ended_at));
+            let left_at = left_at.or(self.gone_since.map(|(left_at, _)| left_at));
+            self.gone_since = left_at.map(|left_at| (left_at, ended_at));
+            self.was_open = false;
+        }
+        self.opened_at = world.now;
         self.socket = world.connect(self.index);
         self.inbox.clear();
         self.acks.clear();
@@ -175,13 +205,18 @@ impl Client {
         let is_v5 = self.profile.version == Version::V5;
         // A clean start of 3.x makes a session that ends with its connection: none of ours.
         let may_clean = is_v5 && !is_calm && !self.profile.is_loyal && self.is_known;
-        let clean = self.clean_next || may_clean && world.random.percent(10);
+        // What another connection without an answer has found, perhaps a session of its own, nobody knows.
+        let is_doubtful = self.attempts > 0 && self.may_have_expired(world.now, model);
+        self.attempts += 1;
+        let clean =
+            self.clean_next || is_doubtful || may_clean && world.random.percent(self.profile.clean_percent);
         if clean {
             self.clean_next = true;
             self.begin_anew(model);
         }
         let session = *self.session.get_or_insert_with(|| {
-            model.sessions.push(Session { client: self.index, is_v5, ..Session::default() });
+            let expiry_s = self.profile.expiry_s;
+            model.sessions.push(Session { client: self.index, is_v5, expiry_s, ..Session::default() });
             model.sessions.len() - 1
         });
         let connect = Connect {
@@ -189,7 +224,7 @@ impl Client {
             client_id: format!("client-{}", self.index),
             clean,
             keep_alive_s: 0,
-            expiry_s: is_v5.then_some(u32::MAX),
+            expiry_s: is_v5.then_some(self.profile.expiry_s.unwrap_or(u32::MAX)),
             receive_max: None,
             packet_max: None,
             alias_max: None,
@@ -280,16 +315,18 @@ impl Client {
         if self.phase == Phase::Open {
             self.unanswered.clear();
         }
+        self.away_since = world.now;
         let pause = if world.random.percent(50) { 30 } else { 3_000 };
         self.phase = Phase::Away { until: world.now + world.random.within(0, pause) };
         self.acks.clear();
     }
 
     /// Leaves the connection to be taken over by the next one.
-    pub(super) fn come_again(&mut self, at: u64) {
+    pub(super) fn come_again(&mut self, now: u64) {
+        self.away_since = now;
         self.unanswered.clear();
         self.acks.clear();
-        self.phase = Phase::Away { until: at };
+        self.phase = Phase::Away { until: now + REFUSED_MS };
     }
 
     fn publish_something(&mut self, world: &mut World, model: &mut Model) {
@@ -304,17 +341,24 @@ impl Client {
         };
         let retain = topic.starts_with("r/");
         let delete = retain && world.random.percent(15);
+        let qos = if retain && world.random.percent(20) { 0 } else { world.random.pick(&[1, 2]) };
+        let may_expire = self.profile.version == Version::V5 && world.random.percent(15);
+        let expiry_s = if may_expire { Some(world.random.pick(&[1, 2, 60])) } else { None };
         let number = model.messages.len();
         let size = world.random.pick(&[10, 30, 300]);
         model.messages.push(Message {
             publisher: me,
             topic,
-            qos: world.random.pick(&[1, 2]),
+            qos,
             retain,
             delete,
+            expiry_s,
             size: if delete { 0 } else { payload(number, size).len() },
             ..Message::default()
         });
+        if qos == 0 {
+            return self.send(world, model, number, 0, false);
+        }
         let pid = self.free_pid();
         self.outgoing.push(Outgoing { pid, message: number, released: false });
         self.send(world, model, number, pid, false);
@@ -329,7 +373,7 @@ impl Client {
         dup: bool,
     ) {
         let stamp = world.stamp();
-        model.sent(number, stamp);
+        model.sent(number, stamp, world.now);
         let message = &model.messages[number];
         let index = self.index;
         world.trace.note(|| format!("client {index} publishes {number} as {pid} dup {dup}: {message:?}"));
@@ -342,7 +386,7 @@ impl Client {
             payload: if message.delete { Vec::new() } else { payload(number, message.size) },
             alias: None,
             subscription_ids: Vec::new(),
-            expiry_s: None,
+            expiry_s: message.expiry_s,
         };
         world.write(self.socket, &wire::publish(self.profile.version, &publish));
     }

@@ -6,17 +6,14 @@ mod flip;
 mod model;
 mod receive;
 mod scenario;
+#[cfg(test)]
+mod stage;
 mod store;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Checked;
 use scenario::Scenario;
 
-use crate::trace::{Trace, Violation};
-use crate::{LINES, SEEDS, number};
+use crate::seeds::{self, Run};
 
 /// One way in which a broker over a journal could be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +34,14 @@ pub enum Defect {
     ForgetWill,
     /// A recovery forgets the Retained Messages.
     ForgetRetained,
+    /// A recovery forgets what sessions left to other members of a Shared Subscription.
+    ForgetReturned,
+    /// A recovery forgets that a subscription was still being given retained messages.
+    ForgetCursors,
 }
 
 /// Every defect, and the promises of which it must break at least one.
-const DEFECTS: [(Defect, &[&str]); 8] = [
+const DEFECTS: [(Defect, &[&str]); 10] = [
     (Defect::ReportBeforeSync, &["crash-no-message-lost", "crash-session-present", "crash-exactly-once"]),
     (Defect::NoCommit, &["crash-no-message-lost", "crash-exactly-once"]),
     (Defect::NoDeliver, &["crash-no-message-lost"]),
@@ -52,103 +53,29 @@ const DEFECTS: [(Defect, &[&str]); 8] = [
     ),
     (Defect::ForgetWill, &["crash-will-once"]),
     (Defect::ForgetRetained, &["crash-retained-is-the-last"]),
+    (Defect::ForgetReturned, &["crash-shared-no-message-lost"]),
+    (Defect::ForgetCursors, &["crash-snapshot-goes-on"]),
 ];
 
 /// Runs in which a defect may show.
 const TRIES: u64 = 200;
 
-fn run(seed: u64, trace: bool, defect: Option<Defect>) -> (Result<Checked, Violation>, Trace, u64) {
+fn run(seed: u64, trace: bool, defect: Option<Defect>) -> Run<Checked> {
     let mut scenario = Scenario::new(seed, trace, defect);
-    let outcome = catch_unwind(AssertUnwindSafe(|| scenario.run())).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-        Err(Violation { invariant: "no-panic", detail: text.unwrap_or_default() })
-    });
+    let outcome = seeds::caught(|| scenario.run());
     (outcome, std::mem::take(&mut scenario.world.trace), scenario.world.step)
-}
-
-fn report(seed: u64, first: &Violation) -> String {
-    let (again, trace, step) = run(seed, true, None);
-    let lines = number("TRACE", LINES as u64) as usize;
-    let story: Vec<&str> = trace.last(lines).map(String::as_str).collect();
-    let again = if again.as_ref().err() == Some(first) {
-        String::new()
-    } else {
-        format!("NOT REPEATED: the second run gave {again:?}\n")
-    };
-    format!(
-        "\n{}\nseed {seed} broke {} at step {step}: {}\n{again}replay: SEED={seed} cargo test --test simulation crash\n",
-        story.join("\n"),
-        first.invariant,
-        first.detail,
-    )
 }
 
 #[test]
 fn every_seed_keeps_what_was_acknowledged_over_crashes() {
-    let one = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let start = one.unwrap_or_else(|| number("START", 0));
-    let seeds = if one.is_some() { 1 } else { number("SEEDS", SEEDS) };
-    let next = AtomicU64::new(start);
-    let failures = Mutex::new(Vec::new());
-    let checked = Mutex::new(Checked::default());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(seeds as usize);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= start + seeds {
-                        return;
-                    }
-                    match run(seed, false, None).0 {
-                        Ok(counts) => checked.lock().unwrap().add(counts),
-                        Err(violation) => failures.lock().unwrap().push((seed, violation)),
-                    }
-                }
-            });
-        }
+    seeds::every_seed("every_seed_keeps_what_was_acknowledged_over_crashes", |seed, trace| {
+        run(seed, trace, None)
     });
-    let mut failures = failures.into_inner().unwrap();
-    failures.sort_by_key(|f| f.0);
-    let checked = checked.into_inner().unwrap();
-    println!("{seeds} seeds from {start}: {} failed; {checked:?}", failures.len());
-    for (seed, violation) in &failures {
-        let line = violation.detail.lines().next().unwrap_or_default();
-        println!("  seed {seed}: {} ({line:.300})", violation.invariant);
-    }
-    if let Some((seed, violation)) = failures.first() {
-        panic!("{}", report(*seed, violation));
-    }
-    assert!(
-        seeds < SEEDS || checked.all_were_put_to_the_test(),
-        "some promise was never tested: {checked:?}"
-    );
 }
 
 #[test]
 fn every_defect_of_the_journal_breaks_the_promise_that_it_should() {
-    let only = std::env::var("DEFECT").ok();
-    let mut unnoticed = Vec::new();
-    for (defect, expected) in DEFECTS {
-        if only.as_ref().is_some_and(|only| *only != format!("{defect:?}")) {
-            continue;
-        }
-        let mut broken = Vec::new();
-        for seed in 0..TRIES {
-            if let (Err(violation), ..) = run(seed, false, Some(defect)) {
-                broken.push(violation.invariant);
-                if expected.contains(&violation.invariant) {
-                    break;
-                }
-            }
-        }
-        println!("{defect:?}: {broken:?}");
-        if broken.last().is_none_or(|last| !expected.contains(last)) {
-            unnoticed.push(defect);
-        }
-    }
-    assert!(unnoticed.is_empty(), "not noticed: {unnoticed:?}");
+    seeds::every_defect(&DEFECTS, TRIES, |seed, defect| run(seed, false, Some(defect)).0);
 }
 
 /// What must hold whatever becomes of the journal.
@@ -157,16 +84,13 @@ const ALWAYS: [&str; 6] =
 
 #[test]
 fn every_seed_says_what_flipped_bits_have_lost() {
-    let one = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = one.map_or(0..number("SEEDS", 100), |seed: u64| seed..seed + 1);
+    let one = seeds::only();
+    let range = one.map_or(0..seeds::number("SEEDS", 100), |seed| seed..seed + 1);
     let mut lost = 0;
-    for seed in seeds {
+    for seed in range {
         let mut scenario = Scenario::new(seed, one.is_some(), None);
         scenario.flips = true;
-        let outcome = catch_unwind(AssertUnwindSafe(|| scenario.run())).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-            Err(Violation { invariant: "no-panic", detail: text })
-        });
+        let outcome = seeds::caught(|| scenario.run());
         lost += scenario.lost;
         if let Err(violation) = outcome
             && ALWAYS.iter().any(|name| violation.invariant.starts_with(name))

@@ -3,7 +3,7 @@
 //!
 //! What a crash may do, and nothing more: a message that was not acknowledged is lost or kept; a QoS 1 message comes again,
 //! with or without DUP; a SUBSCRIBE, UNSUBSCRIBE or CONNECT without an answer has happened or not; a Will waits for its
-//! client once more; retained messages that a SUBSCRIBE asked for and that were not sent yet do not come.
+//! client once more; retained messages that a SUBSCRIBE asked for come again from the first one if not all had come.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,9 @@ use crate::trace::{Check, ensure};
 /// Filters that clients choose from. With the Subscription Identifier that is its place here, QoS and options by place.
 pub const FILTERS: [&str; 10] =
     ["t/0", "t/1", "t/+", "t/#", "+/0", "r/#", "r/+/0", "w/#", "$share/g/s/+", "$share/h/s/0"];
+
+/// Longest that a packet is under way or unread, ms.
+const WIRE_MS: u64 = 1_500;
 
 /// The QoS of every subscription to a filter.
 pub fn qos_of(filter: usize) -> u8 {
@@ -47,6 +50,9 @@ pub struct Message {
     /// When its publisher heard that it is accepted: stamp and time.
     pub accepted: Option<(u64, u64)>,
     pub will: Option<Will>,
+    /// Message Expiry Interval in seconds, and when the last one that was sent with it is over, ms.
+    pub expiry_s: Option<u32>,
+    pub expires_at: u64,
 }
 
 /// What is known of a Will.
@@ -87,6 +93,8 @@ pub struct Session {
     pub ended: bool,
     /// Its client never comes back.
     pub is_left: bool,
+    /// Session Expiry Interval, seconds; `None`: does not expire.
+    pub expiry_s: Option<u32>,
     pub subscriptions: Vec<Subscription>,
     pub got: BTreeMap<MessageNumber, Got>,
     /// Last key by publisher, topic, QoS of the publication and of the delivery.
@@ -128,50 +136,27 @@ impl Session {
     }
 }
 
-/// How often each promise was put to the test.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Checked {
-    pub crashes: u64,
-    pub failures: u64,
-    pub checkpoints: u64,
-    pub receptions: u64,
-    pub owed: u64,
-    pub once: u64,
-    pub shared: u64,
-    pub retained: u64,
-    pub wills: u64,
-    pub resumed: u64,
-    pub refused: u64,
-    pub restored: u64,
-}
-
-impl Checked {
-    pub fn add(&mut self, other: Self) {
-        for (mine, other) in self.each_mut().into_iter().zip(other.clone().each_mut()) {
-            *mine += *other;
-        }
-    }
-
-    /// Whether each promise met a case at least once.
-    pub fn all_were_put_to_the_test(&self) -> bool {
-        self.clone().each_mut().into_iter().all(|n| *n > 0)
-    }
-
-    fn each_mut(&mut self) -> [&mut u64; 12] {
-        [
-            &mut self.crashes,
-            &mut self.failures,
-            &mut self.checkpoints,
-            &mut self.receptions,
-            &mut self.owed,
-            &mut self.once,
-            &mut self.shared,
-            &mut self.retained,
-            &mut self.wills,
-            &mut self.resumed,
-            &mut self.refused,
-            &mut self.restored,
-        ]
+crate::seeds::counts! {
+    /// How often each promise was put to the test.
+    Checked {
+        crashes,
+        failures,
+        checkpoints,
+        receptions,
+        owed,
+        once,
+        shared,
+        retained,
+        wills,
+        resumed,
+        refused,
+        restored,
+        snapshots,
+        given_back,
+        expiring,
+        sessions_expired,
+        qos0_retained,
+        wall_jumps,
     }
 }
 
@@ -211,9 +196,10 @@ pub struct Reception<'p> {
 
 impl Model {
     /// A PUBLISH goes out (again).
-    pub fn sent(&mut self, number: MessageNumber, stamp: u64) {
+    pub fn sent(&mut self, number: MessageNumber, stamp: u64, now: u64) {
         let message = &mut self.messages[number];
         message.sent.push(stamp);
+        message.expires_at = message.expiry_s.map_or(u64::MAX, |seconds| now + u64::from(seconds) * 1000);
         if message.retain {
             self.transmissions.entry(message.topic.clone()).or_default().push((stamp, number));
         }
@@ -273,6 +259,12 @@ impl Model {
         let are_known = reception.ids.iter().all(|id| known.contains(id));
         let are_there = reception.ids.is_empty() != session.is_v5;
         ensure(are_known && are_there, "crash-subscription-identifiers", story)?;
+        // What goes out for the first time has time left, a moment for the wire apart [MQTT-3.3.2-5].
+        let is_first = reception.fresh && !reception.dup && message.expiry_s.is_some();
+        let is_late = is_first && message.expires_at.saturating_add(WIRE_MS) < reception.now;
+        ensure(!is_late || self.tail_ms.is_some(), "crash-no-expired-message", story)?;
+        self.checked.expiring += u64::from(message.expiry_s.is_some());
+        self.checked.qos0_retained += u64::from(message.retain && message.qos == 0);
         if !is_snapshot {
             self.check_order(reception)?;
         }
@@ -285,8 +277,11 @@ impl Model {
         let message = &self.messages[number];
         let topic = &message.topic;
         let session = &self.sessions[session];
-        // The repetition of a QoS 1 PUBLISH may be news to who subscribed in between.
-        let counts = message.sent.len() == 1 || message.qos == 2 || session.is_owed(message, false);
+        // The repetition of a PUBLISH may be news to who subscribed in between; of a QoS 2 one only if a crash forgot the first.
+        let is_known_at_once = message.qos == 2 && self.crashes.is_empty();
+        let counts = message.sent.len() == 1 || is_known_at_once || session.is_owed(message, false);
+        // The first one may have expired before it came here, and its repetition begins anew.
+        let counts = counts && (message.sent.len() == 1 || message.expiry_s.is_none());
         let is_shared = session.live(message).any(|s| bare(s.filter).1);
         let is_known = session.got.contains_key(&number);
         if is_shared || is_known || !counts || message.will.is_some() || self.tail_ms.is_some() {
@@ -313,7 +308,8 @@ impl Model {
             .subscriptions
             .iter()
             .filter(|s| message.retain && !bare(s.filter).1 && matches(FILTERS[s.filter], &message.topic));
-        let places = plain + shares.len() as u32 + snapshots.count() as u32;
+        let snapshots = snapshots.count() as u32 * (self.crashes.len() as u32 + 1);
+        let places = plain + shares.len() as u32 + snapshots;
         let is_exact = message.qos == 2 && qos == 2;
         let again = (self.crashes.len() as u32 + 1) * message.sent.len().max(1) as u32 + self.members_gone;
         let allowed = if is_exact { places } else { places * again };
@@ -358,7 +354,7 @@ impl Model {
             // PUBREL went with the tail: the broker takes the identifier's next message for a repetition.
             let is_taken_for_old =
                 self.tail_ms.is_some() && message.qos == 2 && self.crashes.iter().any(|crash| *crash < at);
-            if message.delete || self.may_be_tail(at) || is_taken_for_old {
+            if message.delete || message.expiry_s.is_some() || self.may_be_tail(at) || is_taken_for_old {
                 continue;
             }
             for session in &self.sessions {
@@ -378,9 +374,38 @@ impl Model {
             }
             self.checked.shared += 1;
             let is_there = self.sessions.iter().any(|s| s.got.contains_key(&number));
+            self.checked.given_back += u64::from(self.members_gone > 0);
             ensure(is_there, "crash-shared-no-message-lost", || {
                 format!("no member got message {number} {message:?}")
             })?;
+        }
+        self.check_snapshots()
+    }
+
+    /// Who asked for retained messages and was told so got them all: one of each topic that had one for sure. Of QoS 0 none is promised.
+    fn check_snapshots(&mut self) -> Check {
+        if self.tail_ms.is_some() {
+            return Ok(());
+        }
+        for session in self.sessions.iter().filter(|session| !session.ended && !session.is_left) {
+            let asked = |s: &&Subscription| {
+                !bare(s.filter).1 && s.acked.is_some() && s.leaving.is_none() && s.over.is_none()
+            };
+            for subscription in session.subscriptions.iter().filter(asked) {
+                for (topic, transmissions) in &self.transmissions {
+                    let mut sent = transmissions.iter().map(|(_, number)| &self.messages[*number]);
+                    let may_go = sent.clone().any(|m| m.delete || m.expiry_s.is_some() || m.qos == 0);
+                    let was_there = sent.any(|m| m.accepted.is_some_and(|at| at.0 < subscription.sent));
+                    if may_go || !was_there || !matches(FILTERS[subscription.filter], topic) {
+                        continue;
+                    }
+                    self.checked.snapshots += 1;
+                    let has = session.got.keys().any(|number| self.messages[*number].topic == *topic);
+                    ensure(has, "crash-snapshot-goes-on", || {
+                        format!("client {} got nothing of {topic} for {subscription:?}", session.client)
+                    })?;
+                }
+            }
         }
         Ok(())
     }
@@ -392,11 +417,14 @@ impl Model {
         }
         for (topic, transmissions) in &self.transmissions {
             let settled = self.settled.get(topic).copied();
+            let may_expire =
+                transmissions.iter().any(|(_, number)| self.messages[*number].expiry_s.is_some());
             let may_be: BTreeSet<Option<MessageNumber>> = transmissions
                 .iter()
                 .filter(|sent| settled.is_none_or(|settled| **sent >= settled))
                 .map(|&(_, number)| Some(number).filter(|&number| !self.messages[number].delete))
                 .chain(settled.is_none().then_some(None))
+                .chain(may_expire.then_some(None))
                 .collect();
             self.checked.retained += 1;
             let is = found.get(topic).copied();

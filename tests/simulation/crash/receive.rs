@@ -1,14 +1,16 @@
 //! What a durable client makes of the broker's bytes, and what it holds against it.
 
-use super::client::{Client, Phase, Request};
+use super::client::{Client, Phase, REFUSED_MS, Request};
 use super::model::{Model, Reception, qos_of};
 use crate::model::message::number_of;
+use myriad::storage::marks::SIGN_OF_LIFE_MS;
+
 use crate::trace::{Check, broken, ensure};
 use crate::wire::{AckKind, Connack, FromServer, Publish, Unreadable, Version, next_packet};
 use crate::world::World;
 
-/// Pause after a refusal, ms.
-const REFUSED_MS: u64 = 400;
+/// More than passes between the end of a connection's time and what follows from it: a timer that is late, a packet on its way, ms.
+const LATE_MS: u64 = 1_000;
 
 impl Client {
     /// Reads all that has arrived; or sees the end.
@@ -93,7 +95,13 @@ impl Client {
         let present = connack.session_present;
         let is_right = if self.clean_next { !present } else { present || !self.is_known };
         let may_be_gone = model.tail_ms.is_some() && !model.crashes.is_empty();
-        ensure(is_right || may_be_gone, "crash-session-present", || {
+        let is_expired = !is_right && !self.clean_next && self.may_have_expired(world.now, model);
+        model.checked.sessions_expired += u64::from(is_expired);
+        let is_overdue = present && self.must_have_expired(model);
+        ensure(!is_overdue || may_be_gone, "crash-session-expires", || {
+            format!("client {index}: gone since {:?}, and its session is there", self.gone_since)
+        })?;
+        ensure(is_right || is_expired || may_be_gone, "crash-session-present", || {
             format!(
                 "client {index}: CONNACK says {present}, clean {}, known {}",
                 self.clean_next, self.is_known
@@ -108,6 +116,7 @@ impl Client {
         }
         model.checked.resumed += u64::from(present);
         (self.clean_next, self.is_known, self.phase) = (false, true, Phase::Open);
+        (self.was_open, self.gone_since, self.attempts) = (true, None, 0);
         self.next_act = world.now + world.random.within(0, self.profile.act_max);
         for outgoing in self.outgoing.clone() {
             if outgoing.released {
@@ -245,7 +254,7 @@ impl Client {
             model.checked.refused += 1;
             if self.profile.is_watcher {
                 // Comes again and asks again.
-                self.come_again(moment.1 + REFUSED_MS);
+                self.come_again(moment.1);
             }
             return Ok(());
         }
@@ -277,13 +286,42 @@ impl Client {
         Ok(())
     }
 
+    /// The session's time may be over: since the client left its last connection. While the disk takes nothing it may come back to its
+    /// session, and a crash forgets that.
+    pub(super) fn may_have_expired(&self, now: u64, model: &Model) -> bool {
+        let Some(seconds) = self.session.and_then(|session| model.sessions[session].expiry_s) else {
+            return false;
+        };
+        let is_over = |(left_at, _): (u64, u64)| left_at + u64::from(seconds) * 1000 <= now;
+        let is_forgotten = model.checked.failures > 0 && !model.crashes.is_empty();
+        is_forgotten || self.gone_since.is_some_and(is_over)
+    }
+
+    /// The session's time was over when this connection was opened: since the broker saw the last one end. After a crash the moment is not
+    /// known better than by the last sign of life.
+    fn must_have_expired(&self, model: &Model) -> bool {
+        let expiry_s = self.session.and_then(|session| model.sessions[session].expiry_s);
+        let (seconds, ended_at) = match (expiry_s, self.gone_since) {
+            (Some(seconds), Some((_, ended_at))) => (u64::from(seconds), ended_at),
+            _ => return false,
+        };
+        let since = model.crashes.last().map_or(ended_at, |crash| ended_at.max(*crash) + SIGN_OF_LIFE_MS);
+        since + seconds * 1000 + LATE_MS < self.opened_at
+    }
+
     /// The broker has lost the session with the tail of its journal: the client knows nothing any more.
     fn start_over(&mut self, model: &mut Model) {
         if let Some(session) = self.session {
             model.session_ended(session);
         }
         let is_v5 = self.profile.version == Version::V5;
-        model.sessions.push(super::model::Session { client: self.index, is_v5, ..Default::default() });
+        let expiry_s = self.profile.expiry_s;
+        model.sessions.push(super::model::Session {
+            client: self.index,
+            is_v5,
+            expiry_s,
+            ..Default::default()
+        });
         self.session = Some(model.sessions.len() - 1);
         self.outgoing.clear();
         self.held.clear();

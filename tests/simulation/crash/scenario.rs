@@ -43,6 +43,8 @@ pub struct Scenario {
     hurt_at: u64,
     wild_until: u64,
     is_calm: bool,
+    /// Most clients are members of Shared Subscriptions.
+    is_sharing: bool,
     /// Bits flip before each recovery: then only that nothing panics counts, and that what is lost is told.
     pub flips: bool,
     /// Sessions and Retained Messages that flipped bits have changed.
@@ -95,17 +97,22 @@ fn roughness(random: &mut Random, config: &Config) -> Roughness {
     }
 }
 
-fn profile(random: &mut Random, is_loyal: bool) -> Profile {
-    let is_worker = random.percent(35);
+/// `is_sharing`: most are members of Shared Subscriptions, slow ones that often begin anew.
+fn profile(random: &mut Random, is_loyal: bool, is_sharing: bool) -> Profile {
+    let is_worker = random.percent(if is_sharing { 80 } else { 35 });
+    let version = random.pick(&[Version::V311, Version::V5, Version::V5]);
+    let may_expire = version == Version::V5 && !is_worker && !is_loyal && random.percent(30);
     Profile {
-        version: random.pick(&[Version::V311, Version::V5, Version::V5]),
+        version,
         is_worker,
         is_watcher: false,
-        is_loyal: is_loyal || random.percent(40),
+        is_loyal: is_loyal || !is_sharing && random.percent(40),
         // What a member of a Shared Subscription has got goes with it.
         dies_at: (!is_worker && random.percent(25)).then(|| random.within(500, 6_000)),
-        ack_max: random.pick(&[0, 20, 300]),
+        ack_max: random.pick(if is_sharing { &[300, 1_000, 3_000] } else { &[0, 20, 300] }),
         act_max: random.pick(&[20, 60, 200]),
+        clean_percent: if is_sharing { 50 } else { 10 },
+        expiry_s: if may_expire { Some(random.pick(&[1, 2, 4])) } else { None },
     }
 }
 
@@ -118,6 +125,8 @@ fn watcher() -> Profile {
         dies_at: None,
         ack_max: 5,
         act_max: 100,
+        clean_percent: 0,
+        expiry_s: None,
     }
 }
 
@@ -128,8 +137,9 @@ impl Scenario {
         let roughness = roughness(&mut random, &config);
         let weather = weather(&mut random);
         let is_interval = config.storage.durability == Durability::Interval;
+        let is_sharing = !is_interval && random.percent(25);
         let mut profiles: Vec<Profile> =
-            (0..random.within(2, 4)).map(|_| profile(&mut random, is_interval)).collect();
+            (0..random.within(2, 4)).map(|_| profile(&mut random, is_interval, is_sharing)).collect();
         profiles.push(watcher());
         let credits = random.within(1, 8) as u32;
         let wild_until = random.pick(&[2_000, 5_000, 8_000]);
@@ -160,6 +170,7 @@ impl Scenario {
             hurt_at,
             wild_until,
             is_calm: false,
+            is_sharing,
             flips: false,
             lost: 0,
         }
@@ -170,7 +181,12 @@ impl Scenario {
         self.start()?;
         while self.world.now < self.wild_until {
             self.meddle()?;
+            let gone = self.model.members_gone;
             self.step()?;
+            if self.is_sharing && self.model.members_gone > gone && self.world.random.percent(30) {
+                // What it leaves is on its way to other members for some ms.
+                self.crash_at = self.world.now + self.world.random.within(0, 100);
+            }
         }
         if self.world.random.percent(50) {
             self.crash()?;
@@ -183,6 +199,7 @@ impl Scenario {
         self.check_wills()?;
         self.model.checked.failures = self.store.failures;
         self.model.checked.checkpoints = self.store.checkpoints;
+        self.model.checked.wall_jumps = self.store.wall_jumps;
         Ok(self.model.checked)
     }
 
@@ -240,7 +257,7 @@ impl Scenario {
         self.world.crash();
         self.store.crash();
         let random = &mut self.world.random;
-        let away_ms = random.pick(&[0, 0, 10, 2_000]);
+        let away_ms = random.pick(&[0, 0, 0, 10, 10, 2_000, 2_000, 20_000]);
         self.crash_at = self.world.now + away_ms + random.within(20, 3_000);
         self.world.now += away_ms;
         self.start()
@@ -249,6 +266,7 @@ impl Scenario {
     /// What happens to the machine.
     fn meddle(&mut self) -> Check {
         let now = self.world.now;
+        self.store.turn_clock();
         if now >= self.hurt_at {
             if self.store.is_full() {
                 self.store.relieve();
@@ -390,7 +408,8 @@ impl Scenario {
             })?;
             // After a crash the moment of its connection's end is not known that well.
             let is_known = self.model.crashes.iter().all(|&at| at < client.died_at);
-            let due = client.died_at + u64::from(will.delay_s) * 1000;
+            let session_s = client.profile.expiry_s.unwrap_or(u32::MAX);
+            let due = client.died_at + u64::from(will.delay_s.min(session_s)) * 1000;
             let is_early = is_known && got.iter().any(|got| got.first_at < due);
             ensure(!is_early, "crash-will-when-due", || {
                 format!("client {}: its Will, message {number}, was seen before {due}", client.index)

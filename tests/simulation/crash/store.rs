@@ -9,12 +9,15 @@ use myriad::storage::marks::{Clocks, Mark};
 use myriad::storage::segment::JournalEnd;
 use myriad::storage::simulated_disk::{SimulatedDisk, SyncFault};
 use myriad::storage::writer::{JournalWriter, Outcome, StateChange, WriterOptions};
-use myriad::storage::{Entry, Restored};
+use myriad::storage::{Entry, RETAINED_UNDER_WAY, Restored};
 
 use super::Defect;
 use crate::effects::{Delays, Notice, Written};
 use crate::random::Random;
 use crate::world::World;
+
+/// How far the wall clock jumps, ms, forth and back.
+const JUMP_MS: u64 = 400 * 24 * 3_600_000;
 
 /// The wall clock when the world began.
 const BEGAN_UNIX_MS: u64 = 1_790_000_000_000;
@@ -45,6 +48,11 @@ pub struct Store {
     power_until: Option<u64>,
     is_full: bool,
     boot_id: u128,
+    /// How far the wall clock is ahead.
+    wall_ahead_ms: u64,
+    /// Whether it jumps at all: then the machine is not booted, after which nothing else would tell the time.
+    jumps: bool,
+    pub wall_jumps: u64,
     random: Random,
 }
 
@@ -61,13 +69,16 @@ impl Store {
             power_until: None,
             is_full: false,
             boot_id: 1,
+            wall_ahead_ms: JUMP_MS,
+            jumps: seed.is_multiple_of(3),
+            wall_jumps: 0,
             random: Random::new(seed ^ 0x57_03e),
         }
     }
 
     /// What the machine's clocks say.
     pub fn clocks(&self, now: u64) -> Clocks {
-        Clocks { unix_ms: BEGAN_UNIX_MS + now, boot_ms: now, boot_id: self.boot_id }
+        Clocks { unix_ms: BEGAN_UNIX_MS + self.wall_ahead_ms + now, boot_ms: now, boot_id: self.boot_id }
     }
 
     fn mark(&self, now: u64) -> Mark {
@@ -195,8 +206,16 @@ impl Store {
             return;
         }
         self.disk.crash();
-        if self.random.percent(50) {
+        if !self.jumps && self.random.percent(50) {
             self.boot_id += 1;
+        }
+    }
+
+    /// Somebody turns the wall clock, now and then.
+    pub fn turn_clock(&mut self) {
+        if self.jumps && self.random.below(500) == 0 {
+            self.wall_ahead_ms = self.random.within(0, 2 * JUMP_MS);
+            self.wall_jumps += 1;
         }
     }
 
@@ -267,11 +286,16 @@ impl Store {
                 Some(Defect::ForgetSubscriptions) => session.subscriptions.clear(),
                 Some(Defect::ForgetInflight) => session.inflight.clear(),
                 Some(Defect::ForgetWill) => session.will = None,
+                Some(Defect::ForgetCursors) => {
+                    session.subscriptions.iter_mut().for_each(|s| s.options &= !RETAINED_UNDER_WAY);
+                }
                 _ => {}
             }
         }
-        if self.defect == Some(Defect::ForgetRetained) {
-            restored.retained.clear();
+        match self.defect {
+            Some(Defect::ForgetRetained) => restored.retained.clear(),
+            Some(Defect::ForgetReturned) => restored.returned.clear(),
+            _ => {}
         }
     }
 }

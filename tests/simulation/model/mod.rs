@@ -76,66 +76,29 @@ pub struct Model {
     pub checked: Checked,
 }
 
-/// How often each promise was put to the test.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Checked {
-    pub receptions: u64,
-    pub owed: u64,
-    pub retained: u64,
-    pub shared: u64,
-    pub wills: u64,
-    pub resumed: u64,
-    pub expired: u64,
-    pub keep_alive: u64,
-    pub dropped: u64,
-    pub redelivered: u64,
-    pub expiries: u64,
-    pub expired_waiting: u64,
-    pub retried: u64,
-    pub reloads: u64,
-    pub sys: u64,
-    pub drains: u64,
-    pub refused: u64,
-    pub strangers: u64,
-    pub denied: u64,
-    pub pressed: u64,
-}
-
-impl Checked {
-    pub fn add(&mut self, other: Self) {
-        for (mine, other) in self.each_mut().into_iter().zip(other.clone().each_mut()) {
-            *mine += *other;
-        }
-    }
-
-    /// Whether each promise met a case at least once.
-    pub fn all_were_put_to_the_test(&self) -> bool {
-        self.clone().each_mut().into_iter().all(|n| *n > 0)
-    }
-
-    fn each_mut(&mut self) -> [&mut u64; 20] {
-        [
-            &mut self.receptions,
-            &mut self.owed,
-            &mut self.retained,
-            &mut self.shared,
-            &mut self.wills,
-            &mut self.resumed,
-            &mut self.expired,
-            &mut self.keep_alive,
-            &mut self.dropped,
-            &mut self.redelivered,
-            &mut self.expiries,
-            &mut self.expired_waiting,
-            &mut self.retried,
-            &mut self.reloads,
-            &mut self.sys,
-            &mut self.drains,
-            &mut self.refused,
-            &mut self.strangers,
-            &mut self.denied,
-            &mut self.pressed,
-        ]
+crate::seeds::counts! {
+    /// How often each promise was put to the test.
+    Checked {
+        receptions,
+        owed,
+        retained,
+        shared,
+        wills,
+        resumed,
+        expired,
+        keep_alive,
+        dropped,
+        redelivered,
+        expiries,
+        expired_waiting,
+        retried,
+        reloads,
+        sys,
+        drains,
+        refused,
+        strangers,
+        denied,
+        pressed,
     }
 }
 

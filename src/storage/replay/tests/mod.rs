@@ -328,3 +328,41 @@ fn an_image_replaces_what_was_known() {
     assert_eq!((&*restored.sessions[0].subscriptions[0].filter, queue(&restored)), ("new", vec![3]));
     assert_eq!((restored.sessions[0].subscriptions.len(), outcome), (1, ReplayOutcome::default()));
 }
+
+#[test]
+fn section_4_8_2_what_an_ended_session_leaves_of_shared_subscriptions_is_for_other_members() {
+    let shared = |serial, number, packet_id| StoredDelivery {
+        share: Some(("g", "t")),
+        ..deliver(serial, number, packet_id)
+    };
+    let left = |entries: &[Entry<'_>]| -> Vec<(u64, u64, Option<u16>)> {
+        let (restored, _) = replay(entries);
+        let returned = restored.returned.iter();
+        returned.map(|r| (r.serial, r.delivery.message.head().number, r.packet_id)).collect()
+    };
+    // Kept apart from its session, under a serial of its own, until it is given to another member.
+    let nobody = StoredSession { expiry_s: 0, disconnected_at: Some(Timestamp(0)), ..begin(5, "") };
+    let apart = [Entry::Session(nobody), Entry::Deliver(shared(5, 1, None)), message(1, "t")];
+    assert_eq!(left(&apart), [(5, 1, None)]);
+    assert_eq!(left(&[&apart[..], &[Entry::End { serial: 5, keeps_will: false }]].concat()), []);
+    assert!(replay(&apart).0.sessions.is_empty() && replay(&apart).1 == ReplayOutcome::default());
+    // The same, if its message was not committed.
+    let conditional = StoredDelivery { is_conditional: true, ..shared(5, 1, None) };
+    assert_eq!(left(&[apart[0], Entry::Deliver(conditional), message(1, "t")]), []);
+    // Several of them have nothing to do with each other.
+    let other = StoredSession { serial: 6, ..nobody };
+    let two = [&apart[..], &[Entry::Session(other), Entry::Deliver(shared(6, 1, None))]].concat();
+    assert_eq!(left(&two), [(5, 1, None), (6, 1, None)]);
+    // A session that expired while the node was down leaves what was not begun with QoS 2 [MQTT-4.8.2-5].
+    let expired = StoredSession { expiry_s: 1, disconnected_at: Some(Timestamp(0)), ..begin(7, "c") };
+    let once = |delivery| Entry::Deliver(StoredDelivery { qos: QoS::AtLeastOnce, ..delivery });
+    let entries = [
+        Entry::Session(expired),
+        once(shared(7, 1, Some(3))),
+        Entry::Deliver(shared(7, 1, Some(4))),
+        Entry::Deliver(shared(7, 1, None)),
+        Entry::Deliver(deliver(7, 1, None)),
+        message(1, "t"),
+    ];
+    assert_eq!(left(&entries), [(7, 1, Some(3)), (7, 1, None)]);
+}

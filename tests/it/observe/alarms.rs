@@ -1,0 +1,96 @@
+//! Alarms: raised once, cleared once, with a distance between both; in `$SYS`, in the log, over the API.
+
+use serde_json::Value;
+
+use super::observed;
+use crate::broker::{Broker, wait_until};
+use crate::wire::{Connect, Publish};
+
+/// The alarm `id` of the API, the newest if there are several.
+fn alarm(broker: &Broker, id: &str) -> Option<Value> {
+    let alarms = broker.http().json("/api/v1/alarms");
+    alarms["items"].as_array().unwrap().iter().find(|alarm| alarm["id"] == id).cloned()
+}
+
+fn is_active(broker: &Broker, id: &str) -> bool {
+    alarm(broker, id).is_some_and(|alarm| alarm["active"] == true)
+}
+
+/// As long as an alarm may take: two looks of two seconds on a busy machine.
+fn wait_for(broker: &Broker, id: &str, active: bool) {
+    wait_until(&format!("{id} active={active}"), || {
+        alarm(broker, id).is_some() && is_active(broker, id) == active
+    });
+}
+
+#[test]
+fn a_long_mqueue_is_an_alarm_that_names_the_worst_until_it_is_short() {
+    for shards in [1, 3] {
+        let Some(broker) = observed(shards, &["session.queue_len_max=20"]) else { return };
+        let mut watcher = broker.connect(Connect::v5("watcher"));
+        watcher.subscribe("$SYS/brokers/n1/alarms/#", 0);
+        for name in ["away-1", "away-2", "away-3"] {
+            let mut away = broker.connect(Connect::v5(name).persistent());
+            away.subscribe(&format!("to/{name}"), 1);
+            away.disconnect();
+        }
+        let mut publisher = broker.connect(Connect::v5("p"));
+        let mut send = |to: &str, count: usize| {
+            (0..count).for_each(|_| publisher.publish(Publish::new(&format!("to/{to}"), "x").qos(1)));
+        };
+        send("away-1", 12);
+        send("away-2", 13);
+        send("away-3", 18);
+        wait_until("both long queues are counted", || {
+            let message = alarm(&broker, "queue_high").map(|alarm| alarm["message"].to_string());
+            message.is_some_and(|text| text.contains("2 mqueues") && text.contains("away-3"))
+        });
+        let alert = watcher.recv_message();
+        assert_eq!(alert.topic, "$SYS/brokers/n1/alarms/queue_high/alert");
+        let told: Value = serde_json::from_str(&alert.text()).unwrap();
+        assert_eq!((&told["id"], &told["severity"]), (&"queue_high".into(), &"warning".into()), "{told}");
+        assert!(broker.output().contains("id=\"queue_high\""), "{}", broker.output());
+        let mut late = broker.connect(Connect::v5("late"));
+        late.subscribe("$SYS/brokers/n1/alarms/+/alert", 0);
+        assert!(late.recv_message().retain, "who comes later sees it too");
+        // One queue empties, the other is still long: no alarm is over.
+        let mut back = broker.connect(Connect::v5("away-3").resume().persistent());
+        (0..18).for_each(|_| drop(back.expect_message("to/away-3", "x")));
+        wait_until("the other one is the longest", || {
+            alarm(&broker, "queue_high").is_some_and(|alarm| alarm["message"].to_string().contains("away-2"))
+        });
+        assert!(is_active(&broker, "queue_high"));
+        let mut back = broker.connect(Connect::v5("away-2").resume().persistent());
+        (0..13).for_each(|_| drop(back.expect_message("to/away-2", "x")));
+        wait_for(&broker, "queue_high", false);
+        let over = alarm(&broker, "queue_high").unwrap();
+        assert!(over["cleared_at"].as_str().unwrap() >= over["raised_at"].as_str().unwrap(), "{over}");
+        assert_eq!(watcher.recv_message().text(), "", "the retained alert goes");
+        assert_eq!(watcher.recv_message().topic, "$SYS/brokers/n1/alarms/queue_high/clear");
+    }
+}
+
+#[test]
+fn nearly_as_many_connections_as_there_may_be_are_an_alarm() {
+    let Some(broker) = observed(2, &["limits.max_connections=20"]) else { return };
+    let mut clients: Vec<_> =
+        (0..17).map(|number| broker.connect(Connect::v5(&format!("c-{number}")))).collect();
+    let settle = |broker: &Broker| {
+        // What has to be looked at has been: the alarm of another condition comes and goes by the same looks.
+        let before = broker.http().json("/api/v1/shards");
+        assert!(before["items"].is_array());
+    };
+    settle(&broker);
+    assert!(!is_active(&broker, "connections_high"));
+    clients.push(broker.connect(Connect::v5("c-17")));
+    wait_for(&broker, "connections_high", true);
+    assert!(alarm(&broker, "connections_high").unwrap()["message"].to_string().contains("18 clients"));
+    clients.truncate(15);
+    wait_for(&broker, "connections_high", false);
+}
+
+#[test]
+fn nothing_is_wrong_with_an_idle_broker() {
+    let Some(broker) = observed(1, &[]) else { return };
+    assert_eq!(broker.http().json("/api/v1/alarms")["items"], serde_json::json!([]));
+}
