@@ -453,3 +453,22 @@ fn messages_travel_over_tls_to_whom_is_believed() {
     assert!(stranger.status == Some(1) && stranger.err.contains("certificate"), "{stranger:?}");
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn a_bridge_of_mosquitto_is_one_of_ours_and_can_be_stopped() {
+    let (dir, there) = (temporary_dir(), unused_address());
+    let (old, new) = (dir.join("mosquitto.conf"), dir.join("m.toml"));
+    let conf = format!("connection up\naddress {there}\ntopic temp/# out 1 home/ site/7/\n");
+    std::fs::write(&old, conf).unwrap();
+    let import = ended(myriadctl().arg("import").arg(&old).arg("-o").arg(&new));
+    assert_eq!(import.status, Some(0), "{import:?}");
+    let Some(broker) = Broker::start(&["--config", new.to_str().unwrap()]) else { return };
+    let bridges = broker.json(&["bridges", "list"]);
+    assert_eq!((&bridges[0]["name"], &bridges[0]["url"]), (&"up".into(), &format!("mqtt://{there}").into()));
+    assert_eq!(broker.ctl(&["bridges", "stop", "up"]), done("bridge up is stopped\n"));
+    wait_until("it is stopped", || broker.json(&["bridges", "list"])[0]["state"] == "stopped");
+    assert_eq!(broker.ctl(&["bridges", "start", "up"]), done("bridge up is started\n"));
+    wait_until("it tries again", || broker.json(&["bridges", "list"])[0]["state"] != "stopped");
+    assert_eq!(broker.ctl(&["bridges", "stop", "down"]).status, Some(4));
+    std::fs::remove_dir_all(dir).unwrap();
+}
