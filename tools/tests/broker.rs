@@ -24,32 +24,35 @@ struct Broker {
     dir: PathBuf,
 }
 
+/// An address of this process's own with a port that is not in use yet.
+fn unused_address() -> SocketAddr {
+    static PORT: AtomicU16 = AtomicU16::new(18_829);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let port = PORT.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from(([127, 64 | (high & 0x3F), middle, low], port))
+}
+
 impl Broker {
     /// `None`: this workspace's broker is not built (`cargo test -p myriadctl` alone).
     fn start(more: &[&str]) -> Option<Self> {
-        static PORT: AtomicU16 = AtomicU16::new(18_829);
+        let address = unused_address();
+        let listen = format!("mqtt://{address}");
+        Self::spawn(address, &[&["--listen", &listen], more].concat())
+    }
+
+    /// With listeners of its own.
+    fn spawn(address: SocketAddr, arguments: &[&str]) -> Option<Self> {
         let beside = || PathBuf::from(env!("CARGO_BIN_EXE_myriadctl")).with_file_name("myriad");
         let binary = std::env::var_os("MYRIAD_BIN").map_or_else(beside, PathBuf::from);
         if !binary.exists() {
             println!("skipped: there is no {}", binary.display());
             return None;
         }
-        let [_, high, middle, low] = std::process::id().to_be_bytes();
-        let port = PORT.fetch_add(1, Ordering::Relaxed);
-        let address = SocketAddr::from(([127, 64 | (high & 0x3F), middle, low], port));
         let dir = temporary_dir();
         let mut child = Command::new(binary)
-            .args([
-                "--listen",
-                &format!("mqtt://{address}"),
-                "--shards",
-                "2",
-                "--set",
-                "admin.listen=",
-                "--data-dir",
-            ])
+            .args(["--shards", "2", "--set", "admin.listen=", "--data-dir"])
             .arg(&dir)
-            .args(more)
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -241,6 +244,11 @@ fn clients_are_listed_shown_and_kicked() {
     );
     assert_eq!(broker.ctl(&["clients", "kick", "c"]), done("\"c\" is disconnected\n"));
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "the connection is closed");
+    // A name that climbs within URLs is a name.
+    let (mut dot, _) = broker.connect(b'.');
+    assert!(broker.ctl(&["clients", "show", "."]).out.contains("client                 .\n"));
+    assert_eq!(broker.ctl(&["clients", "kick", "."]).status, Some(0));
+    assert_eq!(dot.read(&mut [0; 8]).unwrap(), 0);
     let again = broker.ctl(&["clients", "kick", "c"]);
     assert!(again.status == Some(4) && again.err.contains("\"c\""), "{again:?}");
 }
@@ -331,4 +339,136 @@ fn automatic_subscriptions_are_stored_and_delayed_messages_listed() {
     let later = ["-t", "$delayed/3600/later", "-m", "x", "-q", "1"];
     assert_eq!(ended(&mut broker.client("publish", &later)), done(""));
     assert_eq!(broker.json(&["delayed"])[0]["topic"], "later");
+}
+
+#[test]
+fn listeners_users_rules_and_the_configuration_are_told_and_changed() {
+    let dir = temporary_dir();
+    let (file, rules) = (dir.join("m.toml"), dir.join("acl.conf"));
+    std::fs::write(&rules, "{deny, all, publish, [\"secret/#\"]}.\n{allow, all}.\n").unwrap();
+    let configuration =
+        |len: u32| format!("[acl]\nfile = \"{}\"\n[session]\nqueue_len_max = {len}\n", rules.display());
+    std::fs::write(&file, configuration(7)).unwrap();
+    let Some(broker) = Broker::start(&["--config", file.to_str().unwrap()]) else { return };
+
+    let listeners = broker.json(&["listeners", "list"]);
+    assert_eq!(
+        (&listeners[0]["state"], listeners[0]["tls"].as_bool()),
+        (&"running".into(), Some(false)),
+        "{listeners}"
+    );
+
+    let check = |topic: &str| broker.ctl(&["acl", "check", "publish", topic, "--client-id", "c"]);
+    assert!(
+        check("secret/a").status == Some(1) && check("secret/a").out.starts_with("denied: "),
+        "{:?}",
+        check("secret/a")
+    );
+    assert!(check("open/a").status == Some(0) && check("open/a").out.starts_with("allowed: "));
+    // The rule holds for a client, who is told at 5.0.
+    let run = ended(&mut broker.client("publish", &["-t", "secret/a", "-m", "x", "-q", "1"]));
+    assert_eq!(run.status, Some(5), "{run:?}");
+    assert!(run.err.contains("the broker does not take this message: 0x87 Not authorized"), "{run:?}");
+    std::fs::write(&rules, "{allow, all}.\n").unwrap();
+    assert_eq!(broker.ctl(&["acl", "reload"]), done("the rules were read again\n"));
+    assert_eq!(check("secret/a").status, Some(0));
+
+    let shown = broker.ctl(&["config", "show", "session.queue_len"]);
+    assert_eq!(shown, done("session.queue_len_max = 7\n"));
+    assert_eq!(broker.ctl(&["config", "show", "sesion"]).status, Some(4));
+    std::fs::write(&file, configuration(8)).unwrap();
+    assert_eq!(broker.ctl(&["config", "reload"]), done("changed: session.queue_len_max\n"));
+    assert_eq!(broker.json(&["config", "show", "session.queue_len_max"])["session.queue_len_max"], 8);
+    std::fs::write(&file, "[session]\nqueue_len = 1\n").unwrap();
+    let refused = broker.ctl(&["config", "reload"]);
+    assert!(refused.status == Some(1) && refused.err.contains("session.queue_len_max"), "{refused:?}");
+
+    let metrics = broker.ctl(&["broker", "metrics"]).out;
+    assert!(metrics.lines().count() > 50, "{metrics}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_user_of_the_admin_side_is_made_and_asks_over_tcp() {
+    let address = unused_address();
+    let Some(broker) = Broker::start(&["--set", &format!("admin.listen={address}")]) else { return };
+    let mut add = myriadctl();
+    add.arg("--data-dir").arg(&broker.dir).args(["users", "add", "olga", "--batch"]).stdin(Stdio::piped());
+    let mut add = add.stdout(Stdio::piped()).spawn().unwrap();
+    add.stdin.take().unwrap().write_all(b"se:cret\n").unwrap();
+    assert!(add.wait().unwrap().success());
+    let users = broker.json(&["users", "list"]);
+    assert!(users.to_string().contains("olga"), "{users}");
+    let url = format!("http://{address}");
+    let ask = |user: &str| ended(myriadctl().args(["bans", "list", "--url", &url, "--user", user]));
+    assert_eq!(ask("olga:se:cret"), done(""));
+    let wrong = ask("olga:guess");
+    assert!(wrong.status == Some(5) && wrong.err.contains("(check --user)"), "{wrong:?}");
+    assert!(!wrong.err.contains("guess"), "{wrong:?}");
+    let nobody = ended(myriadctl().args(["bans", "list", "--url", &url]));
+    assert!(nobody.status == Some(5) && nobody.err.contains("give --user"), "{nobody:?}");
+    // What needs no user is told to everybody.
+    assert_eq!(ended(myriadctl().args(["status", "--url", &url])).status, Some(0));
+    assert_eq!(broker.ctl(&["users", "del", "olga"]).status, Some(0));
+    assert_eq!(ask("olga:se:cret").status, Some(5));
+}
+
+#[test]
+fn messages_travel_over_tls_to_whom_is_believed() {
+    let (dir, address) = (temporary_dir(), unused_address());
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    openssl.args(["-subj", "/CN=test", "-addext", "basicConstraints=critical,CA:FALSE"]);
+    openssl.args(["-addext", &format!("subjectAltName=IP:{}", address.ip())]);
+    openssl.arg("-out").arg(&cert).arg("-keyout").arg(&key);
+    if !openssl.output().is_ok_and(|output| output.status.success()) {
+        return println!("skipped: no openssl that makes a certificate");
+    }
+    let file = dir.join("m.toml");
+    let listener = format!(
+        "[[listener]]\nurl = \"mqtts://{address}\"\ntls.cert = [\"{}\"]\ntls.key = [\"{}\"]\n",
+        cert.display(),
+        key.display()
+    );
+    std::fs::write(&file, listener).unwrap();
+    let Some(broker) = Broker::spawn(address, &["--config", file.to_str().unwrap()]) else { return };
+    let cafile = ["--cafile", cert.to_str().unwrap()];
+    let sent = ["-t", "t", "-m", "secret", "-r", "-q", "2"];
+    assert_eq!(ended(broker.client("publish", &sent).args(cafile)), done(""));
+    let wanted = ["-t", "t", "-C", "1", "-W", "20", "-q", "1"];
+    assert_eq!(ended(broker.client("subscribe", &wanted).args(cafile)), done("secret\n"));
+    // Nobody has heard of it otherwise.
+    let stranger = ended(broker.client("publish", &sent).arg("--tls"));
+    assert!(stranger.status == Some(1) && stranger.err.contains("certificate"), "{stranger:?}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_bridge_of_mosquitto_is_one_of_ours_and_can_be_stopped() {
+    let (dir, there) = (temporary_dir(), unused_address());
+    let (old, new) = (dir.join("mosquitto.conf"), dir.join("m.toml"));
+    let conf = format!("connection up\naddress {there}\ntopic temp/# out 1 home/ site/7/\n");
+    std::fs::write(&old, conf).unwrap();
+    let import = ended(myriadctl().arg("import").arg(&old).arg("-o").arg(&new));
+    assert_eq!(import.status, Some(0), "{import:?}");
+    let Some(broker) = Broker::start(&["--config", new.to_str().unwrap()]) else { return };
+    let bridges = broker.json(&["bridges", "list"]);
+    assert_eq!((&bridges[0]["name"], &bridges[0]["url"]), (&"up".into(), &format!("mqtt://{there}").into()));
+    assert_eq!(broker.ctl(&["bridges", "stop", "up"]), done("bridge up is stopped\n"));
+    wait_until("it is stopped", || broker.json(&["bridges", "list"])[0]["state"] == "stopped");
+    assert_eq!(broker.ctl(&["bridges", "start", "up"]), done("bridge up is started\n"));
+    wait_until("it tries again", || broker.json(&["bridges", "list"])[0]["state"] != "stopped");
+    assert_eq!(broker.ctl(&["bridges", "stop", "down"]).status, Some(4));
+    std::fs::remove_dir_all(dir).unwrap();
 }

@@ -247,6 +247,12 @@ fn who_had_to_show_credentials_to_a_plugin_does_not_come_in_without_any() {
          auth.http.auth_req.params = clientid=%c,username=%u,password=%P\nmqtt.allow_anonymous = false\n",
     );
     let (_, _, config) = http.imported();
+    // It may have secrets in it.
+    let mode = |folder: &Folder| {
+        let metadata = std::fs::metadata(folder.0.join("myriad.toml")).unwrap();
+        std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077
+    };
+    assert!(mode(&http) == 0 && mode(&folder) != 0);
     assert_eq!(
         (config.auth.order, config.auth.http.auth_req.url.as_str()),
         (vec!["http".into()], "http://127.0.0.1:8080/auth")

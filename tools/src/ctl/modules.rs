@@ -205,11 +205,11 @@ pub(crate) fn delayed(paging: &Paging, console: &Console<'_>) -> Result<ExitCode
 
 const WEBHOOKS: [Column; 6] = [
     column("url", "url", Form::Text),
-    column("state", "state", Form::Text),
     column("queued", "queued", Form::Count),
-    column("sent", "sent", Form::Count),
+    column("delivered", "delivered", Form::Count),
     column("failed", "failed", Form::Count),
     column("dropped", "dropped", Form::Count),
+    column("trouble", "error", Form::Text),
 ];
 
 /// `webhooks`: where events are posted to, and how that goes.

@@ -57,6 +57,11 @@ impl Api {
                     None => builder.build(),
                 };
                 let authorization = reach.credentials()?.as_ref().map(Credentials::basic);
+                if authorization.is_some() && is_in_the_clear(&url) {
+                    eprintln!(
+                        "myriadctl: {url}: the password goes there in the clear; an https proxy in front is better"
+                    );
+                }
                 Ok(Self { agent: config.new_agent(), place: url.clone(), base: url, authorization })
             }
         }
@@ -210,6 +215,17 @@ impl Api {
     }
 }
 
+/// Whether others on the way can read what is sent.
+fn is_in_the_clear(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host != "localhost" && !host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// The authorities of a PEM file, in place of the public ones.
 fn authorities(path: &std::path::Path) -> Result<TlsConfig> {
     let named = || path.display().to_string();
@@ -260,5 +276,20 @@ mod tests {
             "/api/v1/clients/a%2Fb%20%3F%23%25%C3%A9%2B/subscriptions"
         );
         assert_eq!(route(&["clients", ".."]), "/api/v1/clients/%2E%2E");
+    }
+
+    #[test]
+    fn a_password_in_the_clear_is_warned_of() {
+        for url in [
+            "http://10.0.0.1:18083",
+            "http://broker.example/x",
+            "http://[fd00::1]:1",
+            "http://127.0.0.1.example",
+        ] {
+            assert!(is_in_the_clear(url), "{url}");
+        }
+        for url in ["https://10.0.0.1", "http://127.9.9.9:1", "http://localhost:1", "http://[::1]:1/x"] {
+            assert!(!is_in_the_clear(url), "{url}");
+        }
     }
 }

@@ -138,6 +138,11 @@ impl Draft {
         self.settings.iter().find(|s| s.section == section && s.key == key).map(|s| &s.value)
     }
 
+    /// Whether the configuration has something that not everybody should read.
+    pub(super) fn may_have_secrets(&self) -> bool {
+        self.settings.iter().any(|setting| setting.section.starts_with("auth.http"))
+    }
+
     /// Sets a key because of a line.
     pub(super) fn map(
         &mut self,

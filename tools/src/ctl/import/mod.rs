@@ -8,6 +8,7 @@ mod mosquitto;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -113,7 +114,11 @@ fn write(output: &Path, toml: &str, draft: &Draft, force: bool) -> Result<()> {
         return Err(Failure::new(Status::Failed, line).into());
     }
     for (path, text) in files {
-        let mut file = fs::File::create(&path).with_context(|| path.display().to_string())?;
+        // What the old configuration kept from others stays so: URLs and parameters of auth.http may have passwords.
+        let mode = if draft.may_have_secrets() { 0o600 } else { 0o644 };
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(mode);
+        let mut file = options.open(&path).with_context(|| path.display().to_string())?;
         file.write_all(text.as_bytes()).with_context(|| path.display().to_string())?;
     }
     Ok(())

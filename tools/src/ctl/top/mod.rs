@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments, console: &Console<'_>) -> Result<ExitCo
         let (width, height) = crate::print::room()
             .map_or(FRAME, |columns| (u16::try_from(columns).unwrap_or(FRAME.0), FRAME.1));
         say(frame(
-            &View { sample: &now, rates: &rates, history: &history, problem: None, is_paused: false },
+            &View { sample: &now, rates: &rates, history: &history, problem: None, hint: "" },
             width,
             height,
         )?)?;
@@ -92,8 +92,8 @@ fn watch(
     let (mut history, mut problem, mut is_paused) = (History::default(), None, false);
     let mut next = Instant::now() + pause;
     loop {
-        let view =
-            View { sample: last, rates: &rates, history: &history, problem: problem.as_deref(), is_paused };
+        let hint = if is_paused { "  paused; p goes on" } else { "  q quits, p pauses" };
+        let view = View { sample: last, rates: &rates, history: &history, problem: problem.as_deref(), hint };
         terminal.draw(|frame| view.draw(frame))?;
         if event::poll(next.saturating_duration_since(Instant::now()))? {
             match event::read()? {

@@ -44,7 +44,8 @@ pub(super) struct View<'v> {
     pub(super) history: &'v History,
     /// Why there is nothing newer.
     pub(super) problem: Option<&'v str>,
-    pub(super) is_paused: bool,
+    /// Which keys there are.
+    pub(super) hint: &'static str,
 }
 
 const TITLE: Style = Style::new().add_modifier(Modifier::BOLD);
@@ -78,8 +79,7 @@ impl View<'_> {
             Span::styled(text("name"), TITLE),
             Span::raw(format!("  myriad {}, up for {}", text("version"), seconds(count("uptime_s")))),
         ];
-        let hint = if self.is_paused { "  paused; p goes on" } else { "  q quits, p pauses" };
-        title.push(Span::styled(hint, QUIET));
+        title.push(Span::styled(self.hint, QUIET));
         let storage = node["storage"]["durability"].as_str().map_or("memory".into(), visible);
         vec![
             Line::from(title),
@@ -203,7 +203,7 @@ mod tests {
         let rates = Rates::between(&before, &now);
         let mut history = History::default();
         history.add(&rates);
-        let view = View { sample: &now, rates: &rates, history: &history, problem: None, is_paused: false };
+        let view = View { sample: &now, rates: &rates, history: &history, problem: None, hint: "" };
         let text = frame(&view, 100, 40).unwrap();
         for part in [
             "myriad@host  myriad 0.1.0, up for 1 h 1 m",

@@ -84,7 +84,11 @@ impl Bridge {
             "cleansession" => put("clean_start", (value == "true").into()),
             "clientid" | "remote_clientid" => put("client_id", value.into()),
             "username" | "remote_username" => put("username", value.into()),
-            "password" | "remote_password" => self.has_password = true,
+            "password" | "remote_password" => {
+                self.has_password = true;
+                let why = "passwords are not copied: write it into a file, and its name into password_file of the [[bridge]]";
+                return draft.note(origin, Fate::Unmapped, why);
+            }
             "keepalive_interval" => match value.parse::<i64>() {
                 Ok(seconds) => put("keep_alive_s", seconds.into()),
                 Err(_) => return draft.note(origin, Fate::Unmapped, "expected seconds"),
@@ -137,7 +141,12 @@ impl Bridge {
             }
             _ => return draft.note(origin, Fate::Unmapped, "expected out, in or both behind the pattern"),
         }
-        draft.note(origin, Fate::Changed, IN_A_TABLE);
+        let why = if qos == 2 {
+            "in [[bridge]] at the end of the configuration; QoS 2 is passed on with QoS 1"
+        } else {
+            IN_A_TABLE
+        };
+        draft.note(origin, Fate::Changed, why);
     }
 
     /// Adds the table.
@@ -223,6 +232,7 @@ mod tests {
             ("topic", "temp/# out 1 home/ site/7/"),
             ("topic", "cmd/# in 2 \"\" site/7/"),
             ("topic", "chat both"),
+            ("bridge_cafile", "/c/ca.pem"),
         ] {
             bridge.set(key, value, &origin, &mut draft);
         }
@@ -230,12 +240,13 @@ mod tests {
         let text = draft.to_toml();
         for part in [
             "name = \"up\"\n",
-            "url = \"mqtt://hub.example:1883\"",
-            "# Mosquitto would also try mqtt://backup.example:1884",
+            "url = \"mqtts://hub.example:8883\"",
+            "# Mosquitto would also try mqtts://backup.example:1884",
             "username = \"u\"",
             "\"home/temp/# qos 1 strip home/ prefix site/7/\"",
             "subscribe = [\"site/7/cmd/# qos 2 strip site/7/\", \"chat qos 0\"]",
             "version = \"3.1.1\"",
+            "tls = { ca = \"/c/ca.pem\" }",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
