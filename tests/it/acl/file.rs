@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::guarded;
-use crate::broker::wait_until;
+use crate::broker::{NO_HTTP, wait_until};
 use crate::broker::{binary, temporary_dir};
 use crate::wire::{Connect, Publish, Version};
 
@@ -61,7 +61,11 @@ fn a_broken_file_at_the_start_is_named_with_line_and_column_and_ends_it_with_1()
     std::fs::write(&file, "{allow, all}.\n  {deny, all, publish, [\"a\"}.\n").unwrap();
     for command in [&["check"][..], &["--listen", "mqtt://127.0.0.1:0"]] {
         let setting = format!("acl.file={}", file.display());
-        let output = Command::new(binary()).args(command).args(["--set", &setting]).output().unwrap();
+        let output = Command::new(binary())
+            .args(command)
+            .args(["--set", &setting, "--set", NO_HTTP])
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(1));
         let problem = String::from_utf8(output.stderr).unwrap();
         let expected = format!("{}:2:28: found `}}`, expected `,` or `]`", file.display());

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use socket2::{Domain, Socket, Type};
 
 use super::{has, shipped};
-use crate::broker::{Broker, binary, temporary_dir, unused_address, wait_until};
+use crate::broker::{Broker, NO_HTTP, binary, temporary_dir, unused_address, wait_until};
 use crate::client::{Client, TIMEOUT};
 use crate::wire::{Connect, Publish, Version};
 
@@ -40,6 +40,7 @@ fn broker() -> Broker {
     std::fs::write(&file, text).unwrap();
     let mut command = Command::new(binary());
     command.arg("--config").arg(file).arg("--data-dir").arg(&dir).args(["--shards", "2", "--log", "debug"]);
+    command.args(["--set", NO_HTTP]);
     Broker::spawn(&mut command, address, 2, dir)
 }
 

@@ -9,7 +9,7 @@ fn run(command: &[&str], dir: &std::path::Path, keys: &str) -> (Option<i32>, Str
     let address = unused_address();
     write(dir, "myriad.toml", &format!("[[listener]]\nurl = \"mqtts://{address}\"\n{keys}"));
     let mut process = Command::new(binary());
-    process.current_dir(dir).args(command).args(["--config", "myriad.toml"]);
+    process.current_dir(dir).args(command).args(["--config", "myriad.toml", "--set", NO_HTTP]);
     let output = process.output().unwrap();
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

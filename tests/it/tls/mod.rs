@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::broker::wait_until;
 use crate::broker::{Broker, binary, temporary_dir, unused_address};
+use crate::broker::{NO_HTTP, wait_until};
 use crate::client::TIMEOUT;
 use authority::{Authority, Leaf};
 use peer::Peer;
@@ -111,7 +111,7 @@ impl Options {
         write(&dir, "myriad.toml", &text);
         let mut command = Command::new(binary());
         command.current_dir(&dir).args(["--config", "myriad.toml", "--data-dir", "data", "--log", log]);
-        command.args(["--shards", &shards.to_string(), "--set", "node.cpu_pinning=false"]);
+        command.args(["--shards", &shards.to_string(), "--set", "node.cpu_pinning=false", "--set", NO_HTTP]);
         let broker = Broker::spawn(&mut command, plain, shards, dir);
         Secured { broker, authority, mqtts, wss }
     }

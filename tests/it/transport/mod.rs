@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use crate::broker::wait_until;
 use crate::broker::{Broker, binary, temporary_dir, unused_address};
+use crate::broker::{NO_HTTP, wait_until};
 
 mod access;
 mod browser;
@@ -31,7 +31,7 @@ fn start(shards: u16, file: &str) -> Broker {
     let path = dir.join("myriad.toml");
     std::fs::write(&path, text).unwrap();
     let mut command = Command::new(binary());
-    command.arg("--config").arg(path).arg("--data-dir").arg(&dir).args(["--log", "debug"]);
+    command.arg("--config").arg(path).arg("--data-dir").arg(&dir).args(["--log", "debug", "--set", NO_HTTP]);
     Broker::spawn(&mut command, address, shards, dir)
 }
 

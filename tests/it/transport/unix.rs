@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{SHARDS, start, wait_until};
-use crate::broker::{Broker, binary, temporary_dir, wait};
+use crate::broker::{Broker, NO_HTTP, binary, temporary_dir, wait};
 use crate::client::{Client, TIMEOUT};
 use crate::wire::{Connect, Publish};
 
@@ -29,7 +29,10 @@ fn listen(shards: u16, keys: &str) -> (Broker, PathBuf) {
 fn refused(path: &Path) -> String {
     let mut command = Command::new(binary());
     command.arg("--listen").arg(format!("unix:{}", path.display())).args(["--shards", "1"]);
-    command.args(["--set", "storage.durability=memory"]).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args(["--set", "storage.durability=memory", "--set", NO_HTTP])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let status = wait(&mut child).unwrap();
     let output = child.wait_with_output().unwrap();
