@@ -87,6 +87,11 @@ impl Broker {
         let identity = self.clients.connections.get(id).and_then(|connection| connection.identity.clone());
         let own = identity.as_ref().and_then(|identity| identity.client_id.as_deref());
         let client_id = own.unwrap_or(connect.client_id);
+        if !self.may_be_called(id, client_id) {
+            self.metrics().packets_connect.inc();
+            let refusal = (ReasonCode::ClientIdentifierNotValid, "its credentials give it the name of a bridge");
+            return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
+        }
         if client_id.is_empty() {
             let assigned = self.assign_client_id(id);
             self.metrics().packets_connect.inc();
