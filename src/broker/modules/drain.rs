@@ -122,11 +122,11 @@ impl Broker {
         if connection.phase != Phase::Connected || self.is_bridge(id) {
             return false;
         }
+        let (reason, _) = order.reasons();
         if connection.is_v5() {
             let reference = order.server_reference.as_deref();
             let fits = |reference: &&str| reference.len() + 16 <= connection.packet_bytes_max as usize;
             let server_reference = reference.filter(fits);
-            let (reason, _) = order.reasons();
             let output = fx.output(id);
             let before = output.len();
             Disconnect { server_reference, ..Disconnect::new(reason) }.encode(ProtocolVersion::V5, output);
@@ -135,7 +135,10 @@ impl Broker {
         }
         self.metrics().drain_sent_away.inc();
         fx.close(id, Close::Flush);
-        self.end_connection(now, id, End::Drain, fx);
+        // The node goes on, so this is no end of it: the Will of each is published as the specification has it [MQTT-3.1.2-8].
+        self.failure = Some(reason);
+        self.end_connection(now, id, End::Lost, fx);
+        self.failure = None;
         true
     }
 
