@@ -43,7 +43,12 @@ impl Broker {
                 return Flow::Gone;
             }
         };
-        let decided = self.clients.connections.get(id).and_then(|connection| connection.refusal);
+        let mut decided = None;
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            // For a refusal already [MQTT-3.1.2-24].
+            connection.packet_bytes_max = connect.packet_bytes_max.unwrap_or(u32::MAX);
+            decided = connection.refusal;
+        }
         let refusal = if decided.is_some() {
             decided
         } else if self.is_banned(now, id, connect.client_id) {
@@ -409,7 +414,9 @@ impl Broker {
     ) {
         self.metrics().connections_refused.inc();
         tracing::debug!(connection = id.index, ?reason, "CONNECT refused");
-        let reference = self.server_reference(reason).map(str::to_owned);
+        let packet_bytes_max = self.clients.connections.get(id).map_or(0, |c| c.packet_bytes_max as usize);
+        let fits = |reference: &&str| reference.len() + 16 <= packet_bytes_max;
+        let reference = self.server_reference(reason).filter(fits).map(str::to_owned);
         let connack = ConnAck { server_reference: reference.as_deref(), ..ConnAck::new(false, reason) };
         self.write_connack(id, version, &connack, fx);
     }

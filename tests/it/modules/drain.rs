@@ -30,6 +30,10 @@ fn drain_sends_clients_to_another_server_at_its_pace_and_refuses_new_ones() {
         let connack = refused.expect_refusal(connack);
         assert_eq!(connack.properties, [Property::ServerReference("other.example:1883".into())]);
         broker.expect_refused(Connect::v311("new"), 3);
+        // One that takes no packet of that size [MQTT-3.1.2-24].
+        let mut narrow = broker.open(Version::V50);
+        narrow.send(Connect::v5("narrow").with(Property::MaximumPacketSize(20)));
+        assert_eq!(narrow.expect_refusal(0x9C).properties, []);
         for client in &mut clients {
             match client.recv() {
                 Packet::Disconnect(disconnect) => {
