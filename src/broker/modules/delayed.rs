@@ -146,6 +146,12 @@ impl Broker {
         (delay_s, topic): (u32, &str),
         fx: &mut E,
     ) -> Flow {
+        let Some(publisher) = self.clients.session_of(id).map(|session| session.serial) else { return Flow::Gone };
+        if publish.qos == QoS::ExactlyOnce && self.commits.has_line(publisher) {
+            // The identifier would come into the journal behind older PUBLISHes, the message at once. A crash between would leave the
+            // one without the other, and the repetition would be a second message.
+            return Flow::Hold(now.plus_ms(PAUSE_MS));
+        }
         let Some(will) = self.delayed_message(id, publish, (delay_s, topic)) else { return Flow::Gone };
         self.count_received(publish);
         let limits = &self.config().delayed;
@@ -168,8 +174,7 @@ impl Broker {
         // The journal has it now: as if a durable session had it.
         let reach = Reach { written: number > 0, ..Reach::matched(true) };
         if let Some(number) = self.owe(id, publish, true) {
-            let place = self.clients.session_of(id).map(|session| session.serial);
-            let place = place.and_then(|publisher| self.commits.follow(publisher));
+            let place = self.commits.follow(publisher);
             self.publish_arrived(now, Publisher { connection: id, number, key, place }, reach, fx);
         }
         Flow::Next
