@@ -94,7 +94,8 @@ impl Broker {
         let client_id = own.unwrap_or(connect.client_id);
         if !self.may_be_called(id, client_id) {
             self.metrics().packets_connect.inc();
-            let refusal = (ReasonCode::ClientIdentifierNotValid, "its credentials give it the name of a bridge");
+            let refusal =
+                (ReasonCode::ClientIdentifierNotValid, "its credentials give it the name of a bridge");
             return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
         }
         if client_id.is_empty() {

@@ -226,7 +226,8 @@ fn filled(filter: &str, names: Names<'_>) -> Option<String> {
 }
 
 impl Broker {
-    /// Subscribes a client that connects to what it is to have, before its CONNACK.
+    /// Subscribes a client that connects to what it is to have, before its CONNACK. Bridges have their own lists, and nothing
+    /// else may leave by them.
     pub(in crate::broker) fn subscribe_automatically<E: Effects>(
         &mut self,
         id: ConnectionId,
@@ -234,7 +235,8 @@ impl Broker {
         client_id: &str,
         fx: &mut E,
     ) {
-        if self.config().subscriptions.is_empty() && self.modules.stored.is_empty() {
+        let has_none = self.config().subscriptions.is_empty() && self.modules.stored.is_empty();
+        if has_none || self.is_bridge(id) {
             return;
         }
         let config = std::sync::Arc::clone(&self.clients.config);
@@ -320,7 +322,8 @@ mod tests {
 
     #[test]
     fn a_name_makes_no_other_kind_of_filter_than_the_one_that_is_written() {
-        let filters = ["%c/#", "$c/#", "%c/a/b", "%u/in", "$local/%c/#", "$queue/%c/#", "$share/g/%c/#", "$share/%c/x"];
+        let filters =
+            ["%c/#", "$c/#", "%c/a/b", "%u/in", "$local/%c/#", "$queue/%c/#", "$share/g/%c/#", "$share/%c/x"];
         for name in ["$SYS", "$share", "$queue", "$local", "$delayed"] {
             let names = Names { client_id: name, username: Some(name) };
             for filter in filters {

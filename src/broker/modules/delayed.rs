@@ -127,10 +127,11 @@ fn bytes_of(will: &Will) -> u64 {
 }
 
 impl Broker {
-    /// The delay in seconds and the topic that a client's Topic Name means. `None`: no message can be published so.
+    /// The delay in seconds and the topic that a client's Topic Name means. `None`: no message can be published so. What a bridge
+    /// brings was published on another broker, and is no order to this one.
     #[inline]
-    pub(in crate::broker) fn delay_of<'t>(&self, topic: &'t str) -> Option<(u32, &'t str)> {
-        if !topic.starts_with(PREFIX) {
+    pub(in crate::broker) fn delay_of<'t>(&self, id: ConnectionId, topic: &'t str) -> Option<(u32, &'t str)> {
+        if !topic.starts_with(PREFIX) || self.is_bridge(id) {
             return Some((0, topic));
         }
         let limits = &self.config().delayed;
@@ -146,7 +147,9 @@ impl Broker {
         (delay_s, topic): (u32, &str),
         fx: &mut E,
     ) -> Flow {
-        let Some(publisher) = self.clients.session_of(id).map(|session| session.serial) else { return Flow::Gone };
+        let Some(publisher) = self.clients.session_of(id).map(|session| session.serial) else {
+            return Flow::Gone;
+        };
         if publish.qos == QoS::ExactlyOnce && self.commits.has_line(publisher) {
             // The identifier would come into the journal behind older PUBLISHes, the message at once. A crash between would leave the
             // one without the other, and the repetition would be a second message.

@@ -104,7 +104,8 @@ fn automatic_subscriptions_are_no_way_around_the_acl_for_names_with_a_dollar() {
     let dir = temporary_dir();
     let acl = dir.join("acl.conf");
     std::fs::write(&acl, "{deny, all, subscribe, [\"$SYS/#\", \"jobs/#\"]}.\n{allow, all}.\n").unwrap();
-    let file = "[sys]\ninterval_s = 1\n[[subscription]]\nfilter = '%c/jobs/#'\n[[subscription]]\nfilter = '%c/#'\n";
+    let file =
+        "[sys]\ninterval_s = 1\n[[subscription]]\nfilter = '%c/jobs/#'\n[[subscription]]\nfilter = '%c/#'\n";
     let broker =
         Broker::start(&Options::shards(2).file(file).set(&format!("acl.file={}", acl.display()))).unwrap();
     let names = ["$SYS", "$share", "$queue", "$local"];

@@ -155,7 +155,8 @@ fn delayed_messages_that_are_due_at_once_all_come_and_give_their_room_back() {
     // More than are published in one turn.
     const COUNT: usize = 600;
     for shards in [1, 3] {
-        let broker = Broker::start(&Options::shards(shards).set(&format!("delayed.count_max={COUNT}"))).unwrap();
+        let broker =
+            Broker::start(&Options::shards(shards).set(&format!("delayed.count_max={COUNT}"))).unwrap();
         let mut subscribers: Vec<_> = (0..3).map(|n| broker.connect(Connect::v5(&format!("s{n}")))).collect();
         for subscriber in &mut subscribers {
             subscriber.subscribe("t/#", 1);
