@@ -6,9 +6,13 @@
 //! Properties of 5.0), and does not come to one twice: the nodes tell each other their marks in CONNECT and CONNACK. Where the other side speaks 3.1.1 what comes back is known by its
 //! topic and payload.
 
+mod echoes;
+mod oversize;
+
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+use echoes::Echoes;
 
 use super::status::Status;
 use crate::config::{BRIDGE_MARK as MARK, BridgeRoute};
@@ -21,8 +25,6 @@ use crate::topic;
 
 /// Nodes that a message may pass.
 const MARKS_MAX: usize = 16;
-/// Messages whose echo from a 3.1.1 broker is awaited.
-const ECHOES_MAX: usize = 4_096;
 /// Bytes that may wait for a side before nothing more is read from the other one.
 const OUTPUT_MAX: usize = 1024 * 1024;
 /// How long CONNACK and SUBACK may take.
@@ -130,6 +132,8 @@ struct End {
     phase: Phase,
     version: ProtocolVersion,
     received: Vec<u8>,
+    /// So many of the bytes that come next belong to a packet that is read over.
+    skip: u64,
     output: Vec<u8>,
     next_id: u16,
     /// What was sent and is not acknowledged; what that acknowledges on the other side.
@@ -147,6 +151,7 @@ impl End {
             phase: Phase::Connecting,
             version,
             received: Vec::new(),
+            skip: 0,
             output: Vec::new(),
             next_id: SUBSCRIBE_ID.value(),
             inflight: HashMap::new(),
@@ -169,28 +174,6 @@ impl End {
     }
 }
 
-/// What was published to a 3.1.1 broker and may come back by the bridge's own subscription.
-#[derive(Debug, Default)]
-struct Echoes {
-    awaited: VecDeque<u64>,
-    hasher: RandomState,
-}
-
-impl Echoes {
-    fn expect(&mut self, topic: &str, payload: &[u8]) {
-        if self.awaited.len() >= ECHOES_MAX {
-            self.awaited.pop_front();
-        }
-        self.awaited.push_back(self.hasher.hash_one((topic, payload)));
-    }
-
-    fn take(&mut self, topic: &str, payload: &[u8]) -> bool {
-        let hash = self.hasher.hash_one((topic, payload));
-        let at = self.awaited.iter().position(|awaited| *awaited == hash);
-        at.and_then(|at| self.awaited.remove(at)).is_some()
-    }
-}
-
 /// One connection of a bridge, both sides of it.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -202,6 +185,8 @@ pub(super) struct Link {
     /// The other broker's mark, if it has one.
     remote_mark: Option<String>,
     began_ms: u64,
+    /// When bytes came last, or a tick.
+    now_ms: u64,
 }
 
 impl Link {
@@ -214,6 +199,7 @@ impl Link {
             echoes: Echoes::default(),
             remote_mark: None,
             began_ms: now_ms,
+            now_ms,
             settings,
             status,
         };
@@ -247,9 +233,12 @@ impl Link {
 
     /// Bytes came from a side.
     pub(super) fn received(&mut self, side: Side, bytes: &[u8], now_ms: u64) -> Result<(), LinkError> {
+        self.now_ms = now_ms;
         let end = self.end_mut(side);
         end.heard_ms = now_ms;
-        end.received.extend_from_slice(bytes);
+        let skipped = end.skip.min(bytes.len() as u64);
+        end.skip -= skipped;
+        end.received.extend_from_slice(bytes.get(skipped as usize..).unwrap_or_default());
         let received = std::mem::take(&mut end.received);
         let mut consumed = 0;
         loop {
@@ -257,6 +246,11 @@ impl Link {
             let len = match packet::frame(rest, self.settings.packet_bytes_max) {
                 Ok(Frame::Complete { header_len, body_len }) => header_len + body_len,
                 Ok(Frame::Incomplete) => break,
+                Err(packet::Error::PacketTooLarge { found, .. }) if self.may_read_over(side, rest) => {
+                    let Some(of) = oversize::packet_id(rest) else { break };
+                    consumed += self.read_over(side, rest.len() as u64, found, of);
+                    continue;
+                }
                 Err(error) => return Err(protocol(side, &error)),
             };
             let Some(bytes) = rest.get(..len) else { break };
@@ -268,8 +262,23 @@ impl Link {
         Ok(())
     }
 
+    /// Whether a packet that is too large is no breach: a message, of a broker that does not know what is too large.
+    fn may_read_over(&self, side: Side, bytes: &[u8]) -> bool {
+        let end = self.end(side);
+        !end.version.is_v5() && end.phase != Phase::Connecting && oversize::is_expected(bytes)
+    }
+
+    /// Lets a message go of which so many bytes have come, as if it were passed on. How many of those are its own.
+    fn read_over(&mut self, side: Side, come: u64, len: u64, of: Option<PacketId>) -> usize {
+        self.status.dropped.add(1);
+        self.acknowledge(side, of);
+        self.end_mut(side).skip = len.saturating_sub(come);
+        come.min(len) as usize
+    }
+
     /// Time has passed: pings, and sides that are silent for too long.
     pub(super) fn tick(&mut self, now_ms: u64) -> Result<(), LinkError> {
+        self.now_ms = now_ms;
         let keep_alive_ms = u64::from(self.settings.keep_alive_s) * 1000;
         let is_late = now_ms.saturating_sub(self.began_ms) > HANDSHAKE_MS;
         for side in [Side::Local, Side::Remote] {
@@ -417,9 +426,6 @@ impl Link {
             self.acknowledge(side, publish.packet_id);
         }
         let to = side.other();
-        if to == Side::Remote && !self.remote.version.is_v5() && self.may_echo(&outgoing.topic) {
-            self.echoes.expect(&outgoing.topic, &outgoing.payload);
-        }
         self.end_mut(to).waiting.push_back(outgoing);
         self.send_waiting(to);
         Ok(())
@@ -434,7 +440,7 @@ impl Link {
         let has_passed = goal.is_some_and(|goal| marks.clone().any(|mark| mark == goal));
         let is_echo = side == Side::Remote
             && !self.remote.version.is_v5()
-            && self.echoes.take(publish.topic, publish.payload);
+            && self.echoes.take(publish.topic, publish.payload, self.now_ms);
         if has_passed || marks.clone().count() >= MARKS_MAX || is_echo {
             self.status.looped.add(1);
             return None;
@@ -510,6 +516,10 @@ impl Link {
             return self.acknowledge(side.other(), outgoing.of);
         }
         end.output.extend_from_slice(&outgoing.payload);
+        if side == Side::Remote && !self.remote.version.is_v5() && self.may_echo(&outgoing.topic) {
+            self.echoes.expect(&outgoing.topic, &outgoing.payload, self.now_ms);
+        }
+        let end = self.end_mut(side);
         if let Some(packet_id) = packet_id {
             end.inflight.insert(packet_id, outgoing.of);
         } else {

@@ -50,6 +50,11 @@ impl CommitOrder {
         Place { session, number: line.first.wrapping_add(line.ring.len() as u32 - 1) }
     }
 
+    /// Whether PUBLISHes of a session wait for their answers.
+    pub(super) fn has_line(&self, session: SessionSerial) -> bool {
+        self.lines.contains_key(&session)
+    }
+
     /// A place for a PUBLISH that waits for nobody, if older ones of its session do.
     pub(super) fn follow(&mut self, session: SessionSerial) -> Option<Place> {
         (!self.lines.is_empty() && self.lines.contains_key(&session)).then(|| self.join(session))
@@ -92,6 +97,7 @@ mod tests {
         let (one, other) = (SessionSerial(1), SessionSerial(2));
         assert!(order.follow(one).is_none());
         let places = [order.join(one), order.join(one), order.follow(one).unwrap()];
+        assert!(order.has_line(one) && !order.has_line(other));
         let alone = order.join(other);
         for at in [2, 1] {
             order.arrived(places[at], publisher(at as u32, places[at]), Reach::default());

@@ -43,7 +43,12 @@ impl Broker {
                 return Flow::Gone;
             }
         };
-        let decided = self.clients.connections.get(id).and_then(|connection| connection.refusal);
+        let mut decided = None;
+        if let Some(connection) = self.clients.connections.get_mut(id) {
+            // For a refusal already [MQTT-3.1.2-24].
+            connection.packet_bytes_max = connect.packet_bytes_max.unwrap_or(u32::MAX);
+            decided = connection.refusal;
+        }
         let refusal = if decided.is_some() {
             decided
         } else if self.is_banned(now, id, connect.client_id) {
@@ -87,6 +92,12 @@ impl Broker {
         let identity = self.clients.connections.get(id).and_then(|connection| connection.identity.clone());
         let own = identity.as_ref().and_then(|identity| identity.client_id.as_deref());
         let client_id = own.unwrap_or(connect.client_id);
+        if !self.may_be_called(id, client_id) {
+            self.metrics().packets_connect.inc();
+            let refusal =
+                (ReasonCode::ClientIdentifierNotValid, "its credentials give it the name of a bridge");
+            return self.refuse_and_close(now, id, (connect.version, client_id), refusal, fx);
+        }
         if client_id.is_empty() {
             let assigned = self.assign_client_id(id);
             self.metrics().packets_connect.inc();
@@ -404,7 +415,9 @@ impl Broker {
     ) {
         self.metrics().connections_refused.inc();
         tracing::debug!(connection = id.index, ?reason, "CONNECT refused");
-        let reference = self.server_reference(reason).map(str::to_owned);
+        let packet_bytes_max = self.clients.connections.get(id).map_or(0, |c| c.packet_bytes_max as usize);
+        let fits = |reference: &&str| reference.len() + 16 <= packet_bytes_max;
+        let reference = self.server_reference(reason).filter(fits).map(str::to_owned);
         let connack = ConnAck { server_reference: reference.as_deref(), ..ConnAck::new(false, reason) };
         self.write_connack(id, version, &connack, fx);
     }

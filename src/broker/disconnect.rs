@@ -1,5 +1,7 @@
 //! How connections and sessions end: DISCONNECT, loss, takeover, expiry, drain; and what becomes of the Will.
 
+use std::sync::Arc;
+
 use super::effects::{Close, Effects};
 use super::journal::CommitKey;
 use super::message::SessionToken;
@@ -212,17 +214,28 @@ impl Broker {
         serial: Option<SessionSerial>,
         fx: &mut E,
     ) {
+        let (message, key) = self.due_message(now, &will, serial);
+        self.publish_own(now, message, client, key, fx);
+    }
+
+    /// What is published of a Will that is due, and what its `Commit` says; `None`: there is no journal.
+    pub(super) fn due_message(
+        &mut self,
+        now: Timestamp,
+        will: &Will,
+        serial: Option<SessionSerial>,
+    ) -> (Arc<Message>, Option<CommitKey>) {
         let expires_at = will.expiry_s.map(|seconds| now.plus_s(u64::from(seconds)));
         let number = self.clients.journal.number();
         let message = if expires_at.is_none() && number == 0 {
-            will.message
+            Arc::clone(&will.message)
         } else {
             let head = MessageHead { expires_at, number, ..*will.message.head() };
             Message::new(head, will.message.topic(), will.message.forwarded(), will.message.payload())
         };
         let publisher = serial.map(|serial| SessionToken { index: u32::MAX, serial });
         let key = (number > 0).then_some(CommitKey { message: number, publisher, packet_id: None });
-        self.publish_own(now, message, client, key, fx);
+        (message, key)
     }
 
     /// Sends everyone away, within a budget a turn.

@@ -29,6 +29,8 @@ pub(super) enum Waiter {
     Publisher(Option<Publisher>),
     /// The journal: the message is a client's Will.
     Will(CommitKey),
+    /// The journal, if it has it, and the quota of delayed messages, of which it has so many bytes.
+    Delayed { key: Option<CommitKey>, bytes: u64 },
     /// The journal, which has a message under `serial` that a session left to other members of its Shared Subscription; it is
     /// given to them under `number`.
     Return { serial: SessionSerial, number: u64 },
@@ -57,16 +59,23 @@ pub(super) struct Pending {
     waiter: Option<Waiter>,
     is_bounded: bool,
     is_publisher: bool,
+    is_delayed: bool,
 }
 
 impl Pending {
     pub(super) const fn new(waiter: Waiter) -> Self {
         let is_bounded = !matches!(waiter, Waiter::Nobody);
-        let is_publisher = matches!(waiter, Waiter::Publisher(..));
-        Self { operation: None, waiter: Some(waiter), is_bounded, is_publisher }
+        let is_delayed = matches!(waiter, Waiter::Delayed { .. });
+        let is_publisher = is_delayed || matches!(waiter, Waiter::Publisher(..));
+        Self { operation: None, waiter: Some(waiter), is_bounded, is_publisher, is_delayed }
     }
 
-    /// Whether a publisher on this shard waits: it can be paused, so its messages travel on credit.
+    /// Whether it is a delayed message: it is never dropped for want of credit, since it can wait on.
+    pub(super) const fn is_delayed(&self) -> bool {
+        self.is_delayed
+    }
+
+    /// Whether a publisher on this shard waits (or a delayed message): it can be paused, so its messages travel on credit.
     pub(super) const fn is_publisher(&self) -> bool {
         self.is_publisher
     }
@@ -184,6 +193,7 @@ impl Broker {
             Waiter::Nobody | Waiter::Publisher(None) => {}
             Waiter::Publisher(Some(publisher)) => self.publish_arrived(now, publisher, reach, fx),
             Waiter::Will(key) => self.commit_will(now, key, reach, fx),
+            Waiter::Delayed { key, bytes } => self.delayed_arrived(now, key, bytes, reach, fx),
             Waiter::Return { serial, number } => self.commit_return(now, serial, number, reach, fx),
             Waiter::Shard { from, operation, credit } => {
                 if credit {

@@ -99,7 +99,7 @@ impl Broker {
         named: &str,
         fx: &mut E,
     ) -> Flow {
-        let Some((delay_s, topic)) = self.delay_of(named) else {
+        let Some((delay_s, topic)) = self.delay_of(id, named) else {
             self.count_received(publish);
             self.metrics().delayed_refused.inc();
             self.acknowledge_publish(id, publish, ReasonCode::TopicNameInvalid, fx);

@@ -87,7 +87,8 @@ impl Broker {
         if self.shards > 1 {
             targets = self.shared.interest.interested(publication.topic);
             targets.remove(self.shard);
-            if pending.is_publisher() && !self.reserve(&mut targets, publication.head.qos, fx) {
+            let may_drop = publication.head.qos == QoS::AtMostOnce && !pending.is_delayed();
+            if pending.is_publisher() && !self.reserve(&mut targets, may_drop, fx) {
                 self.metrics().credit_waits.inc();
                 if is_marked {
                     self.unmark_retained(publication.topic);
@@ -113,14 +114,14 @@ impl Broker {
         }
     }
 
-    /// Takes a credit of every target. QoS 0 does without those that have none; QoS 1 and 2 want all.
-    fn reserve<E: Effects>(&mut self, targets: &mut ShardSet, qos: QoS, fx: &mut E) -> bool {
+    /// Takes a credit of every target. What may be dropped (QoS 0) does without those that have none; all else wants all.
+    fn reserve<E: Effects>(&mut self, targets: &mut ShardSet, may_drop: bool, fx: &mut E) -> bool {
         let wanted = targets.clone();
         for target in wanted.iter() {
             if fx.reserve(target) {
                 continue;
             }
-            if qos == QoS::AtMostOnce {
+            if may_drop {
                 self.clients.dropped(&self.metrics().dropped_no_credit);
                 targets.remove(target);
                 continue;

@@ -98,19 +98,32 @@ impl ConnectionTable {
 
     /// The first connection at `index` or after it.
     pub fn next_from(&self, index: u32) -> Option<ConnectionId> {
+        let mut all = u32::MAX;
+        self.next_within(index, &mut all).ok()
+    }
+
+    /// As `next_from`, but looks at so many places at most, and takes those that it looked at off.
+    ///
+    /// # Errors
+    /// None was found: where to go on; `None`: the table ends here.
+    pub fn next_within(&self, index: u32, places: &mut u32) -> Result<ConnectionId, Option<u32>> {
         let end = (self.chunks.len() * CHUNK) as u32;
         let mut index = index;
         while index < end {
+            if *places == 0 {
+                return Err(Some(index));
+            }
+            *places -= 1;
             if self.chunks.get(index as usize / CHUNK).is_none_or(Option::is_none) {
                 index = (index / CHUNK as u32 + 1) * CHUNK as u32;
                 continue;
             }
             if let Some(id) = self.id_at(index) {
-                return Some(id);
+                return Ok(id);
             }
             index += 1;
         }
-        None
+        Err(None)
     }
 
     /// Connections in the table.
@@ -155,6 +168,24 @@ mod tests {
         assert!(table.get(old).is_none() && table.get_mut(new).is_some());
         assert_eq!((table.len(), table.next_from(0)), (1, Some(new)));
         assert_eq!(table.next_from(701), None);
+    }
+
+    #[test]
+    fn a_search_among_empty_places_is_bounded_and_goes_on_where_it_was() {
+        let mut table = ConnectionTable::default();
+        let last = ConnectionId { index: 3 * CHUNK as u32 + 9, generation: 1 };
+        let first = ConnectionId { index: 0, generation: 1 };
+        table.insert(first, connection(1));
+        table.remove(first);
+        table.insert(last, connection(1));
+        let mut places = 100;
+        assert_eq!(table.next_within(0, &mut places), Err(Some(100)));
+        assert_eq!(places, 0);
+        // Chunks that were never needed cost one place each.
+        places = CHUNK as u32 - 100 + 2 + 10;
+        assert_eq!(table.next_within(100, &mut places), Ok(last));
+        assert_eq!(places, 0);
+        assert_eq!(table.next_within(last.index + 1, &mut 10_000), Err(None));
     }
 
     #[test]

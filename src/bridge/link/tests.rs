@@ -202,6 +202,29 @@ fn an_older_broker_sends_back_what_it_got_and_that_is_known_again() {
 }
 
 #[test]
+fn a_message_that_is_too_large_for_this_node_is_read_over_and_does_not_come_again() {
+    let mut large = vec![0x32, 0xD0, 0x0F, 0, 4];
+    large.extend_from_slice(b"in/a");
+    large.extend_from_slice(&[0, 9]);
+    // A Remaining Length of 2,000 bytes.
+    large.resize(2_003, b'x');
+    for piece in [1, 7, 999, 2_003] {
+        let mut bench = Bench::up(ProtocolVersion::V311);
+        for bytes in large.chunks(piece) {
+            bench.link.received(Side::Remote, bytes, 0).unwrap();
+        }
+        assert_eq!(bench.take(Side::Remote), puback(ProtocolVersion::V311, 9), "{piece}");
+        // The next one is whole.
+        bench.publish(Side::Remote, "in/b", 10, &[]);
+        assert_eq!(bench.published(Side::Local)[0].0, "in/b");
+        assert_eq!(bench.status.dropped.load(), 1);
+    }
+    // 5.0 was told what is too large.
+    let mut bench = Bench::up(ProtocolVersion::V5);
+    assert!(bench.link.received(Side::Remote, &large, 0).is_err());
+}
+
+#[test]
 fn what_has_no_route_or_no_room_is_let_go() {
     let mut bench = Bench::up(ProtocolVersion::V5);
     bench.publish(Side::Local, "elsewhere", 1, &[]);

@@ -11,6 +11,7 @@ use super::super::mount::{mount_of, mounted_filter};
 use super::super::operations::{Pending, Waiter};
 use crate::clock::Timestamp;
 use crate::packet::{ReasonCode, SubscriptionOptions};
+use crate::topic;
 
 /// Receipts that may be open at a time.
 const RECEIPTS_MAX: usize = 4096;
@@ -78,7 +79,7 @@ pub enum Changed {
 pub struct Subscribing {
     /// Name of the session.
     pub session: Box<str>,
-    /// The filter as the client would say it.
+    /// The filter as the client would say it, `$queue/` and `$local/` included.
     pub filter: Box<str>,
     /// As in SUBSCRIBE.
     pub options: SubscriptionOptions,
@@ -117,10 +118,12 @@ impl Broker {
         self.changed(is_kept, true)
     }
 
-    /// SUBSCRIBE for a session, connected or not. The ACL is not asked: it is about clients.
+    /// SUBSCRIBE for a session, connected or not. The ACL is not asked: it is about clients. Nor is `[[rewrite]]`: an operator means
+    /// the filter that stands there.
     pub(super) fn subscribe_for<E: Effects>(&mut self, asked: &Subscribing, fx: &mut E) -> Changed {
         let Some(place) = self.clients.find(&asked.session) else { return Changed::NotFound };
-        let share = match self.check_filter(&asked.filter) {
+        let filter = topic::canonical(&asked.filter);
+        let share = match self.check_filter(&filter) {
             Ok(share) => share,
             Err(reason) => return Changed::Refused(reason),
         };
@@ -132,7 +135,7 @@ impl Broker {
         let is_kept = self.clients.journal.keeps(session);
         let before = session.subscriptions.len();
         let mount = mount_of(&session.client_id);
-        let full = mounted_filter(mount, &asked.filter).into_owned();
+        let full = mounted_filter(mount, &filter).into_owned();
         if let Some(refusal) = self.refuse_change() {
             return refusal;
         }
@@ -157,12 +160,13 @@ impl Broker {
     /// UNSUBSCRIBE for a session.
     pub(super) fn unsubscribe_for<E: Effects>(&mut self, name: &str, filter: &str, fx: &mut E) -> Changed {
         let Some(place) = self.clients.find(name) else { return Changed::NotFound };
-        if let Err(reason @ ReasonCode::TopicFilterInvalid) = self.check_filter(filter) {
+        let filter = topic::canonical(filter);
+        if let Err(reason @ ReasonCode::TopicFilterInvalid) = self.check_filter(&filter) {
             return Changed::Refused(reason);
         }
         let Some(session) = self.clients.sessions.get(place) else { return Changed::NotFound };
         let is_kept = self.clients.journal.keeps(session);
-        let full = mounted_filter(mount_of(&session.client_id), filter).into_owned();
+        let full = mounted_filter(mount_of(&session.client_id), &filter).into_owned();
         if is_kept && let Some(refusal) = self.refuse_change() {
             return refusal;
         }

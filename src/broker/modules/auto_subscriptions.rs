@@ -185,7 +185,22 @@ fn read(value: &Value) -> Result<StoredSubscription, String> {
     Ok(StoredSubscription { client_id: text("client_id")?, subscription })
 }
 
-/// The filter for one client; `None`: a name of it is missing or can't be part of a level.
+/// The filter for one client. What kind of filter it is stands in it before any name comes in. `None`: a name is missing, can't be
+/// part of a level, or would begin what begins with `$` then: `$SYS` and `$share` are no names that a client chooses for itself.
+fn for_client(filter: &str, names: Names<'_>) -> Option<String> {
+    let filter = topic::canonical(filter);
+    let part = |part: &str| {
+        let filled = filled(part, names)?;
+        let first = |text: &str| text.split('/').next().map(str::to_owned);
+        (!filled.starts_with('$') || first(&filled) == first(part)).then_some(filled)
+    };
+    match topic::parse_share(&filter).ok()? {
+        None => part(&filter),
+        Some(share) => Some(format!("$share/{}/{}", part(share.name)?, part(share.filter)?)),
+    }
+}
+
+/// Text with its variables replaced.
 fn filled(filter: &str, names: Names<'_>) -> Option<String> {
     let mut filled = String::with_capacity(filter.len() + 16);
     let mut rest = filter;
@@ -211,7 +226,8 @@ fn filled(filter: &str, names: Names<'_>) -> Option<String> {
 }
 
 impl Broker {
-    /// Subscribes a client that connects to what it is to have, before its CONNACK.
+    /// Subscribes a client that connects to what it is to have, before its CONNACK. Bridges have their own lists, and nothing
+    /// else may leave by them.
     pub(in crate::broker) fn subscribe_automatically<E: Effects>(
         &mut self,
         id: ConnectionId,
@@ -219,7 +235,8 @@ impl Broker {
         client_id: &str,
         fx: &mut E,
     ) {
-        if self.config().subscriptions.is_empty() && self.modules.stored.is_empty() {
+        let has_none = self.config().subscriptions.is_empty() && self.modules.stored.is_empty();
+        if has_none || self.is_bridge(id) {
             return;
         }
         let config = std::sync::Arc::clone(&self.clients.config);
@@ -268,8 +285,7 @@ impl Broker {
 
     /// A filter as it is subscribed with for a client: variables replaced, mountpoint before it.
     fn auto_filter(&self, id: ConnectionId, client_id: &str, filter: &str) -> Option<String> {
-        let filled = filled(filter, self.names_of(id, Some(client_id))?)?;
-        let filter = topic::canonical(&filled);
+        let filter = for_client(filter, self.names_of(id, Some(client_id))?)?;
         let config = self.config();
         let limits =
             TopicLimits { len_max: config.limits.topic_len_max, levels_max: config.limits.topic_levels_max };
@@ -302,6 +318,27 @@ mod tests {
         assert_eq!(super::filled("a/%u", nobody), None);
         assert_eq!(super::filled("a/$c", nobody), None);
         assert_eq!(super::filled("a/b", nobody).as_deref(), Some("a/b"));
+    }
+
+    #[test]
+    fn a_name_makes_no_other_kind_of_filter_than_the_one_that_is_written() {
+        let filters =
+            ["%c/#", "$c/#", "%c/a/b", "%u/in", "$local/%c/#", "$queue/%c/#", "$share/g/%c/#", "$share/%c/x"];
+        for name in ["$SYS", "$share", "$queue", "$local", "$delayed"] {
+            let names = Names { client_id: name, username: Some(name) };
+            for filter in filters {
+                assert_eq!(for_client(filter, names), None, "{filter} {name}");
+            }
+            assert_eq!(for_client("a/%c/#", names), Some(format!("a/{name}/#")));
+            assert_eq!(for_client("$share/g/a/%c", names), Some(format!("$share/g/a/{name}")));
+        }
+        let names = Names { client_id: "SYS", username: Some("g") };
+        assert_eq!(for_client("$%c/#", names), None);
+        assert_eq!(for_client("$SYS/%c", names).as_deref(), Some("$SYS/SYS"));
+        assert_eq!(for_client("$queue/%c", names).as_deref(), Some("$share/$queue/SYS"));
+        assert_eq!(for_client("$share/%u/$c/#", names).as_deref(), Some("$share/g/SYS/#"));
+        assert_eq!(for_client("$local/%c/x", names).as_deref(), Some("SYS/x"));
+        assert_eq!(for_client("%c/x", names).as_deref(), Some("SYS/x"));
     }
 
     #[test]

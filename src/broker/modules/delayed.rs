@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::super::Broker;
 use super::super::commits::Publisher;
 use super::super::effects::{Effects, Timer};
-use super::super::journal::Reach;
+use super::super::journal::{CommitKey, Reach};
+use super::super::operations::Waiter;
+use super::super::publication::Publication;
 use super::super::receive::Flow;
+use super::super::route::Routed;
 use crate::clock::Timestamp;
 use crate::packet::{Publish, QoS, ReasonCode};
 use crate::session::{ConnectionId, Message, MessageHead, SessionSerial, Will};
@@ -102,11 +105,10 @@ impl DelayedMessages {
         DelayedPage { items, has_more: rest.next().is_some() }
     }
 
-    /// The first that is due by now.
-    fn pop_due(&mut self, now: Timestamp) -> Option<(SessionSerial, Will)> {
-        let first = self.waiting.first_entry().filter(|first| first.key().0 <= now.0)?;
-        let ((_, serial), will) = first.remove_entry();
-        Some((SessionSerial(serial), will))
+    /// The first that is due by now, and its place.
+    fn first_due(&self, now: Timestamp) -> Option<((u64, u64), Will)> {
+        let (place, will) = self.waiting.first_key_value().filter(|(place, _)| place.0 <= now.0)?;
+        Some((*place, will.clone()))
     }
 }
 
@@ -125,10 +127,11 @@ fn bytes_of(will: &Will) -> u64 {
 }
 
 impl Broker {
-    /// The delay in seconds and the topic that a client's Topic Name means. `None`: no message can be published so.
+    /// The delay in seconds and the topic that a client's Topic Name means. `None`: no message can be published so. What a bridge
+    /// brings was published on another broker, and is no order to this one.
     #[inline]
-    pub(in crate::broker) fn delay_of<'t>(&self, topic: &'t str) -> Option<(u32, &'t str)> {
-        if !topic.starts_with(PREFIX) {
+    pub(in crate::broker) fn delay_of<'t>(&self, id: ConnectionId, topic: &'t str) -> Option<(u32, &'t str)> {
+        if !topic.starts_with(PREFIX) || self.is_bridge(id) {
             return Some((0, topic));
         }
         let limits = &self.config().delayed;
@@ -144,6 +147,14 @@ impl Broker {
         (delay_s, topic): (u32, &str),
         fx: &mut E,
     ) -> Flow {
+        let Some(publisher) = self.clients.session_of(id).map(|session| session.serial) else {
+            return Flow::Gone;
+        };
+        if publish.qos == QoS::ExactlyOnce && self.commits.has_line(publisher) {
+            // The identifier would come into the journal behind older PUBLISHes, the message at once. A crash between would leave the
+            // one without the other, and the repetition would be a second message.
+            return Flow::Hold(now.plus_ms(PAUSE_MS));
+        }
         let Some(will) = self.delayed_message(id, publish, (delay_s, topic)) else { return Flow::Gone };
         self.count_received(publish);
         let limits = &self.config().delayed;
@@ -166,8 +177,7 @@ impl Broker {
         // The journal has it now: as if a durable session had it.
         let reach = Reach { written: number > 0, ..Reach::matched(true) };
         if let Some(number) = self.owe(id, publish, true) {
-            let place = self.clients.session_of(id).map(|session| session.serial);
-            let place = place.and_then(|publisher| self.commits.follow(publisher));
+            let place = self.commits.follow(publisher);
             self.publish_arrived(now, Publisher { connection: id, number, key, place }, reach, fx);
         }
         Flow::Next
@@ -213,23 +223,16 @@ impl Broker {
         self.insert_delayed(due, serial, will, fx);
     }
 
-    /// Publishes what is due, within the budget of a turn.
+    /// Publishes what is due, within the budget of a turn, and as fast as this shard and others take it: what they do not take yet
+    /// waits on, in its place.
     pub(in crate::broker) fn publish_delayed<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
         if self.modules.delayed.timer_at.is_some_and(|at| at <= now) {
             self.modules.delayed.timer_at = None;
         }
         for _ in 0..DUE_BUDGET {
-            let Some((serial, will)) = self.modules.delayed.pop_due(now) else { break };
-            self.shared.delayed.leave(bytes_of(&will));
-            let metrics = self.metrics();
-            metrics.delayed.dec();
-            metrics.delayed_published.inc();
-            // From here on it is as any Will that is due: it is in the journal until everyone has it.
-            let kept = self.clients.journal.is_on().then_some(serial);
-            if kept.is_some() {
-                self.clients.journal.begin_will(serial, &will);
+            if self.is_busy() || !self.publish_first_delayed(now, fx) {
+                break;
             }
-            self.publish_due_will(now, will, None, kept, fx);
         }
         let first = self.modules.delayed.waiting.first_key_value().map(|((due, _), _)| Timestamp(*due));
         if let Some(due) = first {
@@ -239,6 +242,46 @@ impl Broker {
                 delayed.timer_at = Some(at);
                 fx.set_timer(Timer::Delayed, at);
             }
+        }
+    }
+
+    /// Publishes the one that has been due for longest. False: there is none, or some shard gives no credit for it.
+    fn publish_first_delayed<E: Effects>(&mut self, now: Timestamp, fx: &mut E) -> bool {
+        let Some((place, will)) = self.modules.delayed.first_due(now) else { return false };
+        let kept = self.clients.journal.is_on().then_some(SessionSerial(place.1));
+        let (message, key) = self.due_message(now, &will, kept);
+        let bytes = bytes_of(&will);
+        let waiter = Waiter::Delayed { key, bytes };
+        let routed = self.route(now, &mut Publication::of(&message), waiter, None, fx);
+        if let Routed::Stalled = routed {
+            return false;
+        }
+        self.modules.delayed.waiting.remove(&place);
+        let metrics = self.metrics();
+        metrics.delayed.dec();
+        metrics.delayed_published.inc();
+        if let Some(serial) = kept {
+            // From here on it is as any Will that is due: it is in the journal until everyone has it.
+            self.clients.journal.begin_will(serial, &will);
+        }
+        if let Routed::Done { reach } = routed {
+            self.delayed_arrived(now, key, bytes, reach, fx);
+        }
+        true
+    }
+
+    /// Everyone who wants a delayed message has it: only then there is room for another one.
+    pub(in crate::broker) fn delayed_arrived<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        key: Option<CommitKey>,
+        bytes: u64,
+        reach: Reach,
+        fx: &mut E,
+    ) {
+        self.shared.delayed.leave(bytes);
+        if let Some(key) = key {
+            self.commit_will(now, key, reach, fx);
         }
     }
 

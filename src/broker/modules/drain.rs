@@ -14,9 +14,9 @@ use crate::session::ConnectionId;
 const STEP_MS: u64 = 50;
 /// A step that comes late makes up for no more than this.
 const ARREARS_MS: u64 = 1_000;
-/// Clients sent away in one step, and slots looked at for them.
+/// Clients sent away in one step, and places looked at for them.
 const STEP_BUDGET: u64 = 1_024;
-const SCAN_BUDGET: u32 = 65_536;
+const SCAN_BUDGET: u32 = 16_384;
 
 /// How clients are to be sent away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,35 +79,44 @@ impl Pace {
 
 impl Broker {
     pub(super) fn begin_to_send_away<E: Effects>(&mut self, now: Timestamp, order: DrainOrder, fx: &mut E) {
-        let was_draining = self.modules.drain.is_some();
         let (rate, shards) = (u64::from(order.rate), u64::from(self.shards.max(1)));
         // Shards begin at different places of their first client's time: at a low rate they take turns.
         let saved = u64::from(self.shard.0) * 1_000;
         let pace = Pace { rate, shards, saved, since: now };
         self.modules.drain = Some(Draining { order, next: 0, pace });
-        if !was_draining {
+        self.want_drain_timer(now, fx);
+    }
+
+    fn want_drain_timer<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        if !self.modules.drain_timer_is_set {
+            self.modules.drain_timer_is_set = true;
             fx.set_timer(Timer::Drain, now.plus_ms(STEP_MS));
         }
     }
 
     /// A step of it, if it goes on.
     pub(in crate::broker) fn send_away<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
+        self.modules.drain_timer_is_set = false;
         let Some(mut draining) = self.modules.drain.take() else { return };
         let due = draining.pace.due(now);
         let mut sent = 0;
-        let mut looked_at = 0;
-        while sent < due && looked_at < SCAN_BUDGET {
-            looked_at += 1;
-            let Some(id) = self.clients.connections.next_from(draining.next) else {
-                draining.next = 0;
-                break;
+        let mut places = SCAN_BUDGET;
+        while sent < due && !self.clients.connections.is_empty() {
+            let found = self.clients.connections.next_within(draining.next, &mut places);
+            let id = match found {
+                Ok(id) => id,
+                // The budget is spent, or the table ends here.
+                Err(next) => {
+                    draining.next = next.unwrap_or(0);
+                    break;
+                }
             };
             draining.next = id.index + 1;
             sent += u64::from(self.send_one_away(now, id, &draining.order, fx));
         }
         draining.pace.spend(sent);
         self.modules.drain = Some(draining);
-        fx.set_timer(Timer::Drain, now.plus_ms(STEP_MS));
+        self.want_drain_timer(now, fx);
     }
 
     /// Whether the connection was that of a client; one before its CONNECT is refused when that comes.
@@ -122,11 +131,11 @@ impl Broker {
         if connection.phase != Phase::Connected || self.is_bridge(id) {
             return false;
         }
+        let (reason, _) = order.reasons();
         if connection.is_v5() {
             let reference = order.server_reference.as_deref();
             let fits = |reference: &&str| reference.len() + 16 <= connection.packet_bytes_max as usize;
             let server_reference = reference.filter(fits);
-            let (reason, _) = order.reasons();
             let output = fx.output(id);
             let before = output.len();
             Disconnect { server_reference, ..Disconnect::new(reason) }.encode(ProtocolVersion::V5, output);
@@ -135,7 +144,10 @@ impl Broker {
         }
         self.metrics().drain_sent_away.inc();
         fx.close(id, Close::Flush);
-        self.end_connection(now, id, End::Drain, fx);
+        // The node goes on, so this is no end of it: the Will of each is published as the specification has it [MQTT-3.1.2-8].
+        self.failure = Some(reason);
+        self.end_connection(now, id, End::Lost, fx);
+        self.failure = None;
         true
     }
 

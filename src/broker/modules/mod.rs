@@ -62,6 +62,8 @@ pub(super) struct Modules {
     stored: Arc<StoredSubscriptions>,
     delayed: DelayedMessages,
     drain: Option<Draining>,
+    /// A timer for the next step of a drain is set, be it one that has ended since: it can't be taken back.
+    drain_timer_is_set: bool,
     hooks: Hooks,
 }
 
@@ -72,6 +74,7 @@ impl Modules {
             stored: Arc::default(),
             delayed: DelayedMessages::default(),
             drain: None,
+            drain_timer_is_set: false,
             hooks: Hooks::new(config),
         }
     }

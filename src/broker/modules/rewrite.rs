@@ -123,7 +123,7 @@ fn push_text(pieces: &mut Vec<Piece>, text: &str) {
 }
 
 impl Broker {
-    /// What a topic or filter of a client means by the rules; `None`: itself. `client_id`: of a client whose session is not there
+    /// What a topic or filter of a client (but of no bridge) means by the rules; `None`: itself. `client_id`: of a client whose session is not there
     /// yet. The filter of a Shared Subscription is given without its `$share/{ShareName}/`.
     pub(in crate::broker) fn rewritten(
         &self,
@@ -133,7 +133,7 @@ impl Broker {
         topic: &str,
     ) -> Option<String> {
         let rules = &self.modules.rewrites;
-        if rules.0.is_empty() || !is_valid(kind, topic, &TopicLimits::default()) {
+        if rules.0.is_empty() || self.is_bridge(id) || !is_valid(kind, topic, &TopicLimits::default()) {
             return None;
         }
         let result = rules.apply(kind, topic, self.names_of(id, client_id)?)?;

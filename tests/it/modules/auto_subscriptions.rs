@@ -97,6 +97,32 @@ fn automatic_subscriptions_know_verified_user_names_and_ask_no_acl() {
 }
 
 #[test]
+fn automatic_subscriptions_are_no_way_around_the_acl_for_names_with_a_dollar() {
+    if peer_is_mosquitto() {
+        return;
+    }
+    let dir = temporary_dir();
+    let acl = dir.join("acl.conf");
+    std::fs::write(&acl, "{deny, all, subscribe, [\"$SYS/#\", \"jobs/#\"]}.\n{allow, all}.\n").unwrap();
+    let file =
+        "[sys]\ninterval_s = 1\n[[subscription]]\nfilter = '%c/jobs/#'\n[[subscription]]\nfilter = '%c/#'\n";
+    let broker =
+        Broker::start(&Options::shards(2).file(file).set(&format!("acl.file={}", acl.display()))).unwrap();
+    let names = ["$SYS", "$share", "$queue", "$local"];
+    let mut clients: Vec<_> = names.iter().map(|name| broker.connect(Connect::v5(name))).collect();
+    let mut other = broker.connect(Connect::v5("other"));
+    other.publish(Publish::new("jobs/1", "x").qos(1));
+    other.publish(Publish::new("other/in", "y").qos(1));
+    other.expect_message("other/in", "y");
+    // Once longer than the interval of `$SYS`.
+    for (client, ms) in clients.iter_mut().zip([1500, 50, 50, 50]) {
+        assert!(client.recv_within(Duration::from_millis(ms)).is_none());
+    }
+    drop(broker);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn automatic_subscriptions_are_stored_listed_and_forgotten() {
     let Some(mut broker) = plain(3) else { return };
     let http = broker.http();

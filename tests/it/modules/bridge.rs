@@ -75,6 +75,29 @@ fn bridge_carries_messages_both_ways_under_other_names() {
 }
 
 #[test]
+fn bridge_has_its_own_lists_and_no_module_adds_to_them() {
+    if peer_is_mosquitto() {
+        return;
+    }
+    let there = Broker::start(&Options::shards(1)).unwrap();
+    let keys = "forward = ['up/#']\nsubscribe = ['down/# strip down/']";
+    let modules = "[[subscription]]\nfilter = 'news'\n[[rewrite]]\ntopic = 'x'\npattern = '^x$'\nto = 'y'\non = ['publish']\n";
+    let file = bridge("b", there.address, keys) + modules;
+    let here = Broker::start(&Options::shards(2).file(&file)).unwrap();
+    wait_until_connected(&here);
+    let mut other = there.connect(Connect::v5("o"));
+    let mut client = here.connect(Connect::v5("c"));
+    client.publish(Publish::new("news", "1").qos(1));
+    client.expect_message("news", "1");
+    for topic in ["x", "$delayed/600/t"] {
+        client.subscribe(topic, 1);
+        other.publish(Publish::new(&format!("down/{topic}"), "2").qos(1));
+        client.expect_message(topic, "2");
+    }
+    assert_eq!((number(&here, "dropped"), number(&here, "messages_out")), (0, 0));
+}
+
+#[test]
 fn bridges_of_two_nodes_to_each_other_do_not_send_messages_in_circles() {
     if peer_is_mosquitto() {
         return;

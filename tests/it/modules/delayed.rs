@@ -1,5 +1,6 @@
 //! `$delayed/{seconds}/{topic}`: messages that are published later.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::plain;
@@ -144,4 +145,37 @@ fn delayed_messages_that_were_acknowledged_survive_a_crash() {
     let mut subscriber = broker.connect(Connect::v5("s").persistent());
     assert_eq!(broker.http().json("/api/v1/delayed")["items"].as_array().unwrap().len(), 1);
     subscriber.expect_nothing();
+}
+
+#[test]
+fn delayed_messages_that_are_due_at_once_all_come_and_give_their_room_back() {
+    if peer_is_mosquitto() {
+        return;
+    }
+    // More than are published in one turn.
+    const COUNT: usize = 600;
+    for shards in [1, 3] {
+        let broker =
+            Broker::start(&Options::shards(shards).set(&format!("delayed.count_max={COUNT}"))).unwrap();
+        let mut subscribers: Vec<_> = (0..3).map(|n| broker.connect(Connect::v5(&format!("s{n}")))).collect();
+        for subscriber in &mut subscribers {
+            subscriber.subscribe("t/#", 1);
+        }
+        let mut publisher = broker.connect(Connect::v311("p"));
+        for qos in [1, 0] {
+            for number in 0..COUNT {
+                publisher.publish(Publish::new("$delayed/2/t/x", number.to_string()).qos(qos));
+            }
+            publisher.ping();
+            for subscriber in &mut subscribers {
+                let numbers: BTreeSet<_> = (0..COUNT).map(|_| subscriber.recv_message().text()).collect();
+                assert_eq!(numbers.len(), COUNT);
+            }
+            let waits = || !broker.http().json("/api/v1/delayed")["items"].as_array().unwrap().is_empty();
+            wait_until("none waits any more", || !waits());
+        }
+        for subscriber in &mut subscribers {
+            subscriber.expect_nothing();
+        }
+    }
 }

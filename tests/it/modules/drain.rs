@@ -1,5 +1,6 @@
 //! Clients are sent away at a pace.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -29,6 +30,10 @@ fn drain_sends_clients_to_another_server_at_its_pace_and_refuses_new_ones() {
         let connack = refused.expect_refusal(connack);
         assert_eq!(connack.properties, [Property::ServerReference("other.example:1883".into())]);
         broker.expect_refused(Connect::v311("new"), 3);
+        // One that takes no packet of that size [MQTT-3.1.2-24].
+        let mut narrow = broker.open(Version::V50);
+        narrow.send(Connect::v5("narrow").with(Property::MaximumPacketSize(20)));
+        assert_eq!(narrow.expect_refusal(0x9C).properties, []);
         for client in &mut clients {
             match client.recv() {
                 Packet::Disconnect(disconnect) => {
@@ -89,4 +94,31 @@ fn drain_says_why_without_another_server_and_keeps_sessions() {
     let (mut client, connack) = broker.connect_with_ack(Connect::v5("c").persistent());
     assert!(connack.session_present);
     client.expect_message("t", "queued");
+}
+
+#[test]
+fn drain_publishes_wills_of_all_sessions_as_the_specification_has_it() {
+    let Some(broker) = plain(3) else { return };
+    let http = broker.http();
+    let mut watcher = broker.connect(Connect::v5("watcher").persistent());
+    watcher.subscribe("w/#", 1);
+    let will = |topic: &str| Will::new(topic, "gone").qos(1);
+    let late = will("w/late").with(Property::WillDelay(600));
+    let _clients = [
+        broker.connect(Connect::v5("a").will(will("w/transient"))),
+        broker.connect(Connect::v5("b").persistent().will(will("w/kept"))),
+        broker.connect(Connect::v311("c").will(will("w/old"))),
+        broker.connect(Connect::v5("d").persistent().will(late)),
+    ];
+    http.post(PATH, &json!({})).json(202);
+    wait_until("all are away", || http.json(PATH)["left"] == 0);
+    assert_eq!(http.delete(PATH).status, 204);
+    let mut watcher = broker.connect(Connect::v5("watcher").persistent());
+    let mut topics = BTreeSet::new();
+    // One that went before the watcher did may come twice.
+    while topics.len() < 3 {
+        topics.insert(watcher.recv_message().topic);
+    }
+    assert!(topics.iter().eq(["w/kept", "w/old", "w/transient"]), "{topics:?}");
+    watcher.expect_nothing();
 }

@@ -36,6 +36,23 @@ fn a_discarded_session_is_gone_with_its_connection() {
 }
 
 #[test]
+fn filters_mean_what_they_mean_in_a_subscribe_of_the_client() {
+    let mut node = Node::new(Durability::Memory);
+    node.connect("c", 100);
+    node.subscribe("c", "$local/a");
+    node.subscribe("c", "a");
+    let counts = node.ask(Question::FilterCounts(vec!["a".into(), "$local/a".into()]));
+    let Answer::FilterCounts(counts) = counts else { panic!() };
+    assert!(counts[0].is_some() && counts[1].is_none(), "{counts:?}");
+    node.change(Question::Subscribe(Box::new(subscribing("c", "$queue/b"))));
+    for filter in ["$local/a", "$queue/b"] {
+        let unsubscribe = || Question::Unsubscribe("c".into(), filter.into());
+        assert_eq!(node.change(unsubscribe()), Changed::Done { is_new: true }, "{filter}");
+        assert_eq!(node.change(unsubscribe()), Changed::NotFound, "{filter}");
+    }
+}
+
+#[test]
 fn a_change_of_a_durable_session_comes_true_with_the_disk() {
     let mut node = Node::new(Durability::Sync);
     node.connect("durable", 100);
