@@ -191,7 +191,7 @@ async fn add(
         subscription_id: 0,
     }));
     change(&desk, named.home, question).await?.ok_or_else(|| named.no_session())?;
-    tracing::info!(target: "audit", event = "subscribed", session = %named.name, filter = new.filter);
+    tracing::info!(target: "audit", event = "subscribed", session = ?named.name, filter = new.filter);
     new.qos = new.qos.min(desk.config().mqtt.qos_max);
     Ok((StatusCode::CREATED, Json(new)))
 }
@@ -219,6 +219,6 @@ async fn end(
         ))
     };
     ended.ok_or_else(not_found)?;
-    tracing::info!(target: "audit", event = "unsubscribed", session = %named.name, filter);
+    tracing::info!(target: "audit", event = "unsubscribed", session = ?named.name, filter);
     Ok(StatusCode::NO_CONTENT)
 }
