@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::brief;
 use super::extract::{Form, Json};
 use super::failure::Failure;
 use crate::admin::desk::Desk;
@@ -167,7 +168,7 @@ async fn send(desk: &Desk, publishing: Publishing) -> Result<(), Failure> {
 }
 
 fn refused(publishing: &Publishing, reason: ReasonCode) -> Failure {
-    let topic = &publishing.topic;
+    let topic = brief(&publishing.topic);
     match reason {
         ReasonCode::PacketTooLarge => {
             Failure::too_large("the message is larger than limits.packet_bytes_max; send less or raise that")
@@ -194,7 +195,8 @@ async fn publish(
     State(desk): State<Arc<Desk>>,
     Json(message): Json<NewMessage>,
 ) -> Result<Json<Published>, Failure> {
-    tracing::info!(target: "audit", event = "publish", topic = ?message.topic, client_id = ?message.client_id);
+    let client_id = message.client_id.as_deref().map(brief);
+    tracing::info!(target: "audit", event = "publish", topic = brief(&message.topic), ?client_id);
     send(&desk, message.into_publishing()?).await?;
     Ok(Json(Published { accepted: true, receivers_known: false }))
 }
@@ -278,7 +280,9 @@ async fn old(State(desk): State<Arc<Desk>>, request: Request) -> Result<(StatusC
     if topics.len() > BATCH_MAX {
         return Err(Failure::too_large(format!("at most {BATCH_MAX} topics")));
     }
-    tracing::info!(target: "audit", event = "publish", ?topics, client_id = ?message.client);
+    let said = message.topic.as_deref().or(message.topics.as_deref()).map_or("", brief);
+    let client_id = message.client.as_deref().map(brief);
+    tracing::info!(target: "audit", event = "publish", topics = said, ?client_id);
     for topic in topics {
         let payload = Some(message.message.clone());
         let new = NewMessage { topic: topic.into(), payload, qos, retain, ..NewMessage::default() };

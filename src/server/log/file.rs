@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait for the thread.
 const LINES_MAX: usize = 8_192;
+/// Bytes of those lines.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long the end of the process waits for the last lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two attempts to write to a disk that takes nothing.
@@ -24,6 +26,13 @@ const RETRY: Duration = Duration::from_secs(1);
 enum Order {
     Line(Vec<u8>),
     Flush(SyncSender<()>),
+}
+
+/// Of the queue.
+#[derive(Debug, Default)]
+struct Count {
+    waiting_bytes: AtomicUsize,
+    lost: AtomicU64,
 }
 
 /// The log file of the process.
@@ -36,7 +45,7 @@ pub(super) struct LogFile {
 #[derive(Debug, Clone)]
 pub(super) struct LogWriter {
     orders: SyncSender<Order>,
-    lost: Arc<AtomicU64>,
+    count: Arc<Count>,
 }
 
 impl LogFile {
@@ -47,10 +56,10 @@ impl LogFile {
     pub(super) fn start(path: &Path, rotate_bytes: u64, keep: u16) -> io::Result<Self> {
         let rotating = Rotating::open(path, rotate_bytes, keep)?;
         let (orders, received) = sync_channel(LINES_MAX);
-        let lost = Arc::<AtomicU64>::default();
-        let counted = Arc::clone(&lost);
+        let count = Arc::<Count>::default();
+        let counted = Arc::clone(&count);
         thread::Builder::new().name("log".into()).spawn(move || write_down(rotating, &received, &counted))?;
-        Ok(Self { lines: LogWriter { orders, lost } })
+        Ok(Self { lines: LogWriter { orders, count } })
     }
 
     /// For the subscriber.
@@ -69,8 +78,12 @@ impl LogFile {
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.orders.try_send(Order::Line(line.to_vec())).is_err() {
-            self.lost.fetch_add(1, Relaxed);
+        let waiting = self.count.waiting_bytes.fetch_add(line.len(), Relaxed);
+        if waiting.saturating_add(line.len()) > WAITING_BYTES_MAX
+            || self.orders.try_send(Order::Line(line.to_vec())).is_err()
+        {
+            self.count.waiting_bytes.fetch_sub(line.len(), Relaxed);
+            self.count.lost.fetch_add(1, Relaxed);
         }
         Ok(line.len())
     }
@@ -89,7 +102,7 @@ impl<'w> MakeWriter<'w> for LogWriter {
 }
 
 /// The thread: for as long as somebody may log.
-fn write_down(mut file: Rotating, orders: &Receiver<Order>, lost: &AtomicU64) {
+fn write_down(mut file: Rotating, orders: &Receiver<Order>, count: &Count) {
     let mut is_failing = false;
     loop {
         let order = match orders.recv_timeout(RETRY) {
@@ -99,7 +112,8 @@ fn write_down(mut file: Rotating, orders: &Receiver<Order>, lost: &AtomicU64) {
         };
         let written = match order {
             Order::Line(line) => {
-                let missing = lost.swap(0, Relaxed);
+                count.waiting_bytes.fetch_sub(line.len(), Relaxed);
+                let missing = count.lost.swap(0, Relaxed);
                 let told = match missing {
                     0 => Ok(()),
                     _ => file.append(
@@ -123,7 +137,7 @@ fn write_down(mut file: Rotating, orders: &Receiver<Order>, lost: &AtomicU64) {
                     file.path.display()
                 );
             }
-            lost.fetch_add(1, Relaxed);
+            count.lost.fetch_add(1, Relaxed);
             thread::sleep(RETRY);
             file.reopen();
         }
@@ -212,5 +226,18 @@ mod tests {
         assert_eq!([numbers("log"), numbers("log.1"), numbers("log.2")], [[8, 9], [6, 7], [4, 5]]);
         assert!(!dir.join("log.3").exists());
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_queue_that_is_full_of_bytes_takes_no_line() {
+        let (orders, received) = sync_channel(LINES_MAX);
+        let mut writer = LogWriter { orders, count: Arc::default() };
+        let line = vec![b'a'; 1024 * 1024];
+        for _ in 0..20 {
+            writer.write_all(&line).unwrap();
+        }
+        assert_eq!(received.try_iter().count(), 8);
+        assert_eq!(writer.count.lost.load(Relaxed), 12);
+        assert_eq!(writer.count.waiting_bytes.load(Relaxed), WAITING_BYTES_MAX);
     }
 }
