@@ -157,6 +157,8 @@ pub struct Desk {
     pub(super) modules: ModuleState,
     pub(super) bridges: Arc<Bridges>,
     pub(super) webhooks: Arc<Webhooks>,
+    /// One backup at a time.
+    pub(super) backup_turn: Arc<Semaphore>,
     pulse: Mutex<Option<Pulse>>,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
@@ -213,6 +215,7 @@ impl Desk {
             config: RwLock::new(config),
             policy: RwLock::new(policy),
             is_draining: AtomicBool::new(false),
+            backup_turn: Arc::new(Semaphore::new(1)),
             pulse: Mutex::default(),
             started,
             places,
