@@ -150,6 +150,8 @@ struct Rotating {
     file: File,
     len: u64,
     len_max: u64,
+    /// The length at which it is full: more than `len_max` after a rotation that failed.
+    full_at: u64,
     keep: u16,
 }
 
@@ -157,12 +159,15 @@ impl Rotating {
     fn open(path: &Path, len_max: u64, keep: u16) -> io::Result<Self> {
         let file = open(path)?;
         let len = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, len, len_max, keep })
+        Ok(Self { path: path.to_owned(), file, len, len_max, full_at: len_max, keep })
     }
 
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.len > 0 && self.len + line.len() as u64 > self.len_max {
-            self.rotate()?;
+        if self.len > 0 && self.len + line.len() as u64 > self.full_at {
+            match self.rotate() {
+                Ok(()) => self.full_at = self.len_max,
+                Err(error) => self.go_on(&error),
+            }
         }
         self.file.write_all(line)?;
         self.len += line.len() as u64;
@@ -187,6 +192,20 @@ impl Rotating {
         self.file = open(&self.path)?;
         self.len = 0;
         Ok(())
+    }
+
+    /// After a rotation that failed: a file that grows is better than no log. It is tried again after as many bytes.
+    fn go_on(&mut self, error: &io::Error) {
+        // The directory may have been moved.
+        self.reopen();
+        if self.full_at == self.len_max {
+            // The log itself goes on, but nobody would look for it there.
+            eprintln!(
+                "myriad: log.file {}: can't be rotated: {error}; it grows. Let the broker's user write to its directory",
+                self.path.display()
+            );
+        }
+        self.full_at = self.len.saturating_add(self.len_max);
     }
 
     /// After a failure: the file may have been moved, or its disk been mounted anew.
@@ -225,6 +244,25 @@ mod tests {
         };
         assert_eq!([numbers("log"), numbers("log.1"), numbers("log.2")], [[8, 9], [6, 7], [4, 5]]);
         assert!(!dir.join("log.3").exists());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_rotated_goes_on_and_is_tried_again() {
+        let dir = std::env::temp_dir().join(format!("myriad-log-stays-{}", std::process::id()));
+        // A folder that is not empty is in the way.
+        std::fs::create_dir_all(dir.join("log.1/full")).unwrap();
+        let mut file = Rotating::open(&dir.join("log"), 100, 1).unwrap();
+        for number in 0..10 {
+            file.append(format!("{number:049}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read(dir.join("log")).unwrap().len(), 500);
+        std::fs::remove_dir_all(dir.join("log.1")).unwrap();
+        for number in 10..12 {
+            file.append(format!("{number:049}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read(dir.join("log.1")).unwrap().len(), 500);
+        assert_eq!(std::fs::read(dir.join("log")).unwrap().len(), 100);
         std::fs::remove_dir_all(dir).unwrap();
     }
 
