@@ -101,7 +101,7 @@ impl Broker {
         let failure = self.failure;
         self.audit_disconnected(now, &connection, end);
         if self.clients.sight.traces.is_on() {
-            self.trace_disconnected(&connection, failure, end, fx);
+            self.trace_disconnected(id, &connection, failure, end, fx);
         }
         self.tell_disconnected(now, &connection, failure, end, fx);
         self.hook_disconnected(now, &connection, (failure, end), fx);
