@@ -106,6 +106,8 @@ impl Broker {
         self.tell_disconnected(now, &connection, failure, end, fx);
         self.hook_disconnected(now, &connection, (failure, end), fx);
         let index = connection.session;
+        // Nothing waits for who is gone: how slow it was ends with it.
+        self.clients.sight.slow.relieved(now, index);
         let client = self.clients.client_hash(index);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         session.connection = None;
