@@ -69,6 +69,11 @@ macro_rules! repeated {
     };
 }
 
+/// Which entry can't be used, the key at fault, what is wrong.
+type Fault = (usize, &'static str, String);
+/// An entry's keys and values.
+type Shown = Vec<(&'static str, Value)>;
+
 /// One such section, whatever its entries are.
 pub(super) struct Section {
     pub(super) name: &'static str,
@@ -82,10 +87,10 @@ pub(super) struct Section {
     pub(super) store: fn(&mut Config, &str, Value) -> Option<Result<(), String>>,
     /// Keys that an entry must have.
     pub(super) required: &'static [&'static str],
-    /// The first entry that can't be used: its number, the key at fault, what is wrong.
-    pub(super) check: fn(&Config) -> Result<(), (usize, &'static str, String)>,
-    /// Every entry's keys and values.
-    pub(super) entries: fn(&Config) -> Vec<Vec<(&'static str, Value)>>,
+    /// The first entry that can't be used.
+    pub(super) check: fn(&Config) -> Result<(), Fault>,
+    /// Every entry as it is.
+    pub(super) entries: fn(&Config) -> Vec<Shown>,
     /// Whether two configurations have the same.
     pub(super) is_same: fn(&Config, &Config) -> bool,
     /// Takes those of another configuration.

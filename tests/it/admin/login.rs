@@ -39,7 +39,7 @@ fn admin_everything_but_health_wants_to_know_who_asks() {
             if is_open {
                 continue;
             }
-            let path = path.replace('{', "").replace('}', "");
+            let path = path.replace(['{', '}'], "");
             let reply = nobody.ask(&method.to_uppercase(), &path, &[], b"");
             reply.problem(401, "unauthorized");
             assert_eq!(reply.header("www-authenticate"), Some("Bearer realm=\"myriad\""), "{method} {path}");

@@ -109,9 +109,11 @@ fn the_package_installs_runs_upgrades_and_goes() {
     assert_eq!(broker.terminate().code(), Some(0));
     let version = run(Command::new(root.path("usr/bin/myriadctl")).arg("--version"));
     assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
-    for file in ["man/man1/myriadctl-clients-kick.1.gz", "bash-completion/completions/myriadctl"] {
-        assert!(root.path("usr/share").join(file).exists(), "{file} is not there");
-    }
+    let shared = |file: &str| root.path("usr/share").join(file).exists();
+    // A release compresses manual pages; a package in a hurry does not.
+    let page = "man/man1/myriadctl-clients-kick.1";
+    assert!(shared(page) || shared(&format!("{page}.gz")), "{page} is not there");
+    assert!(shared("bash-completion/completions/myriadctl"));
 
     // What an operator wrote stays, over an upgrade and when the package goes; purging takes it.
     let own = std::fs::read_to_string(&configuration).unwrap() + "# ours\n";
