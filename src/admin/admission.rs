@@ -14,6 +14,7 @@ use ring::{digest, hmac};
 use tokio::sync::Semaphore;
 
 use super::operators::{LEN_MAX, Operators, OperatorsError};
+use crate::limits::network_of;
 
 /// Tokens at a time; past it the one that ends first is forgotten.
 const TOKENS_MAX: usize = 1024;
@@ -21,11 +22,11 @@ const TOKENS_MAX: usize = 1024;
 const RIGHT_MAX: usize = 64;
 /// How long one is remembered.
 const RIGHT_FOR: Duration = Duration::from_secs(60);
-/// Wrong passwords of one address within `GUESSES_FOR`; then its next ones are not looked at.
+/// Wrong passwords of one network within `GUESSES_FOR`; then its next ones are not looked at.
 const GUESSES_MAX: u32 = 5;
 /// See `GUESSES_MAX`.
 const GUESSES_FOR: Duration = Duration::from_secs(30);
-/// Addresses whose guesses are counted.
+/// Networks whose guesses are counted; past it the one that guessed longest ago is forgotten.
 const GUESSERS_MAX: usize = 1024;
 /// Hashes computed at the same time: 19 MiB each.
 const HASHES_MAX: usize = 2;
@@ -73,6 +74,7 @@ pub(super) struct Admission {
     tokens: Mutex<HashMap<Digest, Token>>,
     /// Keyed digests of name, password and hash, and when they are forgotten.
     right: Mutex<HashMap<Digest, Instant>>,
+    /// By network: who has a /64 of IPv6 has no guesses for each of its addresses.
     guesses: Mutex<HashMap<IpAddr, Guesses>>,
     key: Option<hmac::Key>,
     hashes: Semaphore,
@@ -116,6 +118,7 @@ impl Admission {
         if name.len() > LEN_MAX || password.len() > LEN_MAX {
             return Err(Refusal::Wrong);
         }
+        let address = address.map(network_of);
         let secret = self.operators.secret(name)?;
         let known = self.digest(name, password, &secret.text);
         if known.is_some_and(|known| self.was_right(&known)) {
@@ -126,6 +129,13 @@ impl Admission {
         }
         // Nobody closes it.
         let _turn = self.hashes.acquire().await.map_err(|_| Refusal::Machine)?;
+        // Others of that network may have guessed, or proved it, while this one waited for its turn.
+        if known.is_some_and(|known| self.was_right(&known)) {
+            return Ok(());
+        }
+        if address.is_some_and(|address| self.guesses_too_often(address)) {
+            return Err(Refusal::Guesses);
+        }
         let (hash, bytes) = (secret.hash, password.as_bytes().to_vec());
         let is_right = tokio::task::spawn_blocking(move || hash.verify(&bytes)).await;
         if is_right.map_err(|_| Refusal::Machine)? && !secret.text.is_empty() {
@@ -225,8 +235,11 @@ impl Admission {
         if guesses.len() >= GUESSERS_MAX {
             guesses.retain(|_, of| of.since.elapsed() < GUESSES_FOR);
         }
-        if guesses.len() >= GUESSERS_MAX && !guesses.contains_key(&address) {
-            return;
+        if guesses.len() >= GUESSERS_MAX
+            && !guesses.contains_key(&address)
+            && let Some(first) = guesses.iter().min_by_key(|(_, of)| of.since).map(|(address, _)| *address)
+        {
+            guesses.remove(&first);
         }
         let now = Instant::now();
         let of = guesses.entry(address).or_insert(Guesses { count: 0, since: now });
@@ -276,5 +289,34 @@ mod tests {
         }
         assert!(admission.guesses_too_often(address));
         assert!(!admission.guesses_too_often("10.0.0.2".parse().unwrap()));
+        // However many have guessed, the next one is counted.
+        for number in 0..GUESSERS_MAX as u32 + 5 {
+            admission.count_guess(IpAddr::V4((0x0B00_0000 + number).into()));
+        }
+        for _ in 0..GUESSES_MAX {
+            admission.count_guess(address);
+        }
+        assert!(admission.guesses_too_often(address));
+        assert_eq!(locked(&admission.guesses).len(), GUESSERS_MAX);
+    }
+
+    #[tokio::test]
+    async fn many_guesses_at_once_are_no_more_and_a_network_of_ipv6_is_one() {
+        let dir = std::env::temp_dir().join(format!("myriad-guesses-{}", std::process::id()));
+        let admission = Arc::new(Admission::new(dir.join("users")));
+        admission.operators.put("a", "pw").unwrap();
+        let guess = |number: u32| {
+            let admission = Arc::clone(&admission);
+            let address: IpAddr = format!("2001:db8::{number:x}").parse().unwrap();
+            tokio::spawn(async move { admission.check("a", "wrong", Some(address)).await })
+        };
+        let mut looked_at = 0;
+        for guess in (0..20).map(guess).collect::<Vec<_>>() {
+            looked_at += usize::from(matches!(guess.await.unwrap(), Err(Refusal::Wrong)));
+        }
+        // Two are looked at together.
+        let most = GUESSES_MAX as usize + HASHES_MAX - 1;
+        assert!((GUESSES_MAX as usize..=most).contains(&looked_at), "{looked_at}");
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::history::History;
@@ -22,10 +23,14 @@ use crate::interest::ShardId;
 use crate::storage::thread::StorageHandle;
 use crate::webhook::Webhooks;
 
-/// Questions that shards have not yet answered, of all requests together.
-const QUESTIONS_MAX: usize = 256;
+/// Questions that one shard has not yet answered, of all requests together: it may answer all of them in one turn.
+const QUESTIONS_MAX: usize = 8;
 /// How long a shard has to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a healthy shard takes at most.
+const HEALTHY: Duration = Duration::from_secs(1);
+/// How long the outcome of asking for that is good.
+const PULSE_FOR: Duration = Duration::from_millis(200);
 
 /// How a question gets to a shard: `server` knows the mailboxes.
 pub trait ShardLine: Send + Sync {
@@ -42,7 +47,8 @@ pub struct Asked {
     pub question: Question,
     reply: oneshot::Sender<Answer>,
     /// Given back when the shard has answered, not when whoever asked has lost patience: what waits in mailboxes is bounded.
-    _place: OwnedSemaphorePermit,
+    /// `None`: whoever asks sees to that.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Asked {
@@ -91,9 +97,9 @@ pub struct Reloaded {
 /// Why a shard gave no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// Too many questions wait for answers.
-    #[error("{QUESTIONS_MAX} questions wait for the shards already; try again in a moment")]
-    Busy,
+    /// Too many questions wait for its answers.
+    #[error("{QUESTIONS_MAX} questions wait for shard {} already; try again in a moment", .0.0)]
+    Busy(ShardId),
     /// It did not answer in time.
     #[error("shard {} does not answer; it is overloaded or stuck, `slow_turns` of /api/v1/shards tells", .0.0)]
     Silent(ShardId),
@@ -123,13 +129,20 @@ pub struct DeskParts {
     /// What is traced.
     pub traces: TraceDesk,
     /// What the shards' clocks count from.
-    pub started: Instant,
+    pub started: std::time::Instant,
     /// The stored automatic subscriptions, which the shards have too.
     pub stored: StoredFile,
     /// To other brokers.
     pub bridges: Arc<Bridges>,
     /// To HTTP servers.
     pub webhooks: Arc<Webhooks>,
+}
+
+/// What came of asking all shards whether they are there.
+#[derive(Debug, Clone, Copy)]
+struct Pulse {
+    felt: Instant,
+    outcome: Result<(), Unavailable>,
 }
 
 /// What operators may ask about.
@@ -144,13 +157,17 @@ pub struct Desk {
     pub(super) modules: ModuleState,
     pub(super) bridges: Arc<Bridges>,
     pub(super) webhooks: Arc<Webhooks>,
+    /// One backup at a time.
+    pub(super) backup_turn: Arc<Semaphore>,
+    pulse: Mutex<Option<Pulse>>,
     line: Box<dyn ShardLine>,
     orders: Box<dyn Fn(Order) -> bool + Send + Sync>,
     config: RwLock<Arc<Config>>,
     policy: RwLock<Arc<Policy>>,
     is_draining: AtomicBool,
-    started: Instant,
-    places: Arc<Semaphore>,
+    started: std::time::Instant,
+    /// Of each shard.
+    places: Vec<Arc<Semaphore>>,
 }
 
 impl std::fmt::Debug for Desk {
@@ -181,6 +198,7 @@ impl Desk {
             file if file.as_os_str().is_empty() => config.node.data_dir.join("admin.users"),
             file => file.clone(),
         };
+        let places = (0..line.shards()).map(|_| Arc::new(Semaphore::new(QUESTIONS_MAX))).collect();
         Arc::new(Self {
             shared,
             storage,
@@ -197,8 +215,10 @@ impl Desk {
             config: RwLock::new(config),
             policy: RwLock::new(policy),
             is_draining: AtomicBool::new(false),
+            backup_turn: Arc::new(Semaphore::new(1)),
+            pulse: Mutex::default(),
             started,
-            places: Arc::new(Semaphore::new(QUESTIONS_MAX)),
+            places,
         })
     }
 
@@ -225,20 +245,44 @@ impl Desk {
         question: Question,
         patience: Duration,
     ) -> Result<Answer, Unavailable> {
-        let answer = self.send(shard, question)?;
-        match tokio::time::timeout(patience, answer).await {
+        let deadline = Instant::now() + patience;
+        let answer = self.send(shard, question, deadline).await?;
+        match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(Unavailable::Gone(shard)),
             Err(_) => Err(Unavailable::Silent(shard)),
         }
     }
 
-    /// Sends a question without waiting; what comes back resolves to the answer. For asking all shards at once.
+    /// Whether a shard is there, without a place among the questions of operators: they can't keep the one out who has to know.
+    /// He asks again only when he has the answer to what he asked before.
     ///
     /// # Errors
-    /// There will be none.
-    pub fn send(&self, shard: ShardId, question: Question) -> Result<oneshot::Receiver<Answer>, Unavailable> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Unavailable::Busy)?;
+    /// There will be no answer.
+    pub fn ping(&self, shard: ShardId) -> Result<oneshot::Receiver<Answer>, Unavailable> {
+        self.hand_over(shard, Question::Ping, None)
+    }
+
+    /// Sends a question as soon as there is a place; what comes back resolves to the answer.
+    async fn send(
+        &self,
+        shard: ShardId,
+        question: Question,
+        deadline: Instant,
+    ) -> Result<oneshot::Receiver<Answer>, Unavailable> {
+        let places = self.places.get(usize::from(shard.0)).ok_or(Unavailable::Gone(shard))?;
+        let place = tokio::time::timeout_at(deadline, Arc::clone(places).acquire_owned()).await;
+        // Nobody closes it.
+        let place = place.map_err(|_| Unavailable::Busy(shard))?.map_err(|_| Unavailable::Gone(shard))?;
+        self.hand_over(shard, question, Some(place))
+    }
+
+    fn hand_over(
+        &self,
+        shard: ShardId,
+        question: Question,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<oneshot::Receiver<Answer>, Unavailable> {
         let (reply, answer) = oneshot::channel();
         match self.line.ask(shard, Box::new(Asked { question, reply, _place: place })) {
             true => Ok(answer),
@@ -255,10 +299,10 @@ impl Desk {
         question: impl Fn() -> Question,
         patience: Duration,
     ) -> Result<Vec<Answer>, Unavailable> {
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = Instant::now() + patience;
         let mut pending = Vec::new();
         for shard in (0..self.shards()).map(ShardId) {
-            pending.push((shard, self.send(shard, question())?));
+            pending.push((shard, self.send(shard, question(), deadline).await?));
         }
         let mut answers = Vec::new();
         for (shard, answer) in pending {
@@ -269,6 +313,21 @@ impl Desk {
             }
         }
         Ok(answers)
+    }
+
+    /// Whether every shard answers within a second. Anyone may ask that as often as he likes: there is one round at a time, and
+    /// its outcome is good for a while.
+    ///
+    /// # Errors
+    /// One of them does not.
+    pub async fn pulse(&self) -> Result<(), Unavailable> {
+        let mut last = self.pulse.lock().await;
+        if let Some(last) = last.as_ref().filter(|last| last.felt.elapsed() < PULSE_FOR) {
+            return last.outcome;
+        }
+        let outcome = self.ask_all(|| Question::Ping, HEALTHY).await.map(drop);
+        *last = Some(Pulse { felt: Instant::now(), outcome });
+        outcome
     }
 
     /// Has the main thread read the configuration again, as SIGHUP does.

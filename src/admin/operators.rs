@@ -17,7 +17,7 @@ use crate::auth::{Cost, PasswordFile, PasswordHash};
 /// The operator that the first start makes.
 const FIRST: &str = "admin";
 /// Bytes of the longest name and of the longest password.
-pub(super) const LEN_MAX: usize = 1024;
+pub(in crate::admin) const LEN_MAX: usize = 1024;
 /// Operators at most: more are a mistake.
 const OPERATORS_MAX: usize = 1000;
 

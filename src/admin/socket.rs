@@ -42,8 +42,11 @@ pub(super) fn open(data_dir: &Path) -> Result<(UnixListener, SocketFile), AdminE
 fn bind(data_dir: &Path, path: &Path) -> std::io::Result<UnixListener> {
     std::fs::create_dir_all(data_dir)?;
     let private = data_dir.join(format!(".control-{}", std::process::id()));
-    DirBuilder::new().mode(0o700).create(&private)?;
     let within = private.join("s");
+    // In a container every broker has the same pid: one that was killed just here would be in the way of all after it.
+    let _ = std::fs::remove_file(&within);
+    let _ = std::fs::remove_dir(&private);
+    DirBuilder::new().mode(0o700).create(&private)?;
     let bound = UnixListener::bind(&within).and_then(|listener| {
         std::fs::set_permissions(&within, Permissions::from_mode(0o600))?;
         std::fs::rename(&within, path)?;
@@ -52,4 +55,23 @@ fn bind(data_dir: &Path, path: &Path) -> std::io::Result<UnixListener> {
     let _ = std::fs::remove_file(&within);
     let _ = std::fs::remove_dir(&private);
     bound
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_broker_left_is_not_in_the_way() {
+        let dir = std::env::temp_dir().join(format!("myriad-socket-{}", std::process::id()));
+        let private = dir.join(format!(".control-{}", std::process::id()));
+        std::fs::create_dir_all(&private).unwrap();
+        drop(UnixListener::bind(private.join("s")).unwrap());
+        drop(UnixListener::bind(dir.join("control.sock")).unwrap());
+        let (_listener, file) = open(&dir).unwrap();
+        assert!(UnixStream::connect(dir.join("control.sock")).is_ok() && !private.exists());
+        drop(file);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -103,11 +103,13 @@ impl Broker {
         let failure = self.failure;
         self.audit_disconnected(now, &connection, end);
         if self.clients.sight.traces.is_on() {
-            self.trace_disconnected(&connection, failure, end, fx);
+            self.trace_disconnected(id, &connection, failure, end, fx);
         }
         self.tell_disconnected(now, &connection, failure, end, fx);
         self.hook_disconnected(now, &connection, (failure, end), fx);
         let index = connection.session;
+        // Nothing waits for who is gone: how slow it was ends with it.
+        self.clients.sight.slow.relieved(now, index);
         let client = self.clients.client_hash(index);
         let Some(session) = self.clients.sessions.get_mut(index) else { return };
         session.connection = None;

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::error::TryRecvError;
+
 use super::notify::ServiceManager;
 use crate::admin::{Desk, Unavailable};
-use crate::broker::Question;
+use crate::broker::Answer;
 use crate::interest::ShardId;
 
 /// How often a thread that waits for answers looks.
@@ -21,12 +24,14 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(super) fn start(manager: &Arc<ServiceManager>, desk: &Arc<Desk>) -> io::Result<()> {
     let Some(limit) = manager.watchdog() else { return Ok(()) };
     let (manager, desk) = (Arc::clone(manager), Arc::clone(desk));
-    // Twice within the limit, as sd_watchdog_enabled(3) has it.
-    let pause = limit / 2;
+    // Oftener than sd_watchdog_enabled(3) advises: an answer that comes late is heard of at the next look, and not past the limit.
+    let pause = limit / 4;
     let watch = move || {
+        let mut pending = Vec::new();
+        pending.resize_with(usize::from(desk.shards()), || None);
         loop {
             let begin = Instant::now();
-            match all_answer(&desk, begin + pause) {
+            match all_answer(&desk, &mut pending, begin + pause) {
                 Ok(()) => manager.alive(),
                 // The broker ends by itself.
                 Err(Unavailable::Gone(_)) => return,
@@ -40,21 +45,31 @@ pub(super) fn start(manager: &Arc<ServiceManager>, desk: &Arc<Desk>) -> io::Resu
     thread::Builder::new().name("watchdog".into()).spawn(watch).map(drop)
 }
 
-/// Asks every shard whether it is there, and waits for the answers.
-fn all_answer(desk: &Desk, deadline: Instant) -> Result<(), Unavailable> {
-    let shards = (0..desk.shards()).map(ShardId);
-    let asked = shards.map(|shard| Ok((shard, desk.send(shard, Question::Ping)?)));
-    let asked = asked.collect::<Result<Vec<_>, Unavailable>>()?;
-    for (shard, mut answer) in asked {
-        loop {
-            use tokio::sync::oneshot::error::TryRecvError;
-            match answer.try_recv() {
-                Ok(_) => break,
+/// Asks every shard whether it is there, but those that owe an answer since the last time, and waits for the answers. Those that
+/// do not come stay in `pending`.
+fn all_answer(
+    desk: &Desk,
+    pending: &mut [Option<Receiver<Answer>>],
+    deadline: Instant,
+) -> Result<(), Unavailable> {
+    for (shard, answer) in (0..).map(ShardId).zip(pending.iter_mut()) {
+        if answer.is_none() {
+            *answer = Some(desk.ping(shard)?);
+        }
+    }
+    let mut outcome = Ok(());
+    for (shard, answer) in (0..).map(ShardId).zip(pending) {
+        while let Some(awaited) = answer {
+            match awaited.try_recv() {
+                Ok(_) => *answer = None,
                 Err(TryRecvError::Closed) => return Err(Unavailable::Gone(shard)),
                 Err(TryRecvError::Empty) if Instant::now() < deadline => thread::sleep(LOOK),
-                Err(TryRecvError::Empty) => return Err(Unavailable::Silent(shard)),
+                Err(TryRecvError::Empty) => {
+                    outcome = Err(Unavailable::Silent(shard));
+                    break;
+                }
             }
         }
     }
-    Ok(())
+    outcome
 }

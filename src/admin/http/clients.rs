@@ -230,6 +230,6 @@ async fn kick(
 ) -> Result<StatusCode, Failure> {
     let named = Named::new(&desk, client_id, &within);
     change(&desk, named.home, Question::Kick(named.name.clone())).await?.ok_or_else(|| named.no_client())?;
-    tracing::info!(target: "audit", event = "kicked", session = %named.name);
+    tracing::info!(target: "audit", event = "kicked", session = ?named.name);
     Ok(StatusCode::NO_CONTENT)
 }

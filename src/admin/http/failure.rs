@@ -94,6 +94,11 @@ impl Failure {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, error)
     }
 
+    /// Whether it may be another time.
+    pub(in crate::admin) fn is_unavailable(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// 503.
     pub(in crate::admin) fn unavailable(error: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, error)

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Door;
 use super::failure::Failure;
+use super::{Door, brief};
 use crate::admin::admission::{Admission, Refusal};
 use crate::admin::desk::Desk;
 
@@ -48,6 +48,7 @@ pub(super) async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, n
     let response = next.run(request).await;
     if changes {
         let (status, remote) = (response.status().as_u16(), caller.and_then(|caller| caller.address));
+        let path = brief(&path);
         tracing::info!(target: "audit", event = "admin", operator = ?name, %method, path, status, ?remote);
     }
     response

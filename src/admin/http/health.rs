@@ -1,7 +1,6 @@
 //! What load balancers, service managers and people ask first, as plain text and without a password.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,10 +9,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::admin::desk::Desk;
-use crate::broker::Question;
-
-/// How long a healthy shard takes at most.
-const HEALTHY: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Desk>> {
     OpenApiRouter::new().routes(routes!(status)).routes(routes!(healthz)).routes(routes!(readyz))
@@ -39,8 +34,8 @@ async fn status(State(desk): State<Arc<Desk>>) -> String {
     ),
 )]
 async fn healthz(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
-    match desk.ask_all(|| Question::Ping, HEALTHY).await {
-        Ok(_) => (StatusCode::OK, "ok\n".to_owned()),
+    match desk.pulse().await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
     }
 }

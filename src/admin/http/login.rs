@@ -11,12 +11,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::brief;
 use super::extract::{Json, Path};
 use super::failure::Failure;
 use super::guard::{Caller, refused};
 use super::page::Items;
 use crate::admin::desk::Desk;
-use crate::admin::operators::OperatorsError;
+use crate::admin::operators::{LEN_MAX, OperatorsError};
 
 /// Who somebody says to be.
 #[derive(Deserialize, ToSchema)]
@@ -65,9 +66,12 @@ async fn login(
     caller: Option<Extension<Caller>>,
     Json(Credentials { username, password }): Json<Credentials>,
 ) -> Result<Json<Login>, Failure> {
+    if username.len() > LEN_MAX {
+        return Err(Failure::bad_request(format!("username: expected at most {LEN_MAX} bytes")));
+    }
     let remote = caller.and_then(|Extension(caller)| caller.address);
     let checked = desk.admission.check(&username, &password, remote).await;
-    tracing::info!(target: "audit", event = "admin_login", operator = ?username, is_let_in = checked.is_ok(), ?remote);
+    tracing::info!(target: "audit", event = "admin_login", operator = ?brief(&username), is_let_in = checked.is_ok(), ?remote);
     checked.map_err(refused)?;
     let expires_s = desk.config().admin.session_s;
     let token =

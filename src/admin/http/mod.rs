@@ -56,6 +56,8 @@ pub(super) use guard::Caller;
 
 /// Bytes of the largest request.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a request's text that are logged.
+const BRIEF_BYTES: usize = 256;
 /// From the headers of a request to its answer's; what streams after that is not bound.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -123,7 +125,17 @@ pub(super) fn router(desk: Arc<Desk>) -> Router {
         .with_state(desk)
 }
 
+/// What a request says, as the log has it: the beginning of a long text, for anyone may send a megabyte of it.
+fn brief(text: &str) -> &str {
+    let end = (0..=text.len().min(BRIEF_BYTES)).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or("")
+}
+
 async fn in_time(request: Request, next: Next) -> Response {
+    if request.uri().path() == store::BACKUP {
+        // As long as the disk takes: it goes on anyway, and who asked has to learn of it.
+        return next.run(request).await;
+    }
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
@@ -141,4 +153,16 @@ async fn unknown(request: Request) -> Failure {
 async fn wrong_method(request: Request) -> Failure {
     let (method, path) = (request.method(), request.uri().path());
     Failure::wrong_method(format!("{path:?} knows no {method}; /api/v1/openapi.json says what it knows"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(brief("abc"), "abc");
+        let long = format!("a{}", "ö".repeat(1000));
+        assert_eq!(brief(&long).len(), 255);
+    }
 }

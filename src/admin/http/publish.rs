@@ -1,7 +1,7 @@
 //! Messages that operators publish: one, many, and the form that emqttd had.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{StatusCode, header};
@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::brief;
 use super::extract::{Form, Json};
 use super::failure::Failure;
 use crate::admin::desk::Desk;
@@ -24,6 +25,8 @@ const BATCH_MAX: usize = 1000;
 /// How often a busy shard is asked again, and how long between.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long the messages of one request may take together; less than the request may.
+const BATCH_TIME: Duration = Duration::from_secs(30);
 
 /// A message.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
@@ -167,7 +170,7 @@ async fn send(desk: &Desk, publishing: Publishing) -> Result<(), Failure> {
 }
 
 fn refused(publishing: &Publishing, reason: ReasonCode) -> Failure {
-    let topic = &publishing.topic;
+    let topic = brief(&publishing.topic);
     match reason {
         ReasonCode::PacketTooLarge => {
             Failure::too_large("the message is larger than limits.packet_bytes_max; send less or raise that")
@@ -194,14 +197,16 @@ async fn publish(
     State(desk): State<Arc<Desk>>,
     Json(message): Json<NewMessage>,
 ) -> Result<Json<Published>, Failure> {
-    tracing::info!(target: "audit", event = "publish", topic = ?message.topic, client_id = ?message.client_id);
+    let client_id = message.client_id.as_deref().map(brief);
+    tracing::info!(target: "audit", event = "publish", topic = brief(&message.topic), ?client_id);
     send(&desk, message.into_publishing()?).await?;
     Ok(Json(Published { accepted: true, receivers_known: false }))
 }
 
 /// Publish up to 1000 messages
 ///
-/// In their order. One that can't be published does not stop the next.
+/// In their order. One that can't be published does not stop the next; but when the broker is overloaded, or after half a minute, the
+/// rest is not tried: it is in `errors` too.
 #[utoipa::path(
     post, path = "/api/v1/publish/batch", tag = "publish", request_body = Vec<NewMessage>,
     responses((status = 200, body = Batch)),
@@ -213,15 +218,26 @@ async fn batch(
     if messages.len() > BATCH_MAX {
         return Err(Failure::too_large(format!("a batch has at most {BATCH_MAX} messages")));
     }
+    let deadline = Instant::now() + BATCH_TIME;
+    let mut is_given_up = false;
     let mut done = Batch { accepted: 0, errors: Vec::new() };
     for (index, message) in messages.into_iter().enumerate() {
+        if is_given_up || Instant::now() >= deadline {
+            is_given_up = true;
+            let error = "not tried: the broker was overloaded before; try again later".to_owned();
+            done.errors.push(BatchError { index, error });
+            continue;
+        }
         let sent = match message.into_publishing() {
             Ok(publishing) => send(&desk, publishing).await,
             Err(failure) => Err(failure),
         };
         match sent {
             Ok(()) => done.accepted += 1,
-            Err(failure) => done.errors.push(BatchError { index, error: failure.to_string() }),
+            Err(failure) => {
+                is_given_up = failure.is_unavailable();
+                done.errors.push(BatchError { index, error: failure.to_string() });
+            }
         }
     }
     Ok(Json(done))
@@ -278,8 +294,17 @@ async fn old(State(desk): State<Arc<Desk>>, request: Request) -> Result<(StatusC
     if topics.len() > BATCH_MAX {
         return Err(Failure::too_large(format!("at most {BATCH_MAX} topics")));
     }
-    tracing::info!(target: "audit", event = "publish", ?topics, client_id = ?message.client);
+    let said = message.topic.as_deref().or(message.topics.as_deref()).map_or("", brief);
+    let client_id = message.client.as_deref().map(brief);
+    tracing::info!(target: "audit", event = "publish", topics = said, ?client_id);
+    let deadline = Instant::now() + BATCH_TIME;
     for topic in topics {
+        if Instant::now() >= deadline {
+            return Err(Failure::unavailable(format!(
+                "the broker is overloaded: {:?} and what follows it was not published",
+                brief(topic)
+            )));
+        }
         let payload = Some(message.message.clone());
         let new = NewMessage { topic: topic.into(), payload, qos, retain, ..NewMessage::default() };
         send(&desk, new.into_publishing()?).await?;

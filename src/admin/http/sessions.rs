@@ -226,6 +226,6 @@ async fn discard(
     let named = Named::new(&desk, client_id, &within);
     let discarded = change(&desk, named.home, Question::Discard(named.name.clone())).await?;
     discarded.ok_or_else(|| named.no_session())?;
-    tracing::info!(target: "audit", event = "session_discarded", session = %named.name);
+    tracing::info!(target: "audit", event = "session_discarded", session = ?named.name);
     Ok(StatusCode::NO_CONTENT)
 }

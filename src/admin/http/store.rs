@@ -14,6 +14,9 @@ use super::failure::Failure;
 use crate::admin::desk::Desk;
 use crate::storage::thread::StorageHandle;
 
+/// Takes as long as it takes.
+pub(super) const BACKUP: &str = "/api/v1/store/backup";
+
 /// Figures of the journal, since the start and of now.
 #[derive(Debug, Serialize, ToSchema)]
 struct Store {
@@ -113,7 +116,8 @@ async fn show(State(desk): State<Arc<Desk>>) -> Result<Json<Store>, Failure> {
 
 /// Copy the journal while the broker goes on
 ///
-/// What is in the copy is durable and whole: a broker can start on it.
+/// What is in the copy is durable and whole: a broker can start on it. It takes as long as the disk does; a second one meanwhile is
+/// refused.
 #[utoipa::path(
     post, path = "/api/v1/store/backup", tag = "store", request_body = BackupTo,
     responses((status = 200, body = Copied)),
@@ -126,10 +130,17 @@ async fn backup(
         return Err(Failure::bad_request("to: expected an absolute path on the broker's machine"));
     }
     let storage = storage(&desk)?.clone();
-    let copy = move || storage.backup(&to).map(|copied| (copied, to));
+    let turn = Arc::clone(&desk.backup_turn).try_acquire_owned();
+    let turn = turn.map_err(|_| Failure::conflict("another backup is under way; wait until it is done"))?;
+    let copy = move || {
+        let copied = storage.backup(&to)?;
+        // Here, for who asked may have gone.
+        tracing::info!(target: "audit", event = "backup", to = ?to, bytes = copied.bytes);
+        drop(turn);
+        Ok::<_, std::io::Error>(copied)
+    };
     let copied = tokio::task::spawn_blocking(copy).await;
     let copied = copied.map_err(|_| Failure::unavailable("the copy was given up: the broker shuts down"))?;
-    let (copied, to) = copied.map_err(|error| Failure::conflict(error.to_string()))?;
-    tracing::info!(target: "audit", event = "backup", to = %to.display(), bytes = copied.bytes);
+    let copied = copied.map_err(|error| Failure::conflict(error.to_string()))?;
     Ok(Json(Copied { files: copied.files, bytes: copied.bytes }))
 }

@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::brief;
 use super::clients::glob;
 use super::extract::{Json, Path, Query};
 use super::failure::Failure;
@@ -191,7 +192,7 @@ async fn add(
         subscription_id: 0,
     }));
     change(&desk, named.home, question).await?.ok_or_else(|| named.no_session())?;
-    tracing::info!(target: "audit", event = "subscribed", session = %named.name, filter = new.filter);
+    tracing::info!(target: "audit", event = "subscribed", session = ?named.name, filter = brief(&new.filter));
     new.qos = new.qos.min(desk.config().mqtt.qos_max);
     Ok((StatusCode::CREATED, Json(new)))
 }
@@ -219,6 +220,6 @@ async fn end(
         ))
     };
     ended.ok_or_else(not_found)?;
-    tracing::info!(target: "audit", event = "unsubscribed", session = %named.name, filter);
+    tracing::info!(target: "audit", event = "unsubscribed", session = ?named.name, filter = brief(&filter));
     Ok(StatusCode::NO_CONTENT)
 }

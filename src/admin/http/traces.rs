@@ -19,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::brief;
 use super::extract::{Json, Path, Query};
 use super::failure::Failure;
 use super::observed;
@@ -185,7 +186,7 @@ async fn begin(
     let seconds = within("seconds", new.seconds.unwrap_or(SECONDS).into(), SECONDS_MAX.into())? as u32;
     let bytes_max = within("bytes_max", new.bytes_max.unwrap_or(BYTES), BYTES_MAX)?;
     let file = new.file.unwrap_or(false);
-    tracing::info!(target: "audit", event = "trace_begun", kind, name = new.name, seconds);
+    tracing::info!(target: "audit", event = "trace_begun", kind, name = brief(&new.name), seconds);
     let order = TraceOrder { kind, name: new.name, seconds, bytes_max, file };
     let too_many =
         || Failure::conflict(format!("{TRACES_MAX} traces are active; end one of /api/v1/traces first"));

@@ -108,6 +108,19 @@ impl Traces {
         }
     }
 
+    /// A packet of this connection was traced, and will come again.
+    fn waits(&mut self, id: ConnectionId) {
+        if self.stalled.len() < STALLED_MAX {
+            self.stalled.push(id);
+        }
+    }
+
+    /// It has come again, or its connection is gone; whether it had to wait.
+    fn goes_on(&mut self, id: ConnectionId) -> bool {
+        let at = self.stalled.iter().position(|stalled| *stalled == id);
+        at.map(|at| self.stalled.swap_remove(at)).is_some()
+    }
+
     fn covering(&self, client_id: &str, address: IpAddr, topic: Option<&str>) -> SmallVec<[u32; 4]> {
         let covers = |spec: &&TraceSpec| spec.target.covers(client_id, address, topic);
         self.list.iter().filter(covers).map(|spec| spec.id).collect()
@@ -172,9 +185,7 @@ impl Broker {
         packet: &Packet<'_>,
         fx: &mut E,
     ) {
-        let stalled = &mut self.clients.sight.traces.stalled;
-        if let Some(at) = stalled.iter().position(|stalled| *stalled == id) {
-            stalled.swap_remove(at);
+        if self.clients.sight.traces.goes_on(id) {
             return;
         }
         let Some(connection) = self.clients.connections.get(id) else { return };
@@ -192,10 +203,7 @@ impl Broker {
     /// The packet that was traced has to wait, and comes again.
     #[cold]
     pub(in crate::broker) fn trace_again(&mut self, id: ConnectionId) {
-        let stalled = &mut self.clients.sight.traces.stalled;
-        if stalled.len() < STALLED_MAX {
-            stalled.push(id);
-        }
+        self.clients.sight.traces.waits(id);
     }
 
     /// A client is in.
@@ -240,12 +248,14 @@ impl Broker {
     /// A connection is gone.
     #[cold]
     pub(in crate::broker) fn trace_disconnected<E: Effects>(
-        &self,
+        &mut self,
+        id: ConnectionId,
         connection: &Connection,
         failure: Option<ReasonCode>,
         end: End,
         fx: &mut E,
     ) {
+        self.clients.sight.traces.goes_on(id);
         let name = self.clients.sessions.get(connection.session).map_or("", |session| &session.client_id);
         let who = (client_id_of(name), address_of(connection));
         self.clients.sight.traces.event(who, None, ("disconnected", || reason_of(failure, end)), fx);
@@ -299,6 +309,18 @@ mod tests {
         assert!(covering("d", "11.1.2.3", None).is_empty());
         traces.expire(Timestamp(100));
         assert!(!traces.is_on());
+    }
+
+    #[test]
+    fn connections_that_are_gone_leave_room_for_those_that_wait() {
+        let mut traces = Traces::default();
+        let connection = |index| ConnectionId { index, generation: 1 };
+        for index in 0..=STALLED_MAX as u32 {
+            traces.waits(connection(index));
+        }
+        assert!(!traces.goes_on(connection(STALLED_MAX as u32)) && traces.goes_on(connection(7)));
+        traces.waits(connection(5000));
+        assert!(traces.goes_on(connection(5000)) && !traces.goes_on(connection(7)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait for the thread.
 const LINES_MAX: usize = 8_192;
+/// Bytes of those lines.
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long the end of the process waits for the last lines.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two attempts to write to a disk that takes nothing.
@@ -24,6 +26,13 @@ const RETRY: Duration = Duration::from_secs(1);
 enum Order {
     Line(Vec<u8>),
     Flush(SyncSender<()>),
+}
+
+/// Of the queue.
+#[derive(Debug, Default)]
+struct Count {
+    waiting_bytes: AtomicUsize,
+    lost: AtomicU64,
 }
 
 /// The log file of the process.
@@ -36,7 +45,7 @@ pub(super) struct LogFile {
 #[derive(Debug, Clone)]
 pub(super) struct LogWriter {
     orders: SyncSender<Order>,
-    lost: Arc<AtomicU64>,
+    count: Arc<Count>,
 }
 
 impl LogFile {
@@ -47,10 +56,10 @@ impl LogFile {
     pub(super) fn start(path: &Path, rotate_bytes: u64, keep: u16) -> io::Result<Self> {
         let rotating = Rotating::open(path, rotate_bytes, keep)?;
         let (orders, received) = sync_channel(LINES_MAX);
-        let lost = Arc::<AtomicU64>::default();
-        let counted = Arc::clone(&lost);
+        let count = Arc::<Count>::default();
+        let counted = Arc::clone(&count);
         thread::Builder::new().name("log".into()).spawn(move || write_down(rotating, &received, &counted))?;
-        Ok(Self { lines: LogWriter { orders, lost } })
+        Ok(Self { lines: LogWriter { orders, count } })
     }
 
     /// For the subscriber.
@@ -69,8 +78,12 @@ impl LogFile {
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.orders.try_send(Order::Line(line.to_vec())).is_err() {
-            self.lost.fetch_add(1, Relaxed);
+        let waiting = self.count.waiting_bytes.fetch_add(line.len(), Relaxed);
+        if waiting.saturating_add(line.len()) > WAITING_BYTES_MAX
+            || self.orders.try_send(Order::Line(line.to_vec())).is_err()
+        {
+            self.count.waiting_bytes.fetch_sub(line.len(), Relaxed);
+            self.count.lost.fetch_add(1, Relaxed);
         }
         Ok(line.len())
     }
@@ -89,7 +102,7 @@ impl<'w> MakeWriter<'w> for LogWriter {
 }
 
 /// The thread: for as long as somebody may log.
-fn write_down(mut file: Rotating, orders: &Receiver<Order>, lost: &AtomicU64) {
+fn write_down(mut file: Rotating, orders: &Receiver<Order>, count: &Count) {
     let mut is_failing = false;
     loop {
         let order = match orders.recv_timeout(RETRY) {
@@ -99,7 +112,8 @@ fn write_down(mut file: Rotating, orders: &Receiver<Order>, lost: &AtomicU64) {
         };
         let written = match order {
             Order::Line(line) => {
-                let missing = lost.swap(0, Relaxed);
+                count.waiting_bytes.fetch_sub(line.len(), Relaxed);
+                let missing = count.lost.swap(0, Relaxed);
                 let told = match missing {
                     0 => Ok(()),
                     _ => file.append(
@@ -123,7 +137,7 @@ fn write_down(mut file: Rotating, orders: &Receiver<Order>, lost: &AtomicU64) {
                     file.path.display()
                 );
             }
-            lost.fetch_add(1, Relaxed);
+            count.lost.fetch_add(1, Relaxed);
             thread::sleep(RETRY);
             file.reopen();
         }
@@ -136,6 +150,8 @@ struct Rotating {
     file: File,
     len: u64,
     len_max: u64,
+    /// The length at which it is full: more than `len_max` after a rotation that failed.
+    full_at: u64,
     keep: u16,
 }
 
@@ -143,12 +159,15 @@ impl Rotating {
     fn open(path: &Path, len_max: u64, keep: u16) -> io::Result<Self> {
         let file = open(path)?;
         let len = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, len, len_max, keep })
+        Ok(Self { path: path.to_owned(), file, len, len_max, full_at: len_max, keep })
     }
 
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.len > 0 && self.len + line.len() as u64 > self.len_max {
-            self.rotate()?;
+        if self.len > 0 && self.len + line.len() as u64 > self.full_at {
+            match self.rotate() {
+                Ok(()) => self.full_at = self.len_max,
+                Err(error) => self.go_on(&error),
+            }
         }
         self.file.write_all(line)?;
         self.len += line.len() as u64;
@@ -173,6 +192,20 @@ impl Rotating {
         self.file = open(&self.path)?;
         self.len = 0;
         Ok(())
+    }
+
+    /// After a rotation that failed: a file that grows is better than no log. It is tried again after as many bytes.
+    fn go_on(&mut self, error: &io::Error) {
+        // The directory may have been moved.
+        self.reopen();
+        if self.full_at == self.len_max {
+            // The log itself goes on, but nobody would look for it there.
+            eprintln!(
+                "myriad: log.file {}: can't be rotated: {error}; it grows. Let the broker's user write to its directory",
+                self.path.display()
+            );
+        }
+        self.full_at = self.len.saturating_add(self.len_max);
     }
 
     /// After a failure: the file may have been moved, or its disk been mounted anew.
@@ -212,5 +245,37 @@ mod tests {
         assert_eq!([numbers("log"), numbers("log.1"), numbers("log.2")], [[8, 9], [6, 7], [4, 5]]);
         assert!(!dir.join("log.3").exists());
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_rotated_goes_on_and_is_tried_again() {
+        let dir = std::env::temp_dir().join(format!("myriad-log-stays-{}", std::process::id()));
+        // A folder that is not empty is in the way.
+        std::fs::create_dir_all(dir.join("log.1/full")).unwrap();
+        let mut file = Rotating::open(&dir.join("log"), 100, 1).unwrap();
+        for number in 0..10 {
+            file.append(format!("{number:049}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read(dir.join("log")).unwrap().len(), 500);
+        std::fs::remove_dir_all(dir.join("log.1")).unwrap();
+        for number in 10..12 {
+            file.append(format!("{number:049}\n").as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read(dir.join("log.1")).unwrap().len(), 500);
+        assert_eq!(std::fs::read(dir.join("log")).unwrap().len(), 100);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_queue_that_is_full_of_bytes_takes_no_line() {
+        let (orders, received) = sync_channel(LINES_MAX);
+        let mut writer = LogWriter { orders, count: Arc::default() };
+        let line = vec![b'a'; 1024 * 1024];
+        for _ in 0..20 {
+            writer.write_all(&line).unwrap();
+        }
+        assert_eq!(received.try_iter().count(), 8);
+        assert_eq!(writer.count.lost.load(Relaxed), 12);
+        assert_eq!(writer.count.waiting_bytes.load(Relaxed), WAITING_BYTES_MAX);
     }
 }

@@ -23,6 +23,21 @@ fn admin_status_and_health_are_plain_text_for_anyone() {
 }
 
 #[test]
+fn admin_health_is_told_to_many_at_once() {
+    let Some(broker) = served(16, &[]) else { return };
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    let health = broker.http_over_tcp().get("/healthz");
+                    assert_eq!((health.status, health.text()), (200, "ok\n"));
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn admin_readyz_tells_that_the_broker_drains() {
     let Some(mut broker) = served(1, &[]) else { return };
     // One that takes nothing keeps the broker draining for a while.
