@@ -39,7 +39,7 @@ struct Session {
     /// The prefix of all its topics; null: none.
     mountpoint: Option<Box<str>>,
     /// Whether it outlives its connection.
-    #[schema(inline)]
+    #[schema(value_type = String, example = "persistent")]
     kind: Lifetime,
     /// Whether it has a connection.
     connected: bool,
