@@ -317,7 +317,7 @@ describe('pages', () => {
     await page.click('button.linklike:has-text("onerror")');
     await page.waitForSelector('pre:has-text("onerror")');
     await go('/topics');
-    await page.click('[aria-label^="Show who subscribes"]');
+    await page.click('tr:has-text("onerror") [aria-label^="Show who subscribes"]');
     await page.waitForSelector('.plain >> text=onerror');
     await go('/clients');
     await page.click('[aria-label^="Kick <img"]');
