@@ -34,14 +34,12 @@ pub enum Defect {
     ForgetWill,
     /// A recovery forgets the Retained Messages.
     ForgetRetained,
-    /// A recovery forgets what sessions left to other members of a Shared Subscription.
-    ForgetReturned,
     /// A recovery forgets that a subscription was still being given retained messages.
     ForgetCursors,
 }
 
 /// Every defect, and the promises of which it must break at least one.
-const DEFECTS: [(Defect, &[&str]); 10] = [
+const DEFECTS: [(Defect, &[&str]); 9] = [
     (Defect::ReportBeforeSync, &["crash-no-message-lost", "crash-session-present", "crash-exactly-once"]),
     (Defect::NoCommit, &["crash-no-message-lost", "crash-exactly-once"]),
     (Defect::NoDeliver, &["crash-no-message-lost"]),
@@ -53,7 +51,6 @@ const DEFECTS: [(Defect, &[&str]); 10] = [
     ),
     (Defect::ForgetWill, &["crash-will-once"]),
     (Defect::ForgetRetained, &["crash-retained-is-the-last"]),
-    (Defect::ForgetReturned, &["crash-shared-no-message-lost"]),
     (Defect::ForgetCursors, &["crash-snapshot-goes-on"]),
 ];
 

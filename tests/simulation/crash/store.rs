@@ -292,10 +292,8 @@ impl Store {
                 _ => {}
             }
         }
-        match self.defect {
-            Some(Defect::ForgetRetained) => restored.retained.clear(),
-            Some(Defect::ForgetReturned) => restored.returned.clear(),
-            _ => {}
+        if let Some(Defect::ForgetRetained) = self.defect {
+            restored.retained.clear();
         }
     }
 }
