@@ -75,8 +75,7 @@ pub struct Restored {
     pub sessions: Vec<RestoredSession>,
     /// All Retained Messages; no two have the same topic.
     pub retained: Vec<Arc<Message>>,
-    /// Wills of sessions that have ended, which were not published yet. A `delay_s` above 0 is a message that waits for its time: the
-    /// second of the journal's time at which it is due.
+    /// Wills of sessions that have ended, which were not published yet.
     pub wills: Vec<Will>,
     /// Messages that wait for their time: `delay_s` is the second of the journal's time at which each is due.
     pub delayed: Vec<Will>,

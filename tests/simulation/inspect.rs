@@ -19,8 +19,6 @@ const PAGES_MAX: usize = 10_000;
 /// Who asks.
 pub struct Inspector {
     random: Random,
-    /// How often all lists of a shard were asked for.
-    pub asked: u64,
 }
 
 fn odd(detail: impl Into<String>) -> Violation {
@@ -29,7 +27,7 @@ fn odd(detail: impl Into<String>) -> Violation {
 
 impl Inspector {
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(!seed), asked: 0 }
+        Self { random: Random::new(!seed) }
     }
 
     /// After a turn of shard `at`.
@@ -37,7 +35,6 @@ impl Inspector {
         if !self.random.percent(2) {
             return Ok(());
         }
-        self.asked += 1;
         let sessions = self.sessions(world, at)?;
         self.clients(world, at, &sessions)?;
         self.subscriptions(world, at, &sessions)?;

@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use myriad::broker::{Input, Shared};
+use myriad::broker::{Broker, BrokerSetup, Input, Origins, Shared, distribute};
+use myriad::clock::Timestamp;
 use myriad::config::Config;
 use myriad::interest::ShardId;
-use myriad::storage::Entry;
+use myriad::storage::{Entry, Replay, Restored};
 
 use super::store::time_len;
 use crate::directed;
@@ -126,6 +127,33 @@ impl Stage {
             }
         }
         found
+    }
+
+    /// What a reader makes of all frames up to the one at `last`.
+    fn read_up_to(&self, last: usize) -> Restored {
+        let (now, mut replay) = (Timestamp(self.world.now), Replay::default());
+        for (_, entry) in self.entries(0).iter().take_while(|(at, _)| *at <= last) {
+            replay.apply(now, entry);
+        }
+        let (restored, _) = replay.finish(now, now);
+        Restored { now, ..restored }
+    }
+
+    /// The node crashes, and others begin with what was read.
+    fn restart(&mut self, config: &Config, shards: u16, restored: Restored) {
+        let Restored { first_serial, first_number, user_key, now, .. } = restored;
+        let origins = Origins { first_serial, first_number, user_key, now };
+        self.shared = Shared::after(config, shards, 9, 0, origins);
+        let parts = distribute(restored, &self.shared.placement, shards);
+        let config = Arc::new(config.clone());
+        let node = |shard| {
+            let (config, shared) = (Arc::clone(&config), Arc::clone(&self.shared));
+            Broker::new(BrokerSetup { shard: ShardId(shard), config, shared })
+        };
+        let nodes = (0..shards).map(node).collect();
+        self.world.crash();
+        self.world.restart(nodes, 100, parts).unwrap();
+        self.written.clear();
     }
 
     fn imaged(&self, from: usize, of: u16) -> Option<usize> {
@@ -414,4 +442,48 @@ fn what_a_turn_writes_is_cut_into_frames_of_16_mib() {
     stage.tell(0, Input::Stored(last));
     stage.run();
     assert_eq!(stage.read(publisher).len(), usize::from(MESSAGES));
+}
+
+/// A member of a Shared Subscription leaves a message unacknowledged, and the node crashes before another member has
+/// it. How many that one gets, if the reader gives the brokers what sessions have left, or forgets it.
+fn given_back_over_a_crash(forgets: bool) -> usize {
+    let config = Config::default();
+    let mut stage = Stage::new(&config, 2);
+    let (leaver, other) = (stage.name(0), stage.name(1));
+    let member = stage.connect(&leaver, u32::MAX, None);
+    stage.sync();
+    stage.subscribe(member, "$share/g/t");
+    let publisher = stage.connect("publisher", 0, None);
+    stage.sync();
+    stage.publish(publisher, "t", (1, 1), false, 3);
+    stage.sync();
+    let next = stage.connect(&other, u32::MAX, None);
+    stage.sync();
+    stage.subscribe(next, "$share/g/t");
+    stage.sync();
+    let from = stage.written.len();
+    stage.world.write(member, &wire::disconnect(Version::V5, 0, Some(0)));
+    stage.run();
+    let is_end = |(at, entry): &(usize, Entry<'_>)| matches!(entry, Entry::End { .. }).then_some(*at);
+    let end = stage.entries(from).iter().find_map(is_end).unwrap();
+    let mut restored = stage.read_up_to(end);
+    assert_eq!(restored.sessions.len(), 1);
+    if forgets {
+        restored.returned.clear();
+    }
+    stage.restart(&config, 3, restored);
+    // Others may not be there yet: it takes a moment.
+    stage.world.now += 2_000;
+    stage.sync();
+    let next = stage.connect(&other, u32::MAX, None);
+    stage.sync();
+    let is_it = |packet: &FromServer| matches!(packet, FromServer::Publish(publish) if publish.topic == "t");
+    stage.read(next).iter().filter(|packet| is_it(packet)).count()
+}
+
+#[test]
+fn section_4_8_2_what_an_ended_session_leaves_comes_to_another_member_over_a_crash() {
+    assert_eq!(given_back_over_a_crash(false), 1);
+    // The story notices a reader that forgets it.
+    assert_eq!(given_back_over_a_crash(true), 0);
 }
