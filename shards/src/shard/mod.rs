@@ -173,6 +173,8 @@ impl<A: Application> Shard<A> {
     /// One turn, after what has arrived was taken from the rings.
     pub(crate) fn turn(&mut self) -> Turn {
         let begin = Instant::now();
+        // A turn may be long because another thread had the core: the log then tells the one from the other.
+        let cpu_us = tracing::enabled!(tracing::Level::DEBUG).then(crate::sys::thread_cpu_us);
         self.core.net.now_ms = begin.duration_since(self.core.start).as_millis() as u64;
         self.core.net.counts.turns += 1;
         self.dispatch();
@@ -188,7 +190,7 @@ impl<A: Application> Shard<A> {
         self.core.exit_step();
         self.core.net.flush();
         more |= !self.core.post.flush();
-        self.time(begin);
+        self.time(begin, cpu_us);
         self.publish();
         if self.core.ended() {
             return Turn::Ended;
@@ -276,10 +278,16 @@ impl<A: Application> Shard<A> {
         budget == 0
     }
 
-    fn time(&mut self, begin: Instant) {
+    fn time(&mut self, begin: Instant, cpu_us: Option<u64>) {
         let took = begin.elapsed();
         if took > SLOW_TURN {
-            tracing::debug!(shard = self.core.shard.0, took_us = took.as_micros() as u64, "slow turn");
+            let cpu_us = cpu_us.map(|before| crate::sys::thread_cpu_us() - before);
+            tracing::debug!(
+                shard = self.core.shard.0,
+                took_us = took.as_micros() as u64,
+                cpu_us,
+                "slow turn"
+            );
             self.core.net.counts.slow_turns += 1;
         }
     }
