@@ -1,7 +1,11 @@
 //! Chores that only start another program: the simulation over many seeds, the fuzz targets.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -18,7 +22,8 @@ pub(crate) fn simulate(root: &Path, seeds: u64, from: u64) -> Result<()> {
     succeed(cargo)
 }
 
-/// Runs every target of `fuzz/targets` for `seconds`. With a seed each begins with the same mutations every time.
+/// Runs every target of `fuzz/targets` for `seconds`, as many at a time as there are cores. With a seed each begins with the
+/// same mutations every time. One that finds something does not keep the others from running.
 pub(crate) fn fuzz(root: &Path, seconds: u32, seed: Option<u32>) -> Result<()> {
     let folder = root.join("fuzz/targets");
     let mut targets = Vec::new();
@@ -30,14 +35,34 @@ pub(crate) fn fuzz(root: &Path, seconds: u32, seed: Option<u32>) -> Result<()> {
     }
     targets.sort();
     ensure!(!targets.is_empty(), "no target in {}", folder.display());
-    for target in targets {
-        let mut run = Command::new(root.join("fuzz/run"));
-        run.arg(&target).arg(seconds.to_string()).current_dir(root);
-        run.args(seed.map(|seed| format!("-seed={seed}")));
-        let done = fuzz_quietly(run).with_context(|| format!("fuzz target {target}"))?;
-        println!("fuzz {target}: {done}");
-    }
+    let (targets, broken) = (Mutex::new(targets.into_iter()), AtomicBool::new(false));
+    let next = || targets.lock().ok()?.next();
+    let work = || {
+        while let Some(target) = next() {
+            match fuzz_target(root, &target, seconds, seed) {
+                Ok(done) => println!("fuzz {target}: {done}"),
+                Err(error) => {
+                    eprintln!("fuzz {target}: {error:#}");
+                    broken.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    ensure!(!broken.load(Ordering::Relaxed), "not all fuzz targets have passed");
     Ok(())
+}
+
+/// The last word of a target that found nothing.
+fn fuzz_target(root: &Path, target: &str, seconds: u32, seed: Option<u32>) -> Result<String> {
+    let mut run = Command::new(root.join("fuzz/run"));
+    run.arg(target).arg(seconds.to_string()).current_dir(root);
+    run.args(seed.map(|seed| format!("-seed={seed}")));
+    fuzz_quietly(run)
 }
 
 /// Runs a target. libFuzzer prints a line for every input that it keeps: of a run that finds nothing only the last word is
