@@ -1,6 +1,6 @@
 //! What the operator sets, and the sizes that follow from it.
 
-use crate::listener::{Address, Filter};
+use crate::listener::{Address, Filter, ListenerSocket};
 use crate::net::{Acceptor, OUTSTANDING_MAX};
 use crate::ring::RingSize;
 
@@ -137,7 +137,7 @@ impl Layout {
     }
 
     /// The acceptor of one shard.
-    pub(crate) fn acceptor(&self, sockets: Vec<(std::os::fd::OwnedFd, Option<Filter>)>) -> Acceptor {
+    pub(crate) fn acceptor(&self, sockets: Vec<ListenerSocket>) -> Acceptor {
         Acceptor::new(sockets, self.accepts, self.refusals, self.leave)
     }
 }

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +59,14 @@ impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Filter")
     }
+}
+
+/// What a shard has of a listener.
+pub(crate) struct ListenerSocket {
+    pub(crate) socket: Socket,
+    pub(crate) filter: Option<Filter>,
+    /// Its backlog, if it can be closed and opened again: a Unix socket can't.
+    pub(crate) reopens: Option<i32>,
 }
 
 /// The sockets of one listener.
@@ -186,10 +193,14 @@ impl Bound {
         Ok(())
     }
 
-    /// Descriptors of the sockets for the shards.
-    pub(crate) fn descriptors(&self) -> io::Result<Vec<OwnedFd>> {
+    /// The sockets for the shards.
+    pub(crate) fn sockets(&self, listener: &Listener) -> io::Result<Vec<ListenerSocket>> {
         let of_each = self.sockets.iter().cycle().take(usize::from(self.shards));
-        of_each.map(|socket| Ok(OwnedFd::from(socket.try_clone()?))).collect()
+        let reopens = self.file.is_none().then_some(self.backlog);
+        let of_shard = |socket: &Socket| {
+            Ok(ListenerSocket { socket: socket.try_clone()?, filter: listener.filter.clone(), reopens })
+        };
+        of_each.map(of_shard).collect()
     }
 
     /// From here on clients can connect.

@@ -16,9 +16,9 @@ use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement
 use crate::application::{Application, ShardId};
 use crate::io::Io;
 use crate::limits::{Config, Layout};
-use crate::listener::{Address, Bound, Filter, SocketFile};
+use crate::listener::{Address, Bound, ListenerSocket, SocketFile};
 use crate::mailbox::{Door, Exchange};
-use crate::net::{Capacity, Net};
+use crate::net::{Capacity, Entrance, Net};
 use crate::probe::{check, ring_error};
 use crate::ring::{Port, Remains};
 use crate::shard::{Core, Shard, run};
@@ -169,8 +169,22 @@ impl<A: Application> Handle<A> {
     /// Connections of a listener now, over all shards, without those accepted over capacity.
     #[must_use]
     pub fn listener_connections(&self, listener: usize) -> u32 {
-        let count = self.outside.capacity.listeners.get(listener);
-        count.map_or(0, |(count, _)| count.load(std::sync::atomic::Ordering::Relaxed))
+        let entrance = self.outside.capacity.listeners.get(listener);
+        entrance.map_or(0, |entrance| entrance.connections.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// Closes a listener, whose connections stay, or opens it again. It keeps its address, so that no other program can take it, and
+    /// clients are refused there by the system. A Unix socket stays open, since it can't be opened again: whoever has to be
+    /// kept out there is the filter's to tell. `false`: there is no such listener.
+    pub fn pause_listener(&self, listener: usize, is_paused: bool) -> bool {
+        let Some(entrance) = self.outside.capacity.listeners.get(listener) else { return false };
+        entrance.is_paused.store(is_paused, std::sync::atomic::Ordering::Relaxed);
+        // After the store: who sees the change sees what has changed.
+        self.outside.capacity.changes.fetch_add(1, std::sync::atomic::Ordering::Release);
+        for door in self.outside.doors.iter() {
+            door.post(self.outside.doors.len());
+        }
+        true
     }
 
     /// Number of shards.
@@ -196,7 +210,7 @@ struct Seed<A: Application> {
     layout: Layout,
     ports: Arc<Vec<Vec<Arc<Port>>>>,
     capacity: Arc<Capacity>,
-    sockets: Vec<(std::os::fd::OwnedFd, Option<Filter>)>,
+    sockets: Vec<ListenerSocket>,
     post: crate::mailbox::Post<A::Message, A::HandOver>,
     start: Instant,
     stats: Arc<ShardStats>,
@@ -231,8 +245,10 @@ impl<A: Application> Shards<A> {
             .collect::<Result<_, _>>()?;
         let mut sockets: Vec<Vec<_>> = (0..config.shards).map(|_| Vec::new()).collect();
         for (bound, listener) in bound.iter().zip(&config.listeners) {
-            for (shard, socket) in bound.descriptors().map_err(StartError::System)?.into_iter().enumerate() {
-                sockets[shard].push((socket, listener.filter.clone()));
+            for (shard, socket) in
+                bound.sockets(listener).map_err(StartError::System)?.into_iter().enumerate()
+            {
+                sockets[shard].push(socket);
             }
         }
         let doors: Arc<[Door]> = (0..config.shards)
@@ -246,7 +262,8 @@ impl<A: Application> Shards<A> {
         let capacity = Arc::new(Capacity {
             connections: AtomicU32::new(0),
             connections_max: config.connections_max,
-            listeners: config.listeners.iter().map(|l| (AtomicU32::new(0), l.connections_max)).collect(),
+            listeners: config.listeners.iter().map(Entrance::new).collect(),
+            changes: AtomicU32::new(0),
         });
         let start = Instant::now();
         let stats: Vec<Arc<ShardStats>> = (0..config.shards).map(|_| Arc::default()).collect();

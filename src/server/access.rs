@@ -21,7 +21,8 @@ struct Rules {
 #[derive(Debug)]
 pub(super) struct Access {
     rules: RwLock<Vec<Rules>>,
-    /// Listeners that an operator stopped: whoever connects is closed at once. Not kept over a restart.
+    /// Listeners that an operator stopped: whoever still comes in, as to a Unix socket, which stays open, is closed at once. Not kept
+    /// over a restart.
     stopped: Vec<AtomicBool>,
 }
 

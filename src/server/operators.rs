@@ -88,6 +88,6 @@ impl Listeners for Doormen {
     }
 
     fn stop(&self, listener: usize, is_stopped: bool) -> bool {
-        self.access.stop(listener, is_stopped)
+        self.access.stop(listener, is_stopped) && self.handle.pause_listener(listener, is_stopped)
     }
 }

@@ -3,16 +3,17 @@
 //! Pitfall 9: an ACCEPT is posted only where a slot has been reserved for it, and as many as the process may
 //! still take; beyond the maximum a few are posted so that clients can be refused properly.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd};
 use io_uring::{opcode, squeue};
+use socket2::Socket;
 
 use super::{Event, Net};
 use crate::application::{Accepted, ConnectionId};
-use crate::listener::Filter;
+use crate::listener::{Filter, ListenerSocket};
 use crate::ring::Operation;
 
 /// Outstanding ACCEPTs per shard, over its listeners.
@@ -29,9 +30,19 @@ struct AcceptSlot {
 }
 
 struct Listening {
-    socket: Option<OwnedFd>,
+    socket: Option<Socket>,
     filter: Option<Filter>,
     outstanding: u32,
+    /// See [`ListenerSocket::reopens`].
+    reopens: Option<i32>,
+    is_paused: bool,
+}
+
+impl From<ListenerSocket> for Listening {
+    fn from(from: ListenerSocket) -> Self {
+        let ListenerSocket { socket, filter, reopens } = from;
+        Self { socket: Some(socket), filter, outstanding: 0, reopens, is_paused: false }
+    }
 }
 
 /// The listeners of one shard.
@@ -46,24 +57,18 @@ pub(crate) struct Acceptor {
     leave: i32,
     open: bool,
     retry_ms: Option<u64>,
+    /// The `changes` of [`Capacity`](super::Capacity) seen last.
+    changes: u32,
 }
 
 impl Acceptor {
     /// Accepts on `sockets` (one per listener).
-    pub(crate) fn new(
-        sockets: Vec<(OwnedFd, Option<Filter>)>,
-        outstanding: u32,
-        refusals_max: u32,
-        leave: i32,
-    ) -> Self {
+    pub(crate) fn new(sockets: Vec<ListenerSocket>, outstanding: u32, refusals_max: u32, leave: i32) -> Self {
         let count = if sockets.is_empty() { 0 } else { outstanding.max(sockets.len() as u32) };
         // SAFETY: a C struct for which all zeroes is a valid value.
         let address = || unsafe { std::mem::zeroed() };
         Self {
-            listeners: sockets
-                .into_iter()
-                .map(|(socket, filter)| Listening { socket: Some(socket), filter, outstanding: 0 })
-                .collect(),
+            listeners: sockets.into_iter().map(Listening::from).collect(),
             slots: (0..count)
                 .map(|_| AcceptSlot { address: address(), len: 0, listener: 0, ring: 0 })
                 .collect(),
@@ -73,6 +78,7 @@ impl Acceptor {
             leave,
             open: true,
             retry_ms: None,
+            changes: 0,
         }
     }
 
@@ -92,6 +98,27 @@ impl Acceptor {
 }
 
 impl Net {
+    /// Closes the listeners that were paused since the last look, and opens those that are to go on. Outstanding ACCEPTs of a
+    /// closed one complete with EINVAL.
+    pub(super) fn pause_listeners(&mut self) {
+        let changes = self.capacity.changes.load(Ordering::Acquire);
+        if std::mem::replace(&mut self.acceptor.changes, changes) == changes {
+            return;
+        }
+        for (listening, entrance) in self.acceptor.listeners.iter_mut().zip(&self.capacity.listeners) {
+            let is_paused = entrance.is_paused.load(Ordering::Relaxed);
+            let (Some(socket), Some(backlog)) = (&listening.socket, listening.reopens) else { continue };
+            if std::mem::replace(&mut listening.is_paused, is_paused) == is_paused {
+                continue;
+            }
+            // A listening socket that is shut down listens no more, but is still bound.
+            let done = if is_paused { socket.shutdown(Shutdown::Read) } else { socket.listen(backlog) };
+            if let Err(error) = done {
+                tracing::error!(%error, is_paused, "a listener can't be closed or opened");
+            }
+        }
+    }
+
     /// Posts ACCEPTs up to what may be outstanding.
     pub(super) fn push_accepts(&mut self) {
         if !self.acceptor.open || self.acceptor.retry_ms.is_some_and(|at| at > self.now_ms) {
@@ -110,6 +137,7 @@ impl Net {
         // The listener with the fewest first, so that a scarce slot goes round.
         while allowed > 0 && !self.acceptor.free.is_empty() {
             let fewest = (0..self.acceptor.listeners.len())
+                .filter(|&listener| !self.acceptor.listeners[listener].is_paused)
                 .min_by_key(|&listener| self.acceptor.listeners[listener].outstanding);
             let Some(listener) = fewest else { return };
             if self.acceptor.listeners[listener].outstanding >= each {
@@ -160,7 +188,8 @@ impl Net {
         }
         if result < 0 {
             self.rings[usize::from(ring)].port.give_back(1);
-            self.accept_failed(-result);
+            let is_paused = self.acceptor.listeners[usize::from(listener)].is_paused;
+            self.accept_failed(-result, is_paused);
             return None;
         }
         if listening.filter.as_ref().is_some_and(|filter| !filter.0(remote.ip())) {
@@ -180,11 +209,11 @@ impl Net {
         Some(Event::Accepted(id, accepted))
     }
 
-    fn accept_failed(&mut self, errno: i32) {
+    fn accept_failed(&mut self, errno: i32, is_paused: bool) {
         match errno {
             // The client went away while it waited; or we stop accepting.
             libc::ECONNABORTED | libc::ECANCELED | libc::EINTR | libc::EAGAIN | libc::EPROTO => {}
-            _ if !self.acceptor.open => {}
+            _ if !self.acceptor.open || is_paused => {}
             _ => {
                 let error = std::io::Error::from_raw_os_error(errno);
                 tracing::warn!(%error, "accept failed, tried again in {RETRY_MS} ms");
@@ -195,7 +224,7 @@ impl Net {
 
     /// Counts a connection in the process and its listener, unless one of them is full.
     pub(super) fn count_in(&mut self, listener: u16) -> bool {
-        let below = |count: &std::sync::atomic::AtomicU32, max: u32| {
+        let below = |count: &AtomicU32, max: u32| {
             if count.fetch_add(1, Ordering::Relaxed) < max {
                 return true;
             }
@@ -206,7 +235,7 @@ impl Net {
             return false;
         }
         let listener = self.capacity.listeners.get(usize::from(listener));
-        let fits = listener.is_none_or(|(count, max)| below(count, *max));
+        let fits = listener.is_none_or(|entrance| below(&entrance.connections, entrance.connections_max));
         if !fits {
             self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
         }
@@ -216,8 +245,8 @@ impl Net {
     /// Counts a connection out of the process and its listener.
     pub(super) fn count_out(&mut self, listener: u16) {
         self.capacity.connections.fetch_sub(1, Ordering::Relaxed);
-        if let Some((count, _)) = self.capacity.listeners.get(usize::from(listener)) {
-            count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(entrance) = self.capacity.listeners.get(usize::from(listener)) {
+            entrance.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

@@ -12,14 +12,14 @@ mod write;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use io_uring::cqueue;
 
 use crate::application::{Accepted, Closed, ConnectionId};
 use crate::chunks::Chunks;
 use crate::connection::{State, Table};
-use crate::limits::Layout;
+use crate::limits::{Layout, Listener};
 use crate::output::{BufferPool, Outbound, Vectors};
 use crate::receive::ReceiveBuffers;
 use crate::ring::{Operation, Port, Ring};
@@ -34,8 +34,28 @@ pub(crate) struct Capacity {
     /// Connections now, without those accepted over capacity.
     pub(crate) connections: AtomicU32,
     pub(crate) connections_max: u32,
-    /// The same for each listener.
-    pub(crate) listeners: Vec<(AtomicU32, u32)>,
+    pub(crate) listeners: Vec<Entrance>,
+    /// Rises whenever a listener is paused or goes on: shards look at them only then.
+    pub(crate) changes: AtomicU32,
+}
+
+/// What all shards know of a listener.
+pub(crate) struct Entrance {
+    /// Connections now, without those accepted over capacity.
+    pub(crate) connections: AtomicU32,
+    pub(crate) connections_max: u32,
+    /// Nobody is to be let in.
+    pub(crate) is_paused: AtomicBool,
+}
+
+impl Entrance {
+    pub(crate) fn new(listener: &Listener) -> Self {
+        Self {
+            connections: AtomicU32::new(0),
+            connections_max: listener.connections_max,
+            is_paused: AtomicBool::new(false),
+        }
+    }
 }
 
 /// What happened, in order.
@@ -227,6 +247,7 @@ impl Net {
         self.flush_output();
         self.push_moves();
         self.push_receives();
+        self.pause_listeners();
         self.push_accepts();
     }
 

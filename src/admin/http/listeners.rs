@@ -24,7 +24,7 @@ struct Listening {
     url: String,
     /// As it is bound: a port that the kernel chose is here.
     bound: String,
-    /// `running`, or `stopped`: whoever connects is closed at once.
+    /// `running`, or `stopped`: nobody is let in.
     #[schema(example = "running")]
     state: &'static str,
     /// Connections now.
@@ -77,7 +77,8 @@ fn change(desk: &Desk, index: usize, is_stopped: bool) -> Result<Json<Listening>
 
 /// Let nobody in any more
 ///
-/// Connections stay. Whoever connects is closed at once; the port stays taken. A restart forgets it.
+/// Connections stay. Whoever connects is refused by the system, or closed at once on a Unix socket; the port stays taken. A
+/// restart forgets it.
 #[utoipa::path(
     post, path = "/api/v1/listeners/{index}/stop", tag = "listeners",
     params(("index" = usize, Path, description = "Its place in the configuration, from 0")),

@@ -1,8 +1,11 @@
 //! Listeners: what they have, and that a stopped one lets nobody in.
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
+
 use super::served;
 use crate::broker::wait_until;
-use crate::wire::{Connect, Version};
+use crate::wire::Connect;
 
 #[test]
 fn admin_listeners_are_listed_stopped_and_started() {
@@ -19,15 +22,23 @@ fn admin_listeners_are_listed_stopped_and_started() {
     assert_eq!((&listener["tls"], &listener["proxy_protocol"]), (&false.into(), &false.into()));
     let stopped = http.ask("POST", "/api/v1/listeners/0/stop", &[], b"").json(200);
     assert_eq!(stopped["state"], "stopped");
-    for number in 0..6 {
-        let mut late = broker.open(Version::V50);
-        late.send(Connect::v5(&format!("late{number}")));
-        late.expect_closed();
-    }
+    // Each shard closes its socket in its next turn.
+    wait_until(
+        "nobody listens",
+        || matches!(TcpStream::connect(broker.address), Err(error) if error.kind() == ErrorKind::ConnectionRefused),
+    );
     here.ping();
+    for _ in 0..20 {
+        assert_eq!(TcpStream::connect(broker.address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
+    http.ask("POST", "/api/v1/listeners/0/stop", &[], b"").json(200);
     let started = http.ask("POST", "/api/v1/listeners/0/start", &[], b"").json(200);
     assert_eq!(started["state"], "running");
-    broker.connect(Connect::v5("next")).ping();
+    wait_until("somebody listens", || TcpStream::connect(broker.address).is_ok());
+    // On each of the shards.
+    for number in 0..12 {
+        broker.connect(Connect::v5(&format!("next{number}"))).ping();
+    }
     http.ask("POST", "/api/v1/listeners/1/stop", &[], b"").problem(404, "not_found");
     http.ask("POST", "/api/v1/listeners/x/stop", &[], b"").problem(400, "bad_request");
     here.disconnect();

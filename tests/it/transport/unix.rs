@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::{SHARDS, start, wait_until};
 use crate::broker::{Broker, NO_HTTP, binary, temporary_dir, wait};
 use crate::client::{Client, TIMEOUT};
-use crate::wire::{Connect, Publish};
+use crate::wire::{Connect, Publish, Version};
 
 fn connect(path: &Path, connect: Connect) -> Client {
     let stream = UnixStream::connect(path).unwrap();
@@ -55,6 +55,22 @@ fn clients_of_a_unix_socket_are_as_any() {
         let mut again = connect(&path, Connect::v5("c-0"));
         clients[0].expect_disconnect(0x8E);
         again.ping();
+    }
+}
+
+#[test]
+fn a_stopped_listener_closes_who_connects_to_its_unix_socket() {
+    let (broker, path) = listen(2, "");
+    let mut here = connect(&path, Connect::v5("here"));
+    let operator = broker.http();
+    operator.ask("POST", "/api/v1/listeners/0/stop", &[], b"").json(200);
+    for _ in 0..6 {
+        Client::over(UnixStream::connect(&path).unwrap(), Version::V50).expect_closed();
+    }
+    here.ping();
+    operator.ask("POST", "/api/v1/listeners/0/start", &[], b"").json(200);
+    for number in 0..6 {
+        connect(&path, Connect::v5(&format!("next-{number}"))).ping();
     }
 }
 
