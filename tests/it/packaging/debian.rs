@@ -3,19 +3,11 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use super::{are_here, run, runs};
 use crate::broker::{Broker, binary, peer_is_mosquitto, temporary_dir, unused_address};
 use crate::wire::{Connect, Publish};
-
-/// Runs to the end, which has to be a good one; what it printed.
-fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    assert!(output.status.success(), "{command:?}: {}\n{text}", output.status);
-    text
-}
 
 /// A root for packages below a folder, with a database of its own.
 struct Root(PathBuf);
@@ -45,19 +37,14 @@ impl Root {
 /// Builds the package of the binaries that the tests run; `None`: something that it takes is missing here.
 fn build(folder: &Path) -> Option<PathBuf> {
     let ctl = binary().with_file_name("myriadctl");
-    let has_cargo_deb =
-        Command::new("cargo").args(["deb", "--version"]).output().is_ok_and(|o| o.status.success());
-    for (what, is_there) in [
-        ("cargo-deb", has_cargo_deb),
-        ("dpkg", Command::new("dpkg").arg("--version").output().is_ok()),
+    let needs = [
+        ("cargo-deb", runs("cargo", &["deb", "--version"])),
+        ("dpkg", runs("dpkg", &["--version"])),
         ("a user who may install: root", nix::unistd::geteuid().is_root()),
         ("myriadctl beside the broker's binary", ctl.exists()),
-    ] {
-        if !is_there {
-            assert!(std::env::var_os("MYRIAD_IT_STRICT").is_none(), "not here: {what}");
-            println!("skipped: not here: {what}");
-            return None;
-        }
+    ];
+    if !are_here(&needs) {
+        return None;
     }
     // `cargo deb` takes what is in the release folder of its target folder.
     let release = folder.join("target/release");

@@ -17,6 +17,8 @@ use crate::socket::{Place, SocketId};
 use crate::wire::{self, AckKind, Connect, Filter, FromServer, Publish, Version, WillFields, next_packet};
 use crate::world::World;
 
+mod delayed;
+
 struct Stage {
     world: World,
     shared: Arc<Shared>,
