@@ -24,7 +24,7 @@ impl Broker {
         self.clients.grants.reload(&config);
         self.paces_bytes = rates::paces_bytes(&config);
         self.clients.sight.lengths.configure(&config);
-        self.modules.reload(&config);
+        self.modules.reload(&self.clients.config, &config);
         let former = std::mem::replace(&mut self.clients.config, config);
         self.want_memory_look(now, fx);
         self.move_alarms(now, &former, fx);
