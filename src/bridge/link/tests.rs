@@ -299,3 +299,15 @@ fn only_a_side_that_is_read_can_be_silent() {
         assert_eq!(pass(&mut bench, 680..700, &[slow]), Err(LinkError::Silent(fast.name())));
     }
 }
+
+/// Each side's acknowledgements would let the other one be read, and lie behind what is not read.
+#[test]
+fn a_link_whose_sides_wait_for_each_other_ends() {
+    let mut bench = Bench::up(ProtocolVersion::V5);
+    for (side, topic) in [(Side::Local, "out/a"), (Side::Remote, "in/a")] {
+        (1..=4).for_each(|id| bench.publish(side, topic, id, &[]));
+    }
+    assert!(![Side::Local, Side::Remote].map(|side| bench.link.wants_input(side)).contains(&true));
+    assert!(pass(&mut bench, 1..90, &[]).is_ok());
+    assert!(matches!(pass(&mut bench, 90..100, &[]), Err(LinkError::Silent(_))));
+}
