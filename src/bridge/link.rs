@@ -282,7 +282,13 @@ impl Link {
         let keep_alive_ms = u64::from(self.settings.keep_alive_s) * 1000;
         let is_late = now_ms.saturating_sub(self.began_ms) > HANDSHAKE_MS;
         for side in [Side::Local, Side::Remote] {
+            // What a side says while it is not read, because the other one is slow, nobody hears: that is no silence. Where neither
+            // is read, what would end that may lie unread on either side: then only a new connection helps.
+            let is_excused = !self.wants_input(side) && self.wants_input(side.other());
             let end = self.end_mut(side);
+            if is_excused {
+                end.heard_ms = now_ms;
+            }
             let silence_ms = now_ms.saturating_sub(end.heard_ms);
             if is_late && end.phase != Phase::Up || silence_ms > keep_alive_ms * 3 / 2 {
                 return Err(LinkError::Silent(side.name()));

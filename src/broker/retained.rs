@@ -71,7 +71,9 @@ impl Broker {
         let message = match (publication.head.expires_at, config.retained.expiry_s) {
             (None, expiry_s) if expiry_s > 0 => {
                 let expires_at = Some(now.plus_s(u64::from(expiry_s)));
-                let number = self.clients.journal.number();
+                // What the node says of itself has no number: it is about this run, and is not kept over a restart.
+                let is_kept = publication.head.number > 0;
+                let number = if is_kept { self.clients.journal.number() } else { 0 };
                 let head = MessageHead { expires_at, number, ..publication.head };
                 Message::new(head, publication.topic, publication.forwarded, publication.payload)
             }

@@ -21,15 +21,15 @@ impl Broker {
 
     /// A new configuration is in effect; `$SYS` may begin with it, end, or come at another pace from now on.
     pub(super) fn reload<E: Effects>(&mut self, now: Timestamp, config: Arc<Config>, fx: &mut E) {
-        let former_s = self.config().sys.interval_s;
         self.clients.grants.reload(&config);
         self.paces_bytes = rates::paces_bytes(&config);
         self.clients.sight.lengths.configure(&config);
-        self.modules.reload(&config);
-        self.clients.config = config;
+        self.modules.reload(&self.clients.config, &config);
+        let former = std::mem::replace(&mut self.clients.config, config);
         self.want_memory_look(now, fx);
+        self.move_alarms(now, &former, fx);
         let interval_s = self.config().sys.interval_s;
-        if interval_s != former_s {
+        if interval_s != former.sys.interval_s {
             self.want_sys(now, interval_s, fx);
         }
     }

@@ -1,5 +1,7 @@
 //! What the file says of the modules: `[[subscription]]`, `[[rewrite]]` and `[delayed]`. What they do is in `broker::modules`.
 
+use std::sync::OnceLock;
+
 use regex::{Regex, RegexBuilder};
 
 use crate::topic::{self, TopicLimits};
@@ -57,12 +59,33 @@ pub struct Rewrite {
     pub to: String,
     /// In which packets: `publish`, `subscribe`, `unsubscribe`.
     pub on: Vec<String>,
+    /// The pattern, once it was compiled.
+    pub(crate) compiled: Compiled,
 }
+
+/// A pattern that is compiled once, by whoever reads the configuration, and goes with each copy of its rule: a large one takes
+/// milliseconds, which no shard has. It follows from the rule's text, so it makes no difference between two rules.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Compiled(OnceLock<Regex>);
+
+impl PartialEq for Compiled {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Compiled {}
 
 impl Default for Rewrite {
     fn default() -> Self {
         let on = Self::PACKETS.iter().map(ToString::to_string).collect();
-        Self { topic: String::new(), pattern: String::new(), to: String::new(), on }
+        Self {
+            topic: String::new(),
+            pattern: String::new(),
+            to: String::new(),
+            on,
+            compiled: Compiled::default(),
+        }
     }
 }
 
@@ -70,11 +93,24 @@ impl Rewrite {
     /// What `on` may name.
     pub const PACKETS: [&'static str; 3] = ["publish", "subscribe", "unsubscribe"];
 
-    /// The pattern, ready to match in linear time.
+    /// The pattern, ready to match in linear time. It is compiled at the first call, which is `check`'s for what comes from a file.
     ///
     /// # Errors
     /// What is wrong with it, in one line.
-    pub fn compile(&self) -> Result<Regex, String> {
+    pub fn compile(&self) -> Result<&Regex, String> {
+        let Compiled(cell) = &self.compiled;
+        match cell.get() {
+            Some(compiled) => Ok(compiled),
+            None => self.build().map(|built| cell.get_or_init(|| built)),
+        }
+    }
+
+    /// Whether `compile` costs nothing any more.
+    pub fn is_compiled(&self) -> bool {
+        self.compiled.0.get().is_some()
+    }
+
+    fn build(&self) -> Result<Regex, String> {
         let built = RegexBuilder::new(&self.pattern)
             .size_limit(PATTERN_BYTES_MAX)
             .dfa_size_limit(PATTERN_BYTES_MAX)
@@ -178,6 +214,23 @@ mod tests {
         assert_eq!((config.rewrites[0].to.as_str(), config.rewrites[0].on.len()), ("z/y/$1", 1));
         let printed = config.to_toml();
         assert_eq!(Config::from_toml(&printed, "printed").unwrap(), config, "{printed}");
+    }
+
+    /// Reading is the only time at which a pattern is compiled: each copy has it, also one that a reload makes.
+    #[test]
+    fn a_pattern_is_compiled_when_it_is_read() {
+        let read = |pattern: &str| {
+            let text = format!("[[rewrite]]\ntopic = 'x/#'\npattern = '{pattern}'\nto = 'z'\n");
+            Config::from_toml(&text, "m.toml").unwrap()
+        };
+        let config = read("^x/y$");
+        assert!(config.rewrites[0].is_compiled());
+        let changed = config.diff_live(&read("^x/z$")).config;
+        assert_eq!(changed.rewrites[0].pattern, "^x/z$");
+        assert!(changed.rewrites[0].is_compiled());
+        assert!(changed.rewrites[0].compile().unwrap().is_match("x/z"));
+        assert_ne!(config.rewrites, changed.rewrites);
+        assert_eq!(config.rewrites, read("^x/y$").rewrites);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use myriad::broker::{Broker, BrokerSetup, Shared};
+use myriad::broker::{Broker, BrokerSetup, Origins, Shared};
 use myriad::config::Config;
 use myriad::interest::ShardId;
 
@@ -20,7 +20,12 @@ const CALM: Weather = Weather {
 };
 
 pub fn world(config: &Config, shards: u16, credits: u32) -> (World, Arc<Shared>) {
-    let shared = Shared::new(config, shards, 7, 0);
+    world_after(config, shards, credits, Origins::default())
+}
+
+/// One that goes on where a journal has ended.
+pub fn world_after(config: &Config, shards: u16, credits: u32, origins: Origins) -> (World, Arc<Shared>) {
+    let shared = Shared::after(config, shards, 7, 0, origins);
     let config = Arc::new(config.clone());
     let setup = |shard| BrokerSetup {
         shard: ShardId(shard),
@@ -29,6 +34,7 @@ pub fn world(config: &Config, shards: u16, credits: u32) -> (World, Arc<Shared>)
     };
     let nodes = (0..shards).map(|shard| Broker::new(setup(shard))).collect();
     let mut world = World::new(nodes, credits, CALM, Random::new(1), Trace::default());
+    world.now = origins.now.0;
     world.start().unwrap();
     (world, shared)
 }
@@ -58,7 +64,7 @@ pub fn run(world: &mut World, until: u64) {
     world.now = until;
 }
 
-fn connect(world: &mut World, client_id: &str) -> SocketId {
+pub fn connect(world: &mut World, client_id: &str) -> SocketId {
     let socket = world.connect(0);
     world.sockets[socket].arrived_max = usize::MAX;
     let connect = Connect {
@@ -77,7 +83,7 @@ fn connect(world: &mut World, client_id: &str) -> SocketId {
     socket
 }
 
-fn subscribe(world: &mut World, socket: SocketId, filter: &str) {
+pub fn subscribe(world: &mut World, socket: SocketId, filter: &str) {
     let filter = Filter {
         filter: filter.to_owned(),
         qos: 1,
@@ -89,7 +95,7 @@ fn subscribe(world: &mut World, socket: SocketId, filter: &str) {
 }
 
 /// All packets that have come.
-fn read(world: &mut World, socket: SocketId) -> Vec<FromServer> {
+pub fn read(world: &mut World, socket: SocketId) -> Vec<FromServer> {
     let bytes = world.read(socket, true);
     let mut packets = Vec::new();
     let mut used = 0;

@@ -46,6 +46,8 @@ pub struct ShardState {
     pub imaging: bool,
     /// What the main thread has to say to this shard, and when it arrives.
     pub orders: VecDeque<(u64, Order)>,
+    /// By how much the system's clock is ahead of the world's; `None`: there is none.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// What comes to a shard by a signal.
@@ -311,6 +313,10 @@ impl Effects for Port<'_> {
         if let Some(journal) = &mut self.journal {
             journal.push_back(Written::Fenced { shard: self.me as u16, generation: generation.into() });
         }
+    }
+
+    fn unix_ms(&mut self) -> Option<u64> {
+        self.now.checked_add_signed(self.state.clock_ahead_ms?)
     }
 
     fn stop_accepting(&mut self) {

@@ -4,6 +4,8 @@
 //! invariants that are known to be broken; `DEFECT=Overtake` tries one of the defects alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, reason = "a test")]
 
+#[cfg(test)]
+mod alarms;
 mod client;
 mod crash;
 mod defect;

@@ -176,6 +176,8 @@ async fn change(
     stored.replace(all).map_err(|error| Failure::unavailable(error.to_string()))?;
     let all = stored.all();
     let question = || Question::Module(ModuleOrder::AutoSubscriptions(Arc::clone(&all)));
-    desk.ask_all(question, PATIENCE).await?;
+    let replaced = desk.ask_all(question, PATIENCE).await?;
+    // What was stored before comes back here, to be freed: many entries take a while, and this thread has others to answer.
+    tokio::task::spawn_blocking(move || drop(replaced));
     Ok(())
 }

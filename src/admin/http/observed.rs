@@ -23,13 +23,28 @@ pub(super) async fn ask_everywhere(
     Ok(answers.into_iter().filter_map(observed).collect())
 }
 
+/// Whether a shard has done what it was asked for: it had room for it, or had what was to go.
+fn is_done(answer: &ObserveAnswer) -> bool {
+    matches!(answer, ObserveAnswer::Done(true))
+}
+
 /// Has every shard do something; whether all have done it.
 pub(super) async fn do_everywhere(
     desk: &Desk,
     question: impl Fn() -> ObserveQuestion,
 ) -> Result<bool, Failure> {
     let answers = ask_everywhere(desk, question).await?;
-    Ok(answers.iter().all(|answer| matches!(answer, ObserveAnswer::Done(true))))
+    Ok(answers.iter().all(is_done))
+}
+
+/// Has every shard let go of something; whether any had it. One that had not is no matter: an earlier request may have come to
+/// some of them only.
+pub(super) async fn undo_everywhere(
+    desk: &Desk,
+    question: impl Fn() -> ObserveQuestion,
+) -> Result<bool, Failure> {
+    let answers = ask_everywhere(desk, question).await?;
+    Ok(answers.iter().any(is_done))
 }
 
 /// `filter` is one that topics can be compared with.

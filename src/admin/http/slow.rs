@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 
 use super::extract::Json;
 use super::failure::Failure;
+use super::naming::mountpoint;
 use super::observed;
 use super::page::Items;
 use crate::admin::desk::Desk;
@@ -23,6 +24,8 @@ const LISTED_MAX: usize = 100;
 struct Slow {
     /// Who.
     client_id: String,
+    /// The prefix of all its topics; null: none.
+    mountpoint: Option<Box<str>>,
     /// Bytes that waited for it, at most.
     outbound_bytes: usize,
     /// Messages that waited in its mqueue, at most.
@@ -39,6 +42,7 @@ impl Slow {
     fn of((shard, client): (usize, SlowClient)) -> Self {
         Self {
             client_id: client.client_id.into(),
+            mountpoint: mountpoint(client.mountpoint),
             outbound_bytes: client.outbound_bytes,
             queued: client.queued,
             dropped: client.dropped,

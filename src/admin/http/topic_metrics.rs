@@ -67,6 +67,10 @@ async fn rows(desk: &Desk) -> Result<Vec<TopicMetric>, Failure> {
     Ok(sums)
 }
 
+fn counts_for(answer: &ObserveAnswer, filter: &str) -> bool {
+    matches!(answer, ObserveAnswer::Topics(rows) if rows.iter().any(|row| *row.filter == *filter))
+}
+
 /// What was counted
 #[utoipa::path(
     get, path = "/api/v1/topic-metrics", tag = "observe",
@@ -96,15 +100,23 @@ async fn add(
     Json(Chosen { filter }): Json<Chosen>,
 ) -> Result<StatusCode, Failure> {
     observed::check_filter(&desk, "filter", &filter)?;
-    let known = rows(&desk).await?;
-    if known.iter().any(|row| *row.filter == *filter) {
+    let known = observed::ask_everywhere(&desk, || ObserveQuestion::Topics).await?;
+    // Where only some shards count for it, one of them did not answer a former request, which this one completes.
+    if known.iter().all(|answer| counts_for(answer, &filter)) {
         return Err(Failure::conflict(format!("{filter:?} is counted already")));
     }
     tracing::info!(target: "audit", event = "topic_metric_added", filter);
-    if observed::do_everywhere(&desk, || ObserveQuestion::TopicAdd(filter.as_str().into())).await? {
-        return Ok(StatusCode::CREATED);
+    let too_many =
+        || Failure::conflict("64 filters are counted already; remove one of /api/v1/topic-metrics first");
+    match observed::do_everywhere(&desk, || ObserveQuestion::TopicAdd(filter.as_str().into())).await {
+        Ok(true) => Ok(StatusCode::CREATED),
+        other => {
+            // What some shards count is not what was published. One that does not answer has it taken away by the next request.
+            let _ = observed::undo_everywhere(&desk, || ObserveQuestion::TopicRemove(filter.as_str().into()))
+                .await;
+            Err(other.err().unwrap_or_else(too_many))
+        }
     }
-    Err(Failure::conflict("64 filters are counted already; remove one of /api/v1/topic-metrics first"))
 }
 
 /// Count no more for a filter
@@ -117,7 +129,7 @@ async fn remove(
     Query(Chosen { filter }): Query<Chosen>,
 ) -> Result<StatusCode, Failure> {
     tracing::info!(target: "audit", event = "topic_metric_removed", filter);
-    if observed::do_everywhere(&desk, || ObserveQuestion::TopicRemove(filter.as_str().into())).await? {
+    if observed::undo_everywhere(&desk, || ObserveQuestion::TopicRemove(filter.as_str().into())).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Failure::not_found(format!("{filter:?} is not counted; /api/v1/topic-metrics has all that are")))

@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 use super::brief;
 use super::extract::{Json, Path, Query};
 use super::failure::Failure;
+use super::naming::mountpoint;
 use super::observed;
 use super::page::Items;
 use crate::admin::desk::Desk;
@@ -49,6 +50,8 @@ struct Trace {
     kind: &'static str,
     /// The Client Identifier, Topic Filter, address or network.
     name: String,
+    /// Of a client: the mountpoint that it has to have, empty for none; null: whichever.
+    mountpoint: Option<String>,
     /// It goes on.
     active: bool,
     /// RFC 3339.
@@ -73,6 +76,7 @@ impl From<TraceState> for Trace {
             id: state.id,
             kind: state.order.kind,
             name: state.order.name,
+            mountpoint: state.order.mountpoint,
             active: state.is_active,
             begun_at: written(state.begun_at_ms),
             ends_at: written(state.ends_at_ms),
@@ -94,6 +98,8 @@ struct NewTrace {
     /// The Client Identifier, the Topic Filter, the IP address or network.
     #[schema(example = "sensor-17")]
     name: String,
+    /// Of a client: only the one within this mountpoint, empty for none; left out: within whichever.
+    mountpoint: Option<String>,
     /// How long, at most an hour; left out: ten minutes.
     #[schema(minimum = 1, maximum = 3600)]
     seconds: Option<u32>,
@@ -120,6 +126,8 @@ struct TraceLine {
     at: String,
     /// Whose connection.
     client_id: String,
+    /// The prefix of all topics of that client; null: none.
+    mountpoint: Option<Box<str>>,
     /// `connected`, `disconnected`, `refused`, `received`, `sent`, `dropped` or `denied`.
     event: &'static str,
     /// What exactly, for people. No password; of a payload the first 64 bytes.
@@ -132,6 +140,7 @@ impl From<&Line> for TraceLine {
             seq: line.seq(),
             at: line.at(),
             client_id: line.client_id().into(),
+            mountpoint: mountpoint(line.mountpoint().into()),
             event: line.event(),
             text: line.text().into(),
         }
@@ -187,7 +196,7 @@ async fn begin(
     let bytes_max = within("bytes_max", new.bytes_max.unwrap_or(BYTES), BYTES_MAX)?;
     let file = new.file.unwrap_or(false);
     tracing::info!(target: "audit", event = "trace_begun", kind, name = brief(&new.name), seconds);
-    let order = TraceOrder { kind, name: new.name, seconds, bytes_max, file };
+    let order = TraceOrder { kind, name: new.name, mountpoint: new.mountpoint, seconds, bytes_max, file };
     let too_many =
         || Failure::conflict(format!("{TRACES_MAX} traces are active; end one of /api/v1/traces first"));
     let begun = desk.traces.begin(order).map_err(|error| {
@@ -208,9 +217,15 @@ async fn begin(
 
 fn target_of(desk: &Desk, new: &NewTrace) -> Result<(&'static str, TraceTarget), Failure> {
     let name = &new.name;
+    if new.mountpoint.is_some() && new.kind != "client" {
+        return Err(Failure::bad_request("mountpoint: only a client has one; leave it out"));
+    }
     match new.kind.as_str() {
         "client" if name.is_empty() => Err(Failure::bad_request("name: expected a Client Identifier")),
-        "client" => Ok(("client", TraceTarget::Client(name.as_str().into()))),
+        "client" => Ok((
+            "client",
+            TraceTarget::Client(name.as_str().into(), new.mountpoint.as_deref().map(Into::into)),
+        )),
         "topic" => {
             observed::check_filter(desk, "name", name)?;
             Ok(("topic", TraceTarget::Topic(name.as_str().into())))

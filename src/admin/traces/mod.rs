@@ -43,6 +43,8 @@ pub struct TraceOrder {
     pub kind: &'static str,
     /// Which.
     pub name: String,
+    /// Of a client: within which mountpoint, empty for none; `None`: whichever.
+    pub mountpoint: Option<String>,
     /// How long.
     pub seconds: u32,
     /// Bytes of its events, after which no more are taken.
@@ -257,13 +259,14 @@ mod tests {
     use super::*;
 
     fn order(bytes_max: u64) -> TraceOrder {
-        TraceOrder { kind: "client", name: "c".into(), seconds: 60, bytes_max, file: true }
+        TraceOrder { kind: "client", name: "c".into(), mountpoint: None, seconds: 60, bytes_max, file: true }
     }
 
     fn event(id: u32, text: &str) -> TraceEvent {
         TraceEvent {
             traces: [id].into_iter().collect(),
             client_id: "c".into(),
+            mountpoint: "".into(),
             event: "sent",
             text: text.into(),
         }

@@ -16,6 +16,7 @@ pub struct Line {
     seq: u64,
     at_ms: u64,
     client_id: Box<str>,
+    mountpoint: Box<str>,
     event: &'static str,
     text: Box<str>,
 }
@@ -26,7 +27,14 @@ impl Line {
         let plain = |text: &str| -> Box<str> {
             text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
         };
-        Self { seq, at_ms, client_id: plain(&event.client_id), event: event.event, text: plain(&event.text) }
+        Self {
+            seq,
+            at_ms,
+            client_id: plain(&event.client_id),
+            mountpoint: plain(&event.mountpoint),
+            event: event.event,
+            text: plain(&event.text),
+        }
     }
 
     /// Its number within the trace, from 1.
@@ -44,6 +52,11 @@ impl Line {
         &self.client_id
     }
 
+    /// Within which mountpoint that client lives; empty: none.
+    pub fn mountpoint(&self) -> &str {
+        &self.mountpoint
+    }
+
     /// In a word.
     pub fn event(&self) -> &'static str {
         self.event
@@ -56,11 +69,13 @@ impl Line {
 
     /// As it stands in a file.
     pub(super) fn text_line(&self) -> String {
-        format!("{} {} {} {}", self.at(), self.client_id, self.event, self.text)
+        let line = format!("{} {} {} {}", self.at(), self.client_id, self.event, self.text);
+        // At the end: what stands before has its place.
+        if self.mountpoint.is_empty() { line } else { format!("{line} mountpoint={}", self.mountpoint) }
     }
 
     fn len(&self) -> usize {
-        size_of::<Self>() + self.client_id.len() + self.text.len()
+        size_of::<Self>() + self.client_id.len() + self.mountpoint.len() + self.text.len()
     }
 }
 
@@ -99,6 +114,7 @@ mod tests {
         let event = |text: &str| TraceEvent {
             traces: std::iter::empty().collect(),
             client_id: "c".into(),
+            mountpoint: "".into(),
             event: "sent",
             text: text.into(),
         };

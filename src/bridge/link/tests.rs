@@ -106,7 +106,8 @@ impl Bench {
     fn puback(&mut self, side: Side, id: u16, reason: ReasonCode) {
         let mut bytes = Vec::new();
         encode_puback(self.link.end(side).version, PacketId::new(id).unwrap(), reason, &mut bytes);
-        self.link.received(side, &bytes, 0).unwrap();
+        let now_ms = self.link.now_ms;
+        self.link.received(side, &bytes, now_ms).unwrap();
     }
 }
 
@@ -252,4 +253,61 @@ fn silence_and_refusals_end_the_link() {
     assert_eq!(error.to_string(), "the other broker refused the bridge: BadUserNameOrPassword");
     // A Remaining Length of five bytes.
     assert!(link.received(Side::Local, &[0x20, 0xFF, 0xFF, 0xFF, 0xFF, 1], 0).is_err());
+}
+
+/// Time goes by, a second at a time as in a real bridge; a side that answers answers each PINGREQ. How many each side was sent.
+fn pass(bench: &mut Bench, seconds: std::ops::Range<u64>, answers: &[Side]) -> Result<[usize; 2], LinkError> {
+    let mut pings = [0; 2];
+    for second in seconds {
+        bench.link.tick(second * 1000)?;
+        for (side, pings) in [Side::Local, Side::Remote].into_iter().zip(&mut pings) {
+            let sent = bench.take(side);
+            bench.link.sent(
+                side,
+                0,
+                if sent.is_empty() { bench.link.end(side).sent_ms } else { second * 1000 },
+            );
+            *pings += usize::from(!sent.is_empty());
+            // What answers is heard only where somebody reads.
+            if !sent.is_empty() && answers.contains(&side) && bench.link.wants_input(side) {
+                let mut pong = Vec::new();
+                crate::packet::encode_pingresp(&mut pong);
+                bench.link.received(side, &pong, second * 1000)?;
+            }
+        }
+    }
+    Ok(pings)
+}
+
+#[test]
+fn only_a_side_that_is_read_can_be_silent() {
+    for slow in [Side::Local, Side::Remote] {
+        let fast = slow.other();
+        let topic = if fast == Side::Local { "out/a" } else { "in/a" };
+        let mut bench = Bench::up(ProtocolVersion::V5);
+        (1..=4).for_each(|id| bench.publish(fast, topic, id, &[]));
+        let sent = bench.published(slow);
+        assert!(!bench.link.wants_input(fast) && bench.link.wants_input(slow));
+        // For ten minutes it acknowledges nothing; both are there, and are told that the bridge is.
+        let pings = pass(&mut bench, 1..600, &[fast, slow]).unwrap();
+        assert!(pings.iter().all(|pings| (15..=25).contains(pings)), "{pings:?}");
+        bench.puback(slow, sent[0].1, ReasonCode::Success);
+        bench.puback(slow, sent[1].1, ReasonCode::Success);
+        assert!(bench.link.wants_input(fast));
+        // From now on its silence counts, and not from before.
+        assert!(pass(&mut bench, 600..680, &[slow]).is_ok());
+        assert_eq!(pass(&mut bench, 680..700, &[slow]), Err(LinkError::Silent(fast.name())));
+    }
+}
+
+/// Each side's acknowledgements would let the other one be read, and lie behind what is not read.
+#[test]
+fn a_link_whose_sides_wait_for_each_other_ends() {
+    let mut bench = Bench::up(ProtocolVersion::V5);
+    for (side, topic) in [(Side::Local, "out/a"), (Side::Remote, "in/a")] {
+        (1..=4).for_each(|id| bench.publish(side, topic, id, &[]));
+    }
+    assert!(![Side::Local, Side::Remote].map(|side| bench.link.wants_input(side)).contains(&true));
+    assert!(pass(&mut bench, 1..90, &[]).is_ok());
+    assert!(matches!(pass(&mut bench, 90..100, &[]), Err(LinkError::Silent(_))));
 }

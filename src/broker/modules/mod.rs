@@ -35,7 +35,7 @@ pub enum ModuleOrder {
     Drain(DrainOrder),
     /// Let clients in again.
     StopDrain,
-    /// These are the stored automatic subscriptions from now on; who is connected keeps what it has.
+    /// These are the stored automatic subscriptions from now on; who is connected keeps what it has. Answered by `Replaced`.
     AutoSubscriptions(Arc<StoredSubscriptions>),
     /// Delayed messages, in the order in which they are due, after this place.
     Delayed {
@@ -51,6 +51,9 @@ pub enum ModuleOrder {
 pub enum ModuleAnswer {
     /// It is done.
     Done,
+    /// The stored automatic subscriptions until now. Whoever asked lets go of them: freeing 100,000 of them is no work for a shard,
+    /// and the last shard to answer would have to do it.
+    Replaced(Arc<StoredSubscriptions>),
     /// To `ModuleOrder::Delayed`.
     Delayed(DelayedPage),
 }
@@ -79,9 +82,11 @@ impl Modules {
         }
     }
 
-    /// A new configuration is in effect.
-    pub(super) fn reload(&mut self, config: &Config) {
-        self.rewrites = Rewrites::new(config);
+    /// A new configuration is in effect, in place of `former`.
+    pub(super) fn reload(&mut self, former: &Config, config: &Config) {
+        if former.rewrites != config.rewrites {
+            self.rewrites = Rewrites::new(config);
+        }
         self.hooks = Hooks::new(config);
     }
 }
@@ -120,7 +125,9 @@ impl Broker {
         match order {
             ModuleOrder::Drain(order) => self.begin_to_send_away(now, order, fx),
             ModuleOrder::StopDrain => self.modules.drain = None,
-            ModuleOrder::AutoSubscriptions(stored) => self.modules.stored = stored,
+            ModuleOrder::AutoSubscriptions(stored) => {
+                return ModuleAnswer::Replaced(std::mem::replace(&mut self.modules.stored, stored));
+            }
             ModuleOrder::Delayed { after, limit } => {
                 return ModuleAnswer::Delayed(self.modules.delayed.page(after, limit));
             }

@@ -57,8 +57,9 @@ const RESERVED: [&str; 4] = ["$share/", "$queue/", "$local/", "$delayed/"];
 impl Rewrites {
     pub(super) fn new(config: &Config) -> Self {
         let rule = |rule: &Rewrite| {
-            // The configuration was checked: a pattern that is none is not here.
-            let pattern = rule.compile().ok()?;
+            // The configuration was checked: a pattern that is none is not here, and this one is compiled. A copy shares the
+            // program, and has memory of its own to match in: shards do not wait for each other's.
+            let pattern = rule.compile().ok()?.clone();
             Some(Rule { topic: rule.topic.clone(), pattern, to: pieces(&rule.to), on: rule.on.clone() })
         };
         Self(config.rewrites.iter().filter_map(rule).collect())
@@ -172,6 +173,7 @@ mod tests {
             pattern: (*pattern).into(),
             to: (*to).into(),
             on: on.iter().map(ToString::to_string).collect(),
+            ..Rewrite::default()
         });
         Rewrites::new(&Config { rewrites: rewrites.collect(), ..Config::default() })
     }

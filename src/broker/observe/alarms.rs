@@ -8,7 +8,9 @@ use serde_json::json;
 use super::super::Broker;
 use super::super::effects::Effects;
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::metrics::datetime_utc;
+use crate::packet::QoS;
 
 /// Alarms that are over and still remembered.
 const CLEARED_MAX: usize = 100;
@@ -87,25 +89,37 @@ impl Broker {
         fx: &mut E,
     ) {
         let unix_ms = self.shared.started_unix_ms + now.0;
-        let ts = unix_ms / 1000;
-        let text = message.clone().unwrap_or_default();
         match self.observe.alarms.set(unix_ms, id, message) {
             None => return,
             Some(Change::Raised) => {
-                tracing::warn!(target: "alarm", id, "{text}");
-                let alert =
-                    json!({ "id": id, "severity": "warning", "title": id, "summary": text, "ts": ts });
+                let Some(alarm) = self.observe.alarms.active.last() else { return };
+                tracing::warn!(target: "alarm", id, "{}", alarm.message);
+                let alert = alert_of(alarm);
                 // Retained: who subscribes later sees what is wrong.
-                self.publish_alarm(now, id, "alert", true, &alert.to_string(), fx);
+                self.publish_alarm(now, id, "alert", true, &alert, fx);
             }
             Some(Change::Cleared) => {
                 let since = self.observe.alarms.cleared.back().map_or(0, |alarm| alarm.raised_at_ms / 1000);
                 tracing::info!(target: "alarm", id, since = datetime_utc(since), "this is over");
+                let clear = json!({ "id": id, "ts": unix_ms / 1000 }).to_string();
                 self.publish_alarm(now, id, "alert", true, "", fx);
-                self.publish_alarm(now, id, "clear", false, &json!({ "id": id, "ts": ts }).to_string(), fx);
+                self.publish_alarm(now, id, "clear", false, &clear, fx);
             }
         }
         self.metrics().alarms.set(self.observe.alarms.active.len() as u64);
+    }
+
+    /// A reload may have changed where alarms are published, or whether: what is retained there would never be taken back.
+    pub(in crate::broker) fn move_alarms<E: Effects>(&mut self, now: Timestamp, former: &Config, fx: &mut E) {
+        if topic_of(former, "", "") == topic_of(self.config(), "", "") {
+            return;
+        }
+        for alarm in self.observe.alarms.active.clone() {
+            if let Some(topic) = topic_of(former, alarm.id, "alert") {
+                self.publish_of_node(now, &topic, &[], true, QoS::AtMostOnce, fx);
+            }
+            self.publish_alarm(now, alarm.id, "alert", true, &alert_of(&alarm), fx);
+        }
     }
 
     fn publish_alarm<E: Effects>(
@@ -117,13 +131,22 @@ impl Broker {
         payload: &str,
         fx: &mut E,
     ) {
-        let config = &self.clients.config;
-        if config.sys.interval_s == 0 {
-            return;
+        if let Some(topic) = topic_of(self.config(), id, what) {
+            self.publish_of_node(now, &topic, payload.as_bytes(), retain, QoS::AtMostOnce, fx);
         }
-        let topic = format!("{}/{}/alarms/{id}/{what}", config.sys.prefix, config.node.name);
-        self.publish_of_node(now, &topic, payload.as_bytes(), retain, crate::packet::QoS::AtMostOnce, fx);
     }
+}
+
+/// Where something is said of an alarm; `None`: there is no `$SYS`.
+fn topic_of(config: &Config, id: &str, what: &str) -> Option<String> {
+    let is_on = config.sys.interval_s > 0;
+    is_on.then(|| format!("{}/{}/alarms/{id}/{what}", config.sys.prefix, config.node.name))
+}
+
+fn alert_of(alarm: &Alarm) -> String {
+    let Alarm { id, message, raised_at_ms, .. } = alarm;
+    let ts = raised_at_ms / 1000;
+    json!({ "id": id, "severity": "warning", "title": id, "summary": message, "ts": ts }).to_string()
 }
 
 #[cfg(test)]

@@ -32,8 +32,9 @@ pub enum Condition {
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     queues: Vec<LongQueues>,
-    /// When the time began over which slow turns are counted, and how many there had been.
-    turns: (Timestamp, u64),
+    /// When the time began over which slow turns are counted, and how many there had been; not before the first look: what the
+    /// start takes is no alarm.
+    turns: Option<(Timestamp, u64)>,
     /// By how much the system's clock is ahead of what it should be.
     clock_ahead_ms: Option<i64>,
     clock_jumped_at: Option<Timestamp>,
@@ -81,12 +82,13 @@ impl Broker {
     }
 
     fn look_at_turns<E: Effects>(&mut self, now: Timestamp, fx: &mut E) {
-        let (since, before) = self.observe.watched.turns;
-        if now.ms_since(since) < TURNS_WINDOW_MS {
+        let window = self.observe.watched.turns;
+        if window.is_some_and(|(since, _)| now.ms_since(since) < TURNS_WINDOW_MS) {
             return;
         }
         let all = self.sum(|metrics| metrics.slow_turns.load());
-        self.observe.watched.turns = (now, all);
+        self.observe.watched.turns = Some((now, all));
+        let Some((since, before)) = window else { return };
         let slow = all.saturating_sub(before);
         let bound = if self.observe.alarms.is_active("slow_turns") { TURNS_LOW } else { TURNS_HIGH };
         let message = (slow >= bound).then(|| {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::super::Broker;
 use super::super::clients::Clients;
 use super::super::effects::Effects;
-use super::super::mount::client_id_of;
+use super::super::mount::{client_id_of, mount_of};
 use crate::clock::Timestamp;
 use crate::session::SessionSerial;
 
@@ -27,6 +27,8 @@ const REPLACEABLE_MS: u64 = 10_000;
 pub struct SlowClient {
     /// Client Identifier.
     pub client_id: Box<str>,
+    /// Within which mountpoint it lives; empty: none.
+    pub mountpoint: Box<str>,
     /// Bytes that waited for it, at most.
     pub outbound_bytes: usize,
     /// Messages that waited in its mqueue, at most.
@@ -159,6 +161,7 @@ impl Broker {
                 self.clients.sessions.get(*index).filter(|session| session.serial == noted.serial)?;
             Some(SlowClient {
                 client_id: client_id_of(&session.client_id).into(),
+                mountpoint: mount_of(&session.client_id).into(),
                 outbound_bytes: noted.outbound_bytes,
                 queued: noted.queued.max(session.mqueue_len()),
                 dropped: noted.dropped,

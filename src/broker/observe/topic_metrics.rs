@@ -41,10 +41,12 @@ pub(in crate::broker) struct Before {
 }
 
 impl TopicMetrics {
-    /// Counts for one more filter; false: there are too many, or it is there.
+    /// Counts for a filter, be it for one more; false: there are too many.
     pub(in crate::broker) fn add(&mut self, filter: &str) -> bool {
-        let is_new = self.rows.iter().all(|row| &*row.filter != filter);
-        if !is_new || self.rows.len() >= FILTERS_MAX {
+        if self.rows.iter().any(|row| &*row.filter == filter) {
+            return true;
+        }
+        if self.rows.len() >= FILTERS_MAX {
             return false;
         }
         self.rows.push(TopicMetric { filter: filter.into(), ..TopicMetric::default() });
@@ -133,7 +135,9 @@ mod tests {
         let metrics = Metrics::default();
         let mut topics = TopicMetrics::default();
         assert!(topics.begin("a/b", 10, &metrics).is_none());
-        assert!(topics.add("a/+") && topics.add("x") && topics.add("#") && !topics.add("x"));
+        assert!(topics.add("a/+") && topics.add("x") && topics.add("#"));
+        // Who was told of it, and could not say so, is told again.
+        assert!(topics.add("x"));
         assert!(topics.begin("$SYS/x", 10, &metrics).is_none());
         let before = topics.begin("a/b", 10, &metrics);
         metrics.messages_sent.add(3);

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::super::Broker;
 use super::super::disconnect::End;
 use super::super::effects::Effects;
-use super::super::mount::{client_id_of, mount_of};
+use super::super::mount::{client_id_of, mount_of, session_name};
 use super::presence::reason_of;
 use super::trace_text;
 use crate::clock::Timestamp;
@@ -26,8 +26,8 @@ const STALLED_MAX: usize = 256;
 /// What is traced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TraceTarget {
-    /// The client with this identifier.
-    Client(Box<str>),
+    /// The client with this identifier, within this mountpoint; `None`: within whichever, or none.
+    Client(Box<str>, Option<Box<str>>),
     /// PUBLISHes to topics that this filter matches, and SUBSCRIBEs with such filters.
     Topic(Box<str>),
     /// Connections from these addresses.
@@ -35,9 +35,12 @@ pub enum TraceTarget {
 }
 
 impl TraceTarget {
-    fn covers(&self, client_id: &str, address: IpAddr, topic: Option<&str>) -> bool {
+    fn covers(&self, session_name: &str, address: IpAddr, topic: Option<&str>) -> bool {
         match self {
-            Self::Client(id) => **id == *client_id,
+            Self::Client(id, mountpoint) => {
+                let is_within = |mountpoint: &str| mountpoint == mount_of(session_name);
+                **id == *client_id_of(session_name) && mountpoint.as_deref().is_none_or(is_within)
+            }
             Self::Topic(filter) => topic.is_some_and(|topic| topic::matches(filter, topic)),
             Self::Address(network) => network.contains(&address),
         }
@@ -62,6 +65,8 @@ pub struct TraceEvent {
     pub traces: SmallVec<[u32; 4]>,
     /// Whose connection.
     pub client_id: Box<str>,
+    /// Within which mountpoint that client lives; empty: none.
+    pub mountpoint: Box<str>,
     /// In a word: `connected`, `disconnected`, `refused`, `received`, `sent`, `dropped`, `denied`.
     pub event: &'static str,
     /// What exactly. No password, and of a payload only the beginning.
@@ -121,23 +126,26 @@ impl Traces {
         at.map(|at| self.stalled.swap_remove(at)).is_some()
     }
 
-    fn covering(&self, client_id: &str, address: IpAddr, topic: Option<&str>) -> SmallVec<[u32; 4]> {
-        let covers = |spec: &&TraceSpec| spec.target.covers(client_id, address, topic);
+    fn covering(&self, session_name: &str, address: IpAddr, topic: Option<&str>) -> SmallVec<[u32; 4]> {
+        let covers = |spec: &&TraceSpec| spec.target.covers(session_name, address, topic);
         self.list.iter().filter(covers).map(|spec| spec.id).collect()
     }
 
-    /// Traces what happens on a connection of the client, if some trace covers it. The machine's side says when that was.
+    /// Traces what happens on a connection of the client with that session, if some trace covers it. The machine's side says when
+    /// that was.
     #[cold]
     fn event<E: Effects>(
         &self,
-        (client_id, address): (&str, IpAddr),
+        (session_name, address): (&str, IpAddr),
         topic: Option<&str>,
         (event, text): (&'static str, impl FnOnce() -> String),
         fx: &mut E,
     ) {
-        let traces = self.covering(client_id, address, topic);
+        let traces = self.covering(session_name, address, topic);
         if !traces.is_empty() {
-            fx.trace(TraceEvent { traces, client_id: client_id.into(), event, text: text() });
+            let client_id = client_id_of(session_name).into();
+            let mountpoint = mount_of(session_name).into();
+            fx.trace(TraceEvent { traces, client_id, mountpoint, event, text: text() });
         }
     }
 
@@ -145,13 +153,13 @@ impl Traces {
     #[cold]
     pub(in crate::broker) fn delivery<E: Effects>(
         &self,
-        client_id: &str,
+        session_name: &str,
         connection: &Connection,
         (event, topic): (&'static str, &str),
         text: impl FnOnce() -> String,
         fx: &mut E,
     ) {
-        let who = (client_id_of(client_id), address_of(connection));
+        let who = (session_name, address_of(connection));
         self.event(who, Some(topic), (event, text), fx);
     }
 }
@@ -173,7 +181,7 @@ impl Broker {
     ) {
         let Some(connection) = self.clients.connections.get(id) else { return };
         let name = self.clients.sessions.get(connection.session).map_or("", |session| &session.client_id);
-        let who = (client_id_of(name), address_of(connection));
+        let who = (name, address_of(connection));
         self.clients.sight.traces.event(who, topic, (event, text), fx);
     }
 
@@ -230,7 +238,9 @@ impl Broker {
     ) {
         let Some(connection) = self.clients.connections.get(id) else { return };
         let text = || format!("CONNECT refused: {reason} {why}");
-        let who = (client_id, address_of(connection));
+        // There is no session of it; where it would be is known as far as it is known who it is.
+        let name = session_name(&self.mountpoint(id, client_id).unwrap_or_default(), client_id).into_owned();
+        let who = (name.as_str(), address_of(connection));
         self.clients.sight.traces.event(who, None, ("refused", text), fx);
     }
 
@@ -257,7 +267,7 @@ impl Broker {
     ) {
         self.clients.sight.traces.goes_on(id);
         let name = self.clients.sessions.get(connection.session).map_or("", |session| &session.client_id);
-        let who = (client_id_of(name), address_of(connection));
+        let who = (name, address_of(connection));
         self.clients.sight.traces.event(who, None, ("disconnected", || reason_of(failure, end)), fx);
     }
 }
@@ -294,11 +304,29 @@ mod tests {
         TraceSpec { id, target, until: Timestamp(100) }
     }
 
+    fn client(client_id: &str, mountpoint: Option<&str>) -> TraceTarget {
+        TraceTarget::Client(client_id.into(), mountpoint.map(Into::into))
+    }
+
+    #[test]
+    fn a_client_of_a_tenant_is_not_that_of_another_one() {
+        let mut traces = Traces::default();
+        for (id, mountpoint) in [(1, None), (2, Some("one/")), (3, Some(""))] {
+            traces.start(Timestamp(0), spec(id, client("c", mountpoint)));
+        }
+        let covering = |mount: &str| {
+            traces.covering(&session_name(mount, "c"), IpAddr::from([127, 0, 0, 1]), None).to_vec()
+        };
+        assert_eq!(covering("one/"), [1, 2]);
+        assert_eq!(covering("two/"), [1]);
+        assert_eq!(covering(""), [1, 3]);
+    }
+
     #[test]
     fn what_is_covered_by_which_trace() {
         let mut traces = Traces::default();
         assert!(!traces.is_on());
-        assert!(traces.start(Timestamp(0), spec(1, TraceTarget::Client("c".into()))));
+        assert!(traces.start(Timestamp(0), spec(1, client("c", None))));
         assert!(traces.start(Timestamp(0), spec(2, TraceTarget::Topic("a/+".into()))));
         assert!(traces.start(Timestamp(0), spec(3, TraceTarget::Address("10.0.0.0/8".parse().unwrap()))));
         let covering = |client: &str, address: &str, topic| {
@@ -326,11 +354,9 @@ mod tests {
     #[test]
     fn there_are_never_more_than_so_many() {
         let mut traces = Traces::default();
-        let started = (0..50)
-            .filter(|id| traces.start(Timestamp(0), spec(*id, TraceTarget::Client("c".into()))))
-            .count();
+        let started = (0..50).filter(|id| traces.start(Timestamp(0), spec(*id, client("c", None)))).count();
         assert_eq!(started, TRACES_MAX);
         assert!(traces.stop(3) && !traces.stop(3));
-        assert!(traces.start(Timestamp(0), spec(77, TraceTarget::Client("c".into()))));
+        assert!(traces.start(Timestamp(0), spec(77, client("c", None))));
     }
 }

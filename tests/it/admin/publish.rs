@@ -1,9 +1,11 @@
 //! Messages of operators: one, many, and in emqttd's form.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::{logged_in, served};
-use crate::broker::Options;
+use crate::broker::{Options, wait_until};
 use crate::wire::Connect;
 
 sharded!(admin_published_messages_reach_their_subscribers, |broker| {
@@ -56,6 +58,25 @@ sharded!(admin_a_batch_is_published_in_order_and_tells_its_errors, |broker| {
     batch.push(json!({ "topic": "t/1" }));
     http.post("/api/v1/publish/batch", &json!(batch)).problem(413, "too_large");
 });
+
+/// Each message may wait for two seconds: a thousand of them would take longer than any request may, and who asked would not
+/// learn which were published.
+#[test]
+fn admin_a_batch_for_an_overloaded_broker_ends_soon_and_says_what_was_not_tried() {
+    let Some(broker) = served(2, &["limits.memory_max=1MB"]) else { return };
+    wait_until("publishers are paused", || broker.output().contains("memory nears limits.memory_max"));
+    let began = Instant::now();
+    let batch = vec![json!({ "topic": "t", "payload": "x" }); 1000];
+    let done = broker.http().post("/api/v1/publish/batch", &json!(batch)).json(200);
+    assert_eq!(done["accepted"], 0);
+    let errors = done["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 1000);
+    assert!(errors[0]["error"].as_str().unwrap().contains("overloaded"), "{}", errors[0]);
+    assert!(errors[1..].iter().all(|error| error["error"].as_str().unwrap().starts_with("not tried")));
+    assert_eq!(errors[999]["index"], 999);
+    // Half a minute is the promise; the next message alone would have waited as long as the first one.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
 
 #[test]
 fn admin_what_is_no_message_is_told_so() {

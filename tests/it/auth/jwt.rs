@@ -230,6 +230,8 @@ fn claims_bind_a_token_to_issuer_audience_and_client() {
             let other = if version.is_v5() { 0x85 } else { 2 };
             broker.expect_refused(connect("c2", &token("us", "mqtt", "c1")), other);
         }
+        // Only a bridge of this node has such a name, whoever signs it.
+        broker.expect_refused(Connect::v5("").username(&token("us", "mqtt", "$bridge:up")), 0x85);
         // An empty Client Identifier becomes that of the token, wherever its home is.
         for number in 0..8 {
             let id = format!("own-{number}");

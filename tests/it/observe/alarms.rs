@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::observed;
-use crate::broker::{Broker, wait_until};
+use crate::broker::{Broker, Options, peer_is_mosquitto, wait_until};
 use crate::wire::{Connect, Publish};
 
 /// The alarm `id` of the API, the newest if there are several.
@@ -97,4 +97,66 @@ fn nearly_as_many_connections_as_there_may_be_are_an_alarm() {
 fn nothing_is_wrong_with_an_idle_broker() {
     let Some(broker) = observed(1, &[]) else { return };
     assert_eq!(broker.http().json("/api/v1/alarms")["items"], serde_json::json!([]));
+}
+
+/// What is retained of an alarm.
+fn retained(broker: &Broker, id: &str) -> Vec<Value> {
+    let list = broker.http().json("/api/v1/retained?match=$SYS/brokers/n1/alarms/%23");
+    let is_of = |item: &&Value| item["topic"].as_str().unwrap().contains(id);
+    list["items"].as_array().unwrap().iter().filter(is_of).cloned().collect()
+}
+
+/// Retained Messages that get an expiry here are written anew with it; those of the node itself are about one run of it.
+#[test]
+fn an_alarm_of_the_run_before_is_not_retained_after_a_restart() {
+    if peer_is_mosquitto() {
+        return;
+    }
+    for restarted in [1, 3] {
+        let options = Options::durable(2).set("node.name=n1").set("retained.expiry_s=3600");
+        let options = options.set("limits.max_connections=10").set("sys.interval_s=1");
+        let mut broker = Broker::start(&options).unwrap();
+        let clients: Vec<_> = (0..9).map(|n| broker.connect(Connect::v5(&format!("c-{n}")))).collect();
+        wait_for(&broker, "connections_high", true);
+        wait_until("it is retained", || retained(&broker, "connections_high").len() == 1);
+        let mut publisher = broker.connect(Connect::v5("p"));
+        publisher.publish(Publish::new("kept", "x").qos(1).retain());
+        broker.kill();
+        drop(clients);
+        broker.restart(&options.with_shards(restarted));
+        assert_eq!(alarm(&broker, "connections_high"), None);
+        assert_eq!(retained(&broker, "connections_high"), [] as [Value; 0]);
+        let kept = broker.http().json("/api/v1/retained?match=kept");
+        assert_eq!(kept["items"].as_array().unwrap().len(), 1, "what clients retain is kept: {kept}");
+    }
+}
+
+/// The real measurement: a limit that the process is beyond, then one that it is not.
+#[test]
+fn memory_near_the_limit_is_an_alarm_until_the_limit_is_far() {
+    if peer_is_mosquitto() {
+        return;
+    }
+    let options = Options::shards(2).set("node.name=n1").file("[limits]\nmemory_max = \"64GB\"\n");
+    let broker = Broker::start(&options).unwrap();
+    let reload = |memory_max: &str| {
+        let text = format!("[limits]\nmemory_max = \"{memory_max}\"\n");
+        std::fs::write(broker.dir().join("myriad.toml"), text).unwrap();
+        broker.signal("HUP");
+    };
+    let mut watcher = broker.connect(Connect::v5("watcher"));
+    watcher.subscribe("$SYS/brokers/n1/alarms/memory_high/#", 0);
+    reload("1MB");
+    let alert = watcher.recv_message();
+    assert_eq!(alert.topic, "$SYS/brokers/n1/alarms/memory_high/alert");
+    let told: Value = serde_json::from_str(&alert.text()).unwrap();
+    let summary = told["summary"].as_str().unwrap();
+    assert!(summary.contains("MiB (limits.memory_max) are used: new connections are refused"), "{summary}");
+    assert!(is_active(&broker, "memory_high"));
+    reload("64GB");
+    wait_for(&broker, "memory_high", false);
+    let mut told = [watcher.recv_message(), watcher.recv_message()];
+    told.sort_by(|a, b| a.topic.cmp(&b.topic));
+    assert_eq!((told[0].topic.as_str(), told[0].text().as_str()), (alert.topic.as_str(), ""));
+    assert_eq!(told[1].topic, "$SYS/brokers/n1/alarms/memory_high/clear");
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::broker::{Broker, Options, temporary_dir};
+use crate::broker::{Broker, Options, temporary_dir, wait_until};
 use crate::client::Client;
 use crate::wire::{Connect, Property, Publish, Version, Will};
 
@@ -171,6 +171,44 @@ fn a_listener_may_have_a_mountpoint_for_all_its_clients() {
     let (mut assigned, connack) = broker.connect_with_ack(Connect::v5(""));
     assert!(connack.assigned_client_id().is_some_and(|id| id.starts_with("auto-")), "{connack:?}");
     assigned.ping();
+}
+
+#[test]
+fn operators_tell_clients_of_the_same_name_apart() {
+    for shards in [1, 3] {
+        let broker = tenants(shards, &["session.inflight_max=1"]);
+        let http = broker.http();
+        let trace = |body: &str| {
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            http.post("/api/v1/traces", &body).json(201)["id"].as_u64().unwrap()
+        };
+        let of_one = trace(r#"{ "kind": "client", "name": "c", "mountpoint": "tenants/a/" }"#);
+        let of_both = trace(r#"{ "kind": "client", "name": "c" }"#);
+        let traces = http.json("/api/v1/traces");
+        assert!(traces["items"].to_string().contains("tenants/a/"), "{traces}");
+        let refused = serde_json::json!({ "kind": "topic", "name": "t", "mountpoint": "m/" });
+        let said = http.post("/api/v1/traces", &refused).problem(400, "bad_request");
+        assert!(said.starts_with("mountpoint:"), "{said}");
+        let mut clients = ["a", "b"].map(|user| connect(&broker, user, "c"));
+        let mut publishers = ["a", "b"].map(|user| connect(&broker, user, "p"));
+        for (client, publisher) in clients.iter_mut().zip(&mut publishers) {
+            client.subscribe("t", 1);
+            (0..40).for_each(|n| publisher.publish(Publish::new("t", format!("{n}")).qos(1)));
+        }
+        let mountpoints = |path: &str| {
+            let list = http.json(path);
+            let items = list["items"].as_array().unwrap().clone();
+            let mut found: Vec<_> =
+                items.iter().map(|item| item["mountpoint"].as_str().unwrap().to_owned()).collect();
+            found.sort();
+            found.dedup();
+            found
+        };
+        assert_eq!(mountpoints("/api/v1/slow"), ["tenants/a/", "tenants/b/"]);
+        let events = |id: u64| mountpoints(&format!("/api/v1/traces/{id}/events"));
+        wait_until("both are traced", || events(of_both) == ["tenants/a/", "tenants/b/"]);
+        assert_eq!(events(of_one), ["tenants/a/"]);
+    }
 }
 
 #[test]

@@ -118,6 +118,21 @@ fn the_client_identifier_comes_from_the_certificate() {
     }
 }
 
+/// Only the node itself is called so, whoever the authority calls so: a durable session and what waits for another broker are there.
+#[test]
+fn no_certificate_gives_the_name_of_a_bridge() {
+    for shards in SHARDS {
+        let secured = start_with_identities(shards, "tls.client_id_from = \"cn\"");
+        let leaf = secured.authority.client("$bridge:up");
+        let peer = secured.peer().shows(&leaf);
+        for name in ["", "$bridge:up"] {
+            let mut client = Client::over(peer.open(secured.mqtts), Connect::v5("").version);
+            client.send(Connect::v5(name));
+            client.expect_refusal(0x85);
+        }
+    }
+}
+
 #[test]
 fn a_user_name_from_the_certificate_is_enough_to_come_in_and_without_one_nobody_does() {
     for (from, subject) in [("cn", "car-7"), ("dn", "car-7"), ("san", "")] {

@@ -1,6 +1,7 @@
 //! A broker of one shard in a small world, to be asked questions.
 
 mod changes;
+mod modules;
 mod paging;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,9 @@ struct World {
     output: BTreeMap<ConnectionId, Vec<u8>>,
     closed: BTreeSet<ConnectionId>,
     stored: Option<u64>,
+    /// What waits for each connection, as the broker is told.
+    outbound_len: usize,
+    timers: Vec<(Timer, Timestamp)>,
 }
 
 impl Effects for World {
@@ -33,7 +37,7 @@ impl Effects for World {
         self.output(connection).extend_from_slice(&bytes);
     }
     fn outbound_len(&mut self, _: ConnectionId) -> usize {
-        0
+        self.outbound_len
     }
     fn want_drained(&mut self, _: ConnectionId) {}
     fn pause(&mut self, _: ConnectionId) {}
@@ -49,7 +53,9 @@ impl Effects for World {
     fn send(&mut self, _: ShardId, _: ShardMessage) {}
     fn send_control(&mut self, _: ShardId, _: ShardMessage) {}
     fn release(&mut self, _: ShardId, _: u32) {}
-    fn set_timer(&mut self, _: Timer, _: Timestamp) {}
+    fn set_timer(&mut self, timer: Timer, at: Timestamp) {
+        self.timers.push((timer, at));
+    }
     fn authenticate(&mut self, _: ConnectionId, _: &Credentials<'_>) -> auth::Answer {
         auth::Answer::Now(Verdict::Ignore)
     }
