@@ -10,6 +10,7 @@ mod http;
 mod modules;
 mod operators;
 mod process;
+mod recovery;
 mod serve;
 mod socket;
 mod traces;
@@ -18,4 +19,5 @@ pub use desk::{Asked, Desk, DeskParts, Listeners, Order, Reloaded, ShardLine, Un
 pub use doors::{AdminError, Doors, Serving};
 pub use modules::{StoredFile, StoredFileError};
 pub use operators::OperatorsError;
+pub use recovery::Recovery;
 pub use traces::{TraceDesk, TraceWriter};

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,7 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::http::{Caller, Door};
+use super::http::{Caller, Door, Routes};
 
 /// Connections of one door at the same time; the next ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -57,8 +56,8 @@ impl Accept for UnixListener {
     }
 }
 
-/// Serves `router` to all who connect; each request knows by which door and from where.
-pub(super) async fn serve<L: Accept>(listener: L, router: Router, door: Door) {
+/// Serves `routes` to all who connect; each request knows by which door and from where.
+pub(super) async fn serve<L: Accept>(listener: L, routes: Routes, door: Door) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Nobody closes it.
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
@@ -70,11 +69,11 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router, door: Door) {
                 continue;
             }
         };
-        let routes = TowerToHyperService::new(router.clone());
+        let routes = routes.clone();
         let caller = Caller { door, address };
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(caller);
-            routes.call(request)
+            TowerToHyperService::new(routes.now()).call(request)
         });
         tokio::spawn(async move {
             let served = http1::Builder::new()

@@ -12,6 +12,7 @@ mod dashboard;
 mod delayed;
 mod description;
 mod drain;
+mod early;
 mod extract;
 mod failure;
 mod guard;
@@ -52,6 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::desk::Desk;
 use failure::Failure;
 
+pub(super) use early::Routes;
 pub(super) use guard::Caller;
 
 /// Bytes of the largest request.
