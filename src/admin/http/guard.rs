@@ -40,9 +40,6 @@ pub(super) async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, n
     };
     let method = request.method().clone();
     let changes = method != Method::GET && method != Method::HEAD;
-    if changes && let Err(failure) = same_origin(request.headers()) {
-        return failure.into_response();
-    }
     let path = request.uri().path().to_owned();
     request.extensions_mut().insert(Operator(Arc::clone(&name)));
     let response = next.run(request).await;
@@ -64,6 +61,7 @@ pub(super) async fn authorize(
     headers: &HeaderMap,
 ) -> Result<Arc<str>, Failure> {
     if caller.is_some_and(|caller| caller.door == Door::Local) {
+        same_origin(headers)?;
         return Ok(LOCAL.into());
     }
     let address = caller.and_then(|caller| caller.address);
@@ -87,6 +85,7 @@ async fn identify(
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(Failure::unauthorized(how));
     }
+    same_origin(headers)?;
     let decoded = STANDARD.decode(credentials).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let decoded = decoded.ok_or_else(|| Failure::unauthorized("Basic: expected base64 of NAME:PASSWORD"))?;
     let (name, password) = decoded
@@ -106,8 +105,9 @@ pub(super) fn refused(refusal: Refusal) -> Failure {
     }
 }
 
-/// A browser says which page sends a request. Credentials are never sent by themselves (there are no cookies, and nobody is asked for a
-/// password by the browser), but one that was told some all the same would send them for any page.
+/// A browser says which page sends a request. A token is with a request only if that page has it, whatever proxies make of the names:
+/// this is not asked then. But a browser that was told a password would send it for any page, and so would a proxy before the control
+/// socket.
 fn same_origin(headers: &HeaderMap) -> Result<(), Failure> {
     let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
@@ -115,5 +115,7 @@ fn same_origin(headers: &HeaderMap) -> Result<(), Failure> {
     if origin.is_some() && origin == text(header::HOST) {
         return Ok(());
     }
-    Err(Failure::forbidden("a page of another origin may not change anything here"))
+    Err(Failure::forbidden(
+        "a page of another origin needs a token (POST /api/v1/login, `Authorization: Bearer`); or a proxy has changed Host",
+    ))
 }
