@@ -79,10 +79,9 @@ export function query(values) {
 /** A path segment. */
 export const segment = encodeURIComponent;
 
-/** The address of the relay for MQTT over WebSocket. */
+/** Where MQTT over WebSocket is relayed, and the subprotocols to offer: the token is one, for an address would be in the logs of proxies. */
 export function relay() {
   const url = new URL('mqtt', location.href.split('#')[0]);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  url.searchParams.set('token', session.token ?? '');
-  return url.href;
+  return { url: url.href, protocols: ['mqtt', `bearer.${session.token ?? ''}`] };
 }
