@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::http::{Caller, Door, Routes};
+use super::http::{Caller, Door, Routes, restore_dots};
 
 /// Connections of one door at the same time; the next ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -73,6 +73,7 @@ pub(super) async fn serve<L: Accept>(listener: L, routes: Routes, door: Door) {
         let caller = Caller { door, address };
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(caller);
+            restore_dots(request.uri_mut());
             TowerToHyperService::new(routes.now()).call(request)
         });
         tokio::spawn(async move {

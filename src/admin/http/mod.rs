@@ -11,6 +11,7 @@ mod configuration;
 mod dashboard;
 mod delayed;
 mod description;
+mod dots;
 mod drain;
 mod early;
 mod extract;
@@ -53,6 +54,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::desk::Desk;
 use failure::Failure;
 
+pub(super) use dots::restore_dots;
 pub(super) use early::Routes;
 pub(super) use guard::Caller;
 
