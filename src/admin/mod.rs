@@ -5,6 +5,7 @@ mod admission;
 mod dashboard;
 mod desk;
 mod doors;
+mod guests;
 mod history;
 mod http;
 mod modules;

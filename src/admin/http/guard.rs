@@ -14,14 +14,17 @@ use super::failure::Failure;
 use super::{Door, brief};
 use crate::admin::admission::{Admission, Refusal};
 use crate::admin::desk::Desk;
+use crate::admin::guests::Known;
 
 /// Where a request comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(in crate::admin) struct Caller {
     /// Which way.
     pub(in crate::admin) door: Door,
     /// The other end, where it has an address.
     pub(in crate::admin) address: Option<IpAddr>,
+    /// Whether somebody has shown who he is, on this connection.
+    pub(in crate::admin) known: Known,
 }
 
 /// The operator who sends a request; handlers of guarded routes find it among the extensions.
@@ -33,8 +36,8 @@ const LOCAL: &str = "(control socket)";
 
 /// Lets those in who may.
 pub(super) async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<Caller>().copied();
-    let name = match authorize(&desk, caller, request.headers()).await {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let name = match authorize(&desk, caller.as_ref(), request.headers()).await {
         Ok(name) => name,
         Err(failure) => return failure.into_response(),
     };
@@ -57,15 +60,20 @@ pub(super) async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, n
 /// Nobody who may.
 pub(super) async fn authorize(
     desk: &Desk,
-    caller: Option<Caller>,
+    caller: Option<&Caller>,
     headers: &HeaderMap,
 ) -> Result<Arc<str>, Failure> {
-    if caller.is_some_and(|caller| caller.door == Door::Local) {
+    let name = if caller.is_some_and(|caller| caller.door == Door::Local) {
         same_origin(headers)?;
-        return Ok(LOCAL.into());
+        LOCAL.into()
+    } else {
+        let address = caller.and_then(|caller| caller.address);
+        identify(&desk.admission, headers, address).await?.into()
+    };
+    if let Some(caller) = caller {
+        caller.known.set();
     }
-    let address = caller.and_then(|caller| caller.address);
-    Ok(identify(&desk.admission, headers, address).await?.into())
+    Ok(name)
 }
 
 /// By `Authorization`: a token, or a name and a password.

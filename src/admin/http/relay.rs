@@ -58,7 +58,7 @@ async fn console(
 ) -> Result<Response, Failure> {
     match offered_token(&headers) {
         Some(token) => drop(desk.admission.owner(token).map_err(refused)?),
-        None => drop(authorize(&desk, caller.map(|Extension(caller)| caller), &headers).await?),
+        None => drop(authorize(&desk, caller.as_deref(), &headers).await?),
     }
     let upgrade = upgrade.map_err(|why| {
         Failure::bad_request(format!("expected a WebSocket with the subprotocol mqtt: {why}"))
