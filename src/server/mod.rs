@@ -127,7 +127,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let doors = Doors::open(&config, |warning| tracing::warn!("{warning}"))?;
     let recovery = Arc::<Recovery>::default();
     // Whoever watches is answered from here on, however long the journal takes.
-    let mut serving = doors.serve(Arc::clone(&recovery), || shards::lower_priority())?;
+    let mut serving = doors.serve(Arc::clone(&recovery), shards::lower_priority)?;
     let mut config = Arc::new(config);
     let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
     let policy = load_policy(&config)?;

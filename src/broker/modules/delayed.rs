@@ -333,7 +333,7 @@ mod tests {
         };
         let mut delayed = DelayedMessages::default();
         for number in 0..1000 {
-            let message = Message::new(head.clone(), "t", &[], b"x");
+            let message = Message::new(head, "t", &[], b"x");
             delayed.waiting.insert((7, number), Will { message, expiry_s: None, delay_s: 1 });
         }
         let (mut after, mut listed) = (None, Vec::new());
