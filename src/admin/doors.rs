@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{io, thread};
 
+use tokio::sync::oneshot;
+
 use super::desk::Desk;
+use super::http::Routes;
+use super::recovery::Recovery;
 use super::socket::SocketFile;
 use super::{http, serve, socket};
 use crate::config::{Admin, Config};
@@ -48,13 +52,25 @@ pub enum AdminError {
 #[derive(Debug, Default)]
 pub struct Doors {
     tcp: Option<TcpListener>,
-    unix: Option<(UnixListener, SocketFile)>,
+    /// Whether there will be a control socket.
+    wants_socket: bool,
 }
 
 /// The thread runs until the process ends; the control socket's file is removed with this value.
 #[derive(Debug)]
 pub struct Serving {
+    address: Option<SocketAddr>,
+    /// To the thread, which waits for what there is to ask about.
+    opening: Option<oneshot::Sender<Opening>>,
+    unix: Option<UnixListener>,
     _file: Option<SocketFile>,
+}
+
+/// What the thread waits for.
+#[derive(Debug)]
+struct Opening {
+    desk: Arc<Desk>,
+    unix: Option<UnixListener>,
 }
 
 impl Doors {
@@ -64,44 +80,32 @@ impl Doors {
     /// # Errors
     /// The address can't be had.
     pub fn open(config: &Config, warn: impl FnOnce(String)) -> Result<Self, AdminError> {
-        let Some(address) = config.admin.address() else { return Ok(Self::default()) };
+        let wants_socket = config.node.control_socket;
+        let Some(address) = config.admin.address() else { return Ok(Self { tcp: None, wants_socket }) };
         let listener = TcpListener::bind(address).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok(listener)
         });
         match listener {
-            Ok(listener) => Ok(Self { tcp: Some(listener), unix: None }),
+            Ok(listener) => Ok(Self { tcp: Some(listener), wants_socket }),
             Err(error) if config.admin.listen == Admin::default().listen => {
                 warn(format!("no HTTP API and no dashboard: {}", AdminError::Listen { address, error }));
-                Ok(Self::default())
+                Ok(Self { tcp: None, wants_socket })
             }
             Err(error) => Err(AdminError::Listen { address, error }),
         }
     }
 
-    /// Makes the control socket too.
-    ///
-    /// # Errors
-    /// It can't be made, or another broker has that directory.
-    pub fn open_socket(&mut self, data_dir: &Path) -> Result<(), AdminError> {
-        self.unix = Some(socket::open(data_dir)?);
-        Ok(())
-    }
-
-    /// Where HTTP listens.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref()?.local_addr().ok()
-    }
-
-    /// Starts the thread, unless there is nothing to serve. `prepare` is called on it first: it lowers the thread's priority.
+    /// Starts the thread, unless there is nothing to serve. `prepare` is called on it first: it lowers the thread's priority. Until
+    /// there is a desk ([`Serving::admit`]), it tells those who come to the port how far the start is.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn serve(self, desk: Arc<Desk>, prepare: fn()) -> Result<Serving, AdminError> {
-        let Self { tcp, unix } = self;
-        let (unix, file) = unix.unzip();
-        if tcp.is_none() && unix.is_none() {
-            return Ok(Serving { _file: None });
+    pub fn serve(self, recovery: Arc<Recovery>, prepare: fn()) -> Result<Serving, AdminError> {
+        let Self { tcp, wants_socket } = self;
+        let address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+        if tcp.is_none() && !wants_socket {
+            return Ok(Serving { address, opening: None, unix: None, _file: None });
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -110,28 +114,57 @@ impl Doors {
             .thread_name("admin-work")
             .build()
             .map_err(AdminError::Thread)?;
+        let (opening, later) = oneshot::channel();
         let run = move || {
             prepare();
-            runtime.block_on(run(desk, tcp, unix));
+            runtime.block_on(run(recovery, tcp, later));
         };
         thread::Builder::new().name("admin".into()).spawn(run).map_err(AdminError::Thread)?;
-        Ok(Serving { _file: file })
+        Ok(Serving { address, opening: Some(opening), unix: None, _file: None })
+    }
+}
+
+impl Serving {
+    /// Where HTTP listens.
+    pub const fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Makes the control socket too.
+    ///
+    /// # Errors
+    /// It can't be made, or another broker has that directory.
+    pub fn open_socket(&mut self, data_dir: &Path) -> Result<(), AdminError> {
+        let (unix, file) = socket::open(data_dir)?;
+        (self.unix, self._file) = (Some(unix), Some(file));
+        Ok(())
+    }
+
+    /// Lets operators in: from here on there is something to ask about.
+    pub fn admit(&mut self, desk: Arc<Desk>) {
+        if let Some(opening) = self.opening.take() {
+            // The thread lives as long as the process.
+            let _ = opening.send(Opening { desk, unix: self.unix.take() });
+        }
     }
 }
 
 /// Serves for as long as the process lives.
-async fn run(desk: Arc<Desk>, tcp: Option<TcpListener>, unix: Option<UnixListener>) {
-    let router = http::router(Arc::clone(&desk));
-    tokio::spawn(super::history::sample(desk));
+async fn run(recovery: Arc<Recovery>, tcp: Option<TcpListener>, later: oneshot::Receiver<Opening>) {
+    let routes = Routes::early(recovery);
     if let Some(listener) = tcp {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => drop(tokio::spawn(serve::serve(listener, router.clone(), http::Door::Network))),
+            Ok(listener) => drop(tokio::spawn(serve::serve(listener, routes.clone(), http::Door::Network))),
             Err(error) => tracing::error!(%error, "no HTTP API: its listener can't be polled"),
         }
     }
+    // It ends only with a broker that does not start.
+    let Ok(Opening { desk, unix }) = later.await else { return };
+    routes.replace(http::router(Arc::clone(&desk)));
+    tokio::spawn(super::history::sample(desk));
     if let Some(listener) = unix {
         match tokio::net::UnixListener::from_std(listener) {
-            Ok(listener) => drop(tokio::spawn(serve::serve(listener, router, http::Door::Local))),
+            Ok(listener) => drop(tokio::spawn(serve::serve(listener, routes, http::Door::Local))),
             Err(error) => tracing::error!(%error, "no control socket: its listener can't be polled"),
         }
     }

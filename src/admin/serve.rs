@@ -1,4 +1,5 @@
-//! Connections of the admin side: a bounded number, with a limit of time for whoever sends or takes slowly.
+//! Connections of the admin side: a bounded number, with a limit of time for whoever sends or takes slowly. Past the number a stranger
+//! gives way.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,9 +19,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::http::{Caller, Door};
+use super::guests::{Guests, Known};
+use super::http::{Caller, Door, Routes, restore_dots};
 
-/// Connections of one door at the same time; the next ones wait in the kernel's queue.
+/// Connections of one door at the same time. While all are of those who have shown who they are, the next ones wait.
 const CONNECTIONS_MAX: usize = 64;
 /// From the accept, or the last answer, to the end of the next request's headers.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -57,11 +58,11 @@ impl Accept for UnixListener {
     }
 }
 
-/// Serves `router` to all who connect; each request knows by which door and from where.
-pub(super) async fn serve<L: Accept>(listener: L, router: Router, door: Door) {
+/// Serves `routes` to all who connect; each request knows by which door and from where.
+pub(super) async fn serve<L: Accept>(listener: L, routes: Routes, door: Door) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    // Nobody closes it.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let mut guests = Guests::default();
+    loop {
         let (stream, address) = match listener.accept_stream().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -70,13 +71,20 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router, door: Door) {
                 continue;
             }
         };
-        let routes = TowerToHyperService::new(router.clone());
-        let caller = Caller { door, address };
+        if places.available_permits() == 0 {
+            guests.make_room();
+        }
+        // Nobody closes it.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let routes = routes.clone();
+        let known = Known::default();
+        let caller = Caller { door, address, known: known.clone() };
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(caller);
-            routes.call(request)
+            request.extensions_mut().insert(caller.clone());
+            restore_dots(request.uri_mut());
+            TowerToHyperService::new(routes.now()).call(request)
         });
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADERS_TIMEOUT)
@@ -89,6 +97,7 @@ pub(super) async fn serve<L: Accept>(listener: L, router: Router, door: Door) {
             }
             drop(place);
         });
+        guests.enter(address, known, task.abort_handle());
     }
 }
 

@@ -263,6 +263,8 @@ pub struct Broker {
     failure: Option<ReasonCode>,
     /// What operators changed and the disk or other shards have not confirmed.
     receipts: Receipts,
+    /// Of messages that operators published here and other shards, or the rest of a fan-out, do not have yet.
+    operators_bytes: usize,
     /// When the `$SYS` tree is published next; a timer set for another moment is void.
     sys_at: Option<Timestamp>,
     random: u64,
@@ -329,6 +331,7 @@ impl Broker {
             restored_returns: VecDeque::new(),
             failure: None,
             receipts: Receipts::default(),
+            operators_bytes: 0,
             sys_at: None,
             random: seed ^ (u64::from(shard.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
             totals: Totals::default(),

@@ -31,6 +31,8 @@ pub(super) enum Waiter {
     Will(CommitKey),
     /// The journal, if it has it, and the quota of delayed messages, of which it has so many bytes.
     Delayed { key: Option<CommitKey>, bytes: u64 },
+    /// The journal, if it has it, and the bytes of operators' messages under way on this shard, of which it has so many.
+    Operators { key: Option<CommitKey>, bytes: usize },
     /// The journal, which has a message under `serial` that a session left to other members of its Shared Subscription; it is
     /// given to them under `number`.
     Return { serial: SessionSerial, number: u64 },
@@ -59,23 +61,30 @@ pub(super) struct Pending {
     waiter: Option<Waiter>,
     is_bounded: bool,
     is_publisher: bool,
-    is_delayed: bool,
+    may_wait: bool,
+    is_counted: bool,
 }
 
 impl Pending {
     pub(super) const fn new(waiter: Waiter) -> Self {
         let is_bounded = !matches!(waiter, Waiter::Nobody);
-        let is_delayed = matches!(waiter, Waiter::Delayed { .. });
-        let is_publisher = is_delayed || matches!(waiter, Waiter::Publisher(..));
-        Self { operation: None, waiter: Some(waiter), is_bounded, is_publisher, is_delayed }
+        let is_counted = matches!(waiter, Waiter::Operators { .. });
+        let may_wait = is_counted || matches!(waiter, Waiter::Delayed { .. });
+        let is_publisher = may_wait || matches!(waiter, Waiter::Publisher(..));
+        Self { operation: None, waiter: Some(waiter), is_bounded, is_publisher, may_wait, is_counted }
     }
 
-    /// Whether it is a delayed message: it is never dropped for want of credit, since it can wait on.
-    pub(super) const fn is_delayed(&self) -> bool {
-        self.is_delayed
+    /// Whether it is a delayed or an operator's message: it is never dropped for want of credit, since it can wait on.
+    pub(super) const fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
-    /// Whether a publisher on this shard waits (or a delayed message): it can be paused, so its messages travel on credit.
+    /// Whether its bytes count until others have it: they answer whatever its QoS is.
+    pub(super) const fn is_counted(&self) -> bool {
+        self.is_counted
+    }
+
+    /// Whether a publisher on this shard waits (or a delayed or an operator's message): it can be paused, so its messages travel on credit.
     pub(super) const fn is_publisher(&self) -> bool {
         self.is_publisher
     }
@@ -194,6 +203,10 @@ impl Broker {
             Waiter::Publisher(Some(publisher)) => self.publish_arrived(now, publisher, reach, fx),
             Waiter::Will(key) => self.commit_will(now, key, reach, fx),
             Waiter::Delayed { key, bytes } => self.delayed_arrived(now, key, bytes, reach, fx),
+            Waiter::Operators { key, bytes } => {
+                self.operators_bytes = self.operators_bytes.saturating_sub(bytes);
+                self.operators_message_arrived(now, key, reach, fx);
+            }
             Waiter::Return { serial, number } => self.commit_return(now, serial, number, reach, fx),
             Waiter::Shard { from, operation, credit } => {
                 if credit {

@@ -87,7 +87,7 @@ impl Broker {
         if self.shards > 1 {
             targets = self.shared.interest.interested(publication.topic);
             targets.remove(self.shard);
-            let may_drop = publication.head.qos == QoS::AtMostOnce && !pending.is_delayed();
+            let may_drop = publication.head.qos == QoS::AtMostOnce && !pending.may_wait();
             if pending.is_publisher() && !self.reserve(&mut targets, may_drop, fx) {
                 self.metrics().credit_waits.inc();
                 if is_marked {
@@ -98,7 +98,7 @@ impl Broker {
         }
         let is_retained = publication.head.retain && self.retain(now, publication, is_marked);
         let credit = pending.is_publisher();
-        let must_answer = publication.head.qos > QoS::AtMostOnce || !credit;
+        let must_answer = publication.head.qos > QoS::AtMostOnce || !credit || pending.is_counted();
         for target in targets.iter() {
             let operation = (must_answer && pending.is_bounded()).then(|| self.expect_answer(&mut pending));
             let message = Arc::clone(publication.message());

@@ -309,7 +309,7 @@ impl Broker {
         if pending.is_publisher() && !credit && !is_tracked {
             return self.clients.dropped(&self.metrics().dropped_no_credit);
         }
-        let must_answer = pending.is_bounded() && (is_tracked || !credit);
+        let must_answer = pending.is_bounded() && (is_tracked || !credit || pending.is_counted());
         let operation = must_answer.then(|| self.expect_answer(pending));
         let message = Arc::clone(publication.message());
         self.send_to_member(share, &member, message, operation, credit, fx);

@@ -34,7 +34,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::admin::{
-    AdminError, Desk, DeskParts, Doors, Order, Reloaded, Serving, StoredFile, StoredFileError, TraceDesk,
+    AdminError, Desk, DeskParts, Doors, Order, Recovery, Reloaded, Serving, StoredFile, StoredFileError,
+    TraceDesk,
 };
 use crate::bridge::{BridgeError, ReadyBridges};
 use crate::broker::{Condition, Origins, Shared};
@@ -124,6 +125,9 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(Error::Signals)?;
     let (events, happened) = operators::events(signals).map_err(Error::Thread)?;
     let doors = Doors::open(&config, |warning| tracing::warn!("{warning}"))?;
+    let recovery = Arc::<Recovery>::default();
+    // Whoever watches is answered from here on, however long the journal takes.
+    let mut serving = doors.serve(Arc::clone(&recovery), shards::lower_priority)?;
     let mut config = Arc::new(config);
     let certificates = load_certificates(&config, |warning| tracing::warn!("{warning}"))?;
     let policy = load_policy(&config)?;
@@ -131,7 +135,7 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
     let stored = StoredFile::open(&config.node.data_dir)?;
     let setup = machine(&config, &access);
     let capacity = shards::probe::check(&setup)?;
-    let opened = Opened::read(&config, random_seed)?;
+    let opened = Opened::read(&config, random_seed, &recovery)?;
     let origins = opened.as_ref().map_or_else(fresh_origins, Opened::origins);
     let started = Instant::now();
     let shared =
@@ -193,10 +197,10 @@ pub fn run(config: Config, log: &LogHandle, arguments: &Arguments) -> Result<(),
         bridges: Arc::clone(&bridges),
         webhooks,
     });
-    let admin = doors.address();
-    let serving = open_doors(doors, &config, &desk)?;
+    open_doors(&mut serving, &config, &desk);
     let manager = Arc::new(ServiceManager::from_environment());
-    let status = announce(&config, admin, shards.addresses(), shards.handle().shards(), &capacity);
+    let status =
+        announce(&config, serving.address(), shards.addresses(), shards.handle().shards(), &capacity);
     manager.ready(&status);
     watchdog::start(&manager, &desk).map_err(Error::Thread)?;
     let handle = shards.handle();
@@ -394,17 +398,16 @@ fn reload_policy(config: &Config, handle: &Handle<Application>, desk: &Desk) -> 
 }
 
 /// Lets operators in. Without a control socket the broker still serves its clients.
-fn open_doors(mut doors: Doors, config: &Config, desk: &Arc<Desk>) -> Result<Serving, Error> {
+fn open_doors(serving: &mut Serving, config: &Config, desk: &Arc<Desk>) {
     if config.node.control_socket
-        && let Err(error) = doors.open_socket(&config.node.data_dir)
+        && let Err(error) = serving.open_socket(&config.node.data_dir)
     {
         tracing::warn!(%error, "no control socket: myriadctl can't ask anything of this broker");
     }
-    if doors.address().is_some() {
+    if serving.address().is_some() {
         announce_first_operator(desk);
     }
-    let prepare = || shards::lower_priority();
-    Ok(doors.serve(Arc::clone(desk), prepare)?)
+    serving.admit(Arc::clone(desk));
 }
 
 fn send_all(handle: &Handle<Application>, message: impl Fn() -> ServerMessage) {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use shards::{Handle, ShardId};
 
 use super::application::{Application, ServerMessage};
+use crate::admin::Recovery;
 use crate::broker::{Origins, RestoredShard, Shared, distribute};
 use crate::clock::Timestamp;
 use crate::config::{Config, Durability};
@@ -66,8 +67,12 @@ impl Parts {
 }
 
 impl Opened {
-    /// Reads the journal, if the configuration asks for one. `random` keys a new one.
-    pub(super) fn read(config: &Config, random: impl Fn() -> u64) -> Result<Option<Self>, StorageError> {
+    /// Reads the journal, if the configuration asks for one, and tells how far it is. `random` keys a new one.
+    pub(super) fn read(
+        config: &Config,
+        random: impl Fn() -> u64,
+        recovery: &Recovery,
+    ) -> Result<Option<Self>, StorageError> {
         if config.storage.durability == Durability::Memory {
             return Ok(None);
         }
@@ -79,7 +84,8 @@ impl Opened {
             user_key: random(),
         };
         let began = Instant::now();
-        let recovered = recover(&disk, machine_clocks(), &options, &mut show_progress);
+        let mut tell_progress = |progress| show_progress(progress, recovery);
+        let recovered = recover(&disk, machine_clocks(), &options, &mut tell_progress);
         let (restored, end, report) = match recovered {
             Ok(recovered) => recovered,
             Err(error) => return Err(StorageError::Recover { dir, error }),
@@ -145,9 +151,10 @@ fn message_of(notice: Notice) -> Option<ServerMessage> {
     })
 }
 
-fn show_progress(progress: Progress) {
+fn show_progress(progress: Progress, recovery: &Recovery) {
     let Progress { bytes, total, sessions } = progress;
     let percent = bytes * 100 / total.max(1);
+    recovery.tell(percent, sessions);
     if std::io::stderr().is_terminal() {
         eprint!("\rreading the journal: {percent} %, {sessions} sessions ");
     } else {

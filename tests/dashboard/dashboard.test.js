@@ -245,6 +245,8 @@ describe('pages', () => {
     await go('/console');
     await page.waitForSelector('button:text-is("Connect")');
     assert.doesNotMatch(await page.innerText('#main'), /secret|console-1/);
+    assert.ok(requests.some((url) => url.endsWith('/mqtt')), 'the console was relayed');
+    assert.deepEqual(requests.filter((url) => /token/.test(url)), [], 'no address has a token');
   });
 
   test('a client called .. is not mistaken for something else', async () => {
@@ -252,9 +254,15 @@ describe('pages', () => {
     await go('/clients');
     await page.click('tr:has-text("..") >> button:text-is("Kick")');
     await page.click('dialog >> button:text-is("Disconnect")');
-    await page.waitForSelector('.toast.bad:has-text("No browser")');
-    assert.equal(dots.ended, undefined);
+    await until('the client was told why', () => dots.ended?.includes('administrator'));
+    await page.waitForSelector('.toast:has-text("was disconnected")');
     assert.deepEqual(requests.filter((url) => url.endsWith('/api/v1/')), []);
+    for (const name of ['.', '..', '~..']) {
+      await (await broker.client(name)).subscribe(`of/${name}`, 1);
+      await go('/clients');
+      await page.getByRole('link', { name, exact: true }).click();
+      await page.waitForSelector(`td:has-text("of/${name}")`);
+    }
   });
 
   test('a name that turns the line around is shown with its marks', async () => {

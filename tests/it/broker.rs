@@ -136,7 +136,8 @@ impl Broker {
         broker
     }
 
-    fn wait_until_ready(&mut self) {
+    /// Waits until it says that it is ready.
+    pub fn wait_until_ready(&mut self) {
         let ready = if peer_is_mosquitto() { " running" } else { "myriad ready" };
         let deadline = Instant::now() + START_TIMEOUT;
         while !self.output().contains(ready) {

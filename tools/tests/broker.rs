@@ -249,6 +249,12 @@ fn clients_are_listed_shown_and_kicked() {
     assert!(broker.ctl(&["clients", "show", "."]).out.contains("client                 .\n"));
     assert_eq!(broker.ctl(&["clients", "kick", "."]).status, Some(0));
     assert_eq!(dot.read(&mut [0; 8]).unwrap(), 0);
+    for name in ["..", "~.."] {
+        leave_a_session(&broker, name, "up");
+        assert_eq!(broker.json(&["sessions", "show", name])["client_id"], name);
+        assert_eq!(broker.ctl(&["sessions", "discard", name]).status, Some(0));
+        assert_eq!(broker.ctl(&["sessions", "show", name]).status, Some(4));
+    }
     let again = broker.ctl(&["clients", "kick", "c"]);
     assert!(again.status == Some(4) && again.err.contains("\"c\""), "{again:?}");
 }

@@ -33,6 +33,26 @@ pub(crate) struct Broker {
     /// Where its log goes, if this run started it.
     pub(crate) log: Option<PathBuf>,
     child: Option<Child>,
+    /// What it keeps, removed with this.
+    _data: Option<DataFolder>,
+}
+
+/// A folder of this run's own for a broker's data: not `./data`, which may be somebody's.
+#[derive(Debug)]
+struct DataFolder(PathBuf);
+
+impl DataFolder {
+    fn new(port: u16) -> Self {
+        // The broker makes it. One process may have several brokers after each other.
+        Self(std::env::temp_dir().join(format!("myriad-bench-data-{}-{port}", std::process::id())))
+    }
+}
+
+impl Drop for DataFolder {
+    fn drop(&mut self) {
+        // It may not have come to be.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Broker {
@@ -41,7 +61,7 @@ impl Broker {
         if let Some(pid) = pid {
             Usage::of(pid)?;
         }
-        Ok(Self { address, pid, version: None, log: None, child: None })
+        Ok(Self { address, pid, version: None, log: None, child: None, _data: None })
     }
 
     /// Starts one on a free port of loopback; returns when it is ready.
@@ -57,7 +77,10 @@ impl Broker {
         });
         let log_file = File::create(&log).with_context(|| format!("--broker-log {}", log.display()))?;
         let mut command = Command::new(&program);
+        let data = DataFolder::new(address.port());
         command.args(["--listen", &format!("mqtt://{address}"), "--shards", &target.broker_shards]);
+        // The port of HTTP may be another broker's.
+        command.arg("--data-dir").arg(&data.0).args(["--set", "admin.listen="]);
         for set in sets.iter().chain(&target.set) {
             command.args(["--set", set]);
         }
@@ -77,6 +100,7 @@ impl Broker {
             version: Some(version),
             log: Some(log),
             child: Some(child),
+            _data: Some(data),
         })
     }
 

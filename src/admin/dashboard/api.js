@@ -30,10 +30,6 @@ export const on = { signedOut: () => {}, reached: (_isReached) => {} };
 
 /** One request below /api/v1: the JSON of the answer, null for 204. Throws `ApiError`. */
 export async function call(method, path, body, signal) {
-  // A browser folds these segments before it asks, and the request would be for something else.
-  if (/\/\.{1,2}(\/|\?|$)/.test(path)) {
-    throw new ApiError(400, 'No browser can ask for what is called "." or "..": ban its user or address instead.');
-  }
   const headers = {};
   if (session.token) headers.Authorization = `Bearer ${session.token}`;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
@@ -76,13 +72,15 @@ export function query(values) {
   return pairs.length ? `?${new URLSearchParams(pairs)}` : '';
 }
 
-/** A path segment. */
-export const segment = encodeURIComponent;
+/** A path segment. What browsers would read as a step up the path gets a tilde before it, and so does what looks like that. */
+export const segment = (text) => encodeURIComponent(/^~*\.{1,2}$/.test(text) ? `~${text}` : text);
 
-/** The address of the relay for MQTT over WebSocket. */
+/** What a path segment stands for. */
+export const fromSegment = (text) => decodeURIComponent(text).replace(/^~(~*\.{1,2})$/, '$1');
+
+/** Where MQTT over WebSocket is relayed, and the subprotocols to offer: the token is one, for an address would be in the logs of proxies. */
 export function relay() {
   const url = new URL('mqtt', location.href.split('#')[0]);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  url.searchParams.set('token', session.token ?? '');
-  return url.href;
+  return { url: url.href, protocols: ['mqtt', `bearer.${session.token ?? ''}`] };
 }

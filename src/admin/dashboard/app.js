@@ -1,6 +1,6 @@
 // The frame of the dashboard: pages by the address's hash, navigation, login, what repeats while a page is looked at.
 
-import { on, optional, session } from './api.js';
+import { fromSegment, on, optional, session } from './api.js';
 import { h, link, put } from './dom.js';
 import bans from './pages/bans.js';
 import client from './pages/client.js';
@@ -68,7 +68,7 @@ function find(path) {
     if (page.path === path) return [page, null];
     if (page.prefix && path.startsWith(page.prefix)) {
       try {
-        return [page, decodeURIComponent(path.slice(page.prefix.length))];
+        return [page, fromSegment(path.slice(page.prefix.length))];
       } catch { /* an address that somebody cut: no such page */ }
     }
   }

@@ -103,8 +103,8 @@ export const reason = (code) => REASONS[code] ?? `code 0x${code.toString(16)}`;
 
 /** One connection. Handlers: `onmessage({topic, payload, qos, retain, dup, properties})`, `onclose(sentence)`. */
 export class MqttClient {
-  constructor({ url, version = 5, clientId, username, password, keepAlive = 30 }) {
-    Object.assign(this, { url, version, clientId, username, password, keepAlive });
+  constructor({ url, protocols = ['mqtt'], version = 5, clientId, username, password, keepAlive = 30 }) {
+    Object.assign(this, { url, protocols, version, clientId, username, password, keepAlive });
     this.onmessage = () => {};
     this.onclose = () => {};
     this.waiting = new Map();
@@ -121,7 +121,7 @@ export class MqttClient {
     }
     return new Promise((resolve, reject) => {
       this.opened = { resolve, reject };
-      this.socket = new WebSocket(this.url, 'mqtt');
+      this.socket = new WebSocket(this.url, this.protocols);
       this.socket.binaryType = 'arraybuffer';
       this.socket.onopen = () => {
         this.isReached = true;

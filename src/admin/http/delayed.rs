@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::extract::{Json, Query};
 use super::failure::Failure;
 use super::page::{Page, Paging};
-use crate::admin::desk::Desk;
+use crate::admin::desk::{Desk, Unavailable};
 use crate::broker::{Answer, DelayedShown, ModuleAnswer, ModuleOrder, Question};
 use crate::metrics::rfc3339;
 
@@ -45,6 +45,37 @@ fn place(cursor: &str) -> Option<(u64, u64)> {
     Some((due.parse().ok()?, number.parse().ok()?))
 }
 
+/// The first messages after a place, of all shards together, and whether others follow. A shard tells of so many at a time; what it
+/// has not told of may come before what another one told of, and is asked for.
+async fn first(
+    desk: &Desk,
+    mut after: Option<(u64, u64)>,
+    limit: usize,
+) -> Result<(Vec<((u64, u64), DelayedShown)>, bool), Unavailable> {
+    let mut found = Vec::new();
+    loop {
+        let question = || Question::Module(ModuleOrder::Delayed { after, limit: limit - found.len() });
+        let (mut items, mut known_to) = (Vec::new(), None);
+        for answer in desk.ask_all(question, PATIENCE).await? {
+            if let Answer::Module(ModuleAnswer::Delayed(page)) = answer {
+                if let Some((last, _)) = page.items.last().filter(|_| page.has_more) {
+                    known_to = Some(known_to.map_or(*last, |known: (u64, u64)| known.min(*last)));
+                }
+                items.extend(page.items);
+            }
+        }
+        items.retain(|(place, _)| known_to.is_none_or(|known| *place <= known));
+        items.sort_unstable_by_key(|(place, _)| *place);
+        found.extend(items);
+        let has_more = known_to.is_some() || found.len() > limit;
+        if known_to.is_none() || found.len() >= limit {
+            found.truncate(limit);
+            return Ok((found, has_more));
+        }
+        after = known_to;
+    }
+}
+
 /// Messages that wait for their time, the next one first
 #[utoipa::path(
     get, path = "/api/v1/delayed", tag = "modules", params(Paging),
@@ -62,17 +93,7 @@ async fn list(
                 .ok_or_else(|| Failure::bad_request("cursor: expected `next` of the page before"))?,
         ),
     };
-    let question = || Question::Module(ModuleOrder::Delayed { after, limit });
-    let (mut found, mut has_more) = (Vec::new(), false);
-    for answer in desk.ask_all(question, PATIENCE).await? {
-        if let Answer::Module(ModuleAnswer::Delayed(page)) = answer {
-            has_more |= page.has_more;
-            found.extend(page.items);
-        }
-    }
-    found.sort_unstable_by_key(|(place, _)| *place);
-    has_more |= found.len() > limit;
-    found.truncate(limit);
+    let (found, has_more) = first(&desk, after, limit).await?;
     let last = found.last().filter(|_| has_more);
     let next = last.map(|((due, number), _)| format!("{due}-{number}"));
     let shown = |(_, shown): (_, DelayedShown)| Delayed {

@@ -14,14 +14,17 @@ use super::failure::Failure;
 use super::{Door, brief};
 use crate::admin::admission::{Admission, Refusal};
 use crate::admin::desk::Desk;
+use crate::admin::guests::Known;
 
 /// Where a request comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(in crate::admin) struct Caller {
     /// Which way.
     pub(in crate::admin) door: Door,
     /// The other end, where it has an address.
     pub(in crate::admin) address: Option<IpAddr>,
+    /// Whether somebody has shown who he is, on this connection.
+    pub(in crate::admin) known: Known,
 }
 
 /// The operator who sends a request; handlers of guarded routes find it among the extensions.
@@ -33,16 +36,13 @@ const LOCAL: &str = "(control socket)";
 
 /// Lets those in who may.
 pub(super) async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<Caller>().copied();
-    let name = match authorize(&desk, caller, request.headers()).await {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let name = match authorize(&desk, caller.as_ref(), request.headers()).await {
         Ok(name) => name,
         Err(failure) => return failure.into_response(),
     };
     let method = request.method().clone();
     let changes = method != Method::GET && method != Method::HEAD;
-    if changes && let Err(failure) = same_origin(request.headers()) {
-        return failure.into_response();
-    }
     let path = request.uri().path().to_owned();
     request.extensions_mut().insert(Operator(Arc::clone(&name)));
     let response = next.run(request).await;
@@ -60,14 +60,20 @@ pub(super) async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, n
 /// Nobody who may.
 pub(super) async fn authorize(
     desk: &Desk,
-    caller: Option<Caller>,
+    caller: Option<&Caller>,
     headers: &HeaderMap,
 ) -> Result<Arc<str>, Failure> {
-    if caller.is_some_and(|caller| caller.door == Door::Local) {
-        return Ok(LOCAL.into());
+    let name = if caller.is_some_and(|caller| caller.door == Door::Local) {
+        same_origin(headers)?;
+        LOCAL.into()
+    } else {
+        let address = caller.and_then(|caller| caller.address);
+        identify(&desk.admission, headers, address).await?.into()
+    };
+    if let Some(caller) = caller {
+        caller.known.set();
     }
-    let address = caller.and_then(|caller| caller.address);
-    Ok(identify(&desk.admission, headers, address).await?.into())
+    Ok(name)
 }
 
 /// By `Authorization`: a token, or a name and a password.
@@ -87,6 +93,7 @@ async fn identify(
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(Failure::unauthorized(how));
     }
+    same_origin(headers)?;
     let decoded = STANDARD.decode(credentials).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let decoded = decoded.ok_or_else(|| Failure::unauthorized("Basic: expected base64 of NAME:PASSWORD"))?;
     let (name, password) = decoded
@@ -106,8 +113,9 @@ pub(super) fn refused(refusal: Refusal) -> Failure {
     }
 }
 
-/// A browser says which page sends a request. Credentials are never sent by themselves (there are no cookies, and nobody is asked for a
-/// password by the browser), but one that was told some all the same would send them for any page.
+/// A browser says which page sends a request. A token is with a request only if that page has it, whatever proxies make of the names:
+/// this is not asked then. But a browser that was told a password would send it for any page, and so would a proxy before the control
+/// socket.
 fn same_origin(headers: &HeaderMap) -> Result<(), Failure> {
     let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
@@ -115,5 +123,7 @@ fn same_origin(headers: &HeaderMap) -> Result<(), Failure> {
     if origin.is_some() && origin == text(header::HOST) {
         return Ok(());
     }
-    Err(Failure::forbidden("a page of another origin may not change anything here"))
+    Err(Failure::forbidden(
+        "a page of another origin needs a token (POST /api/v1/login, `Authorization: Bearer`); or a proxy has changed Host",
+    ))
 }

@@ -42,7 +42,7 @@ async fn healthz(State(desk): State<Arc<Desk>>) -> impl IntoResponse {
 
 /// Whether new clients are welcome
 ///
-/// Before the journal is read nobody answers at all.
+/// Until the journal is read it says `recovering`, and how far it is.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", security(()),
     responses(

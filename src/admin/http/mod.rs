@@ -11,7 +11,9 @@ mod configuration;
 mod dashboard;
 mod delayed;
 mod description;
+mod dots;
 mod drain;
+mod early;
 mod extract;
 mod failure;
 mod guard;
@@ -52,6 +54,8 @@ use utoipa_axum::router::OpenApiRouter;
 use super::desk::Desk;
 use failure::Failure;
 
+pub(super) use dots::restore_dots;
+pub(super) use early::Routes;
 pub(super) use guard::Caller;
 
 /// Bytes of the largest request.

@@ -11,18 +11,15 @@ use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Bytes;
-use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::Query;
 use super::failure::Failure;
 use super::guard::{Caller, authorize, refused};
 use crate::admin::desk::Desk;
@@ -35,13 +32,9 @@ const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that are read from the broker at once.
 const BUFFER_LEN: usize = 16 * 1024;
 
-/// A browser can't send headers with a WebSocket.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Admitted {
-    /// Of POST /api/v1/login; not needed where the request has `Authorization`.
-    token: Option<String>,
-}
+/// What a token is offered as: a browser can send no header of its own with a WebSocket but for the subprotocols, and what is in the
+/// address stands in the logs of proxies and in its history.
+const OFFER: &str = "bearer.";
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Desk>> {
     let places = Arc::new(Semaphore::new(CONSOLES_MAX));
@@ -50,22 +43,22 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Desk>> {
 
 /// MQTT over WebSocket
 ///
-/// Subprotocol `mqtt`. What is sent goes to the first plain listener, and comes from it.
+/// Subprotocol `mqtt`. A browser offers `bearer.TOKEN` beside it, in place of the header `Authorization`. What is sent goes to the first
+/// plain listener, and comes from it.
 #[utoipa::path(
-    get, path = "/mqtt", tag = "console", params(Admitted), security((), ("token" = []), ("password" = [])),
+    get, path = "/mqtt", tag = "console", security((), ("token" = []), ("password" = [])),
     responses((status = 101, description = "From here on it is MQTT")),
 )]
 async fn console(
     State(desk): State<Arc<Desk>>,
     Extension(places): Extension<Arc<Semaphore>>,
     caller: Option<Extension<Caller>>,
-    Query(admitted): Query<Admitted>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
-    match &admitted.token {
+    match offered_token(&headers) {
         Some(token) => drop(desk.admission.owner(token).map_err(refused)?),
-        None => drop(authorize(&desk, caller.map(|Extension(caller)| caller), &headers).await?),
+        None => drop(authorize(&desk, caller.as_deref(), &headers).await?),
     }
     let upgrade = upgrade.map_err(|why| {
         Failure::bad_request(format!("expected a WebSocket with the subprotocol mqtt: {why}"))
@@ -84,6 +77,13 @@ async fn console(
     let upgrade =
         upgrade.protocols(["mqtt"]).max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
     Ok(upgrade.on_upgrade(move |browser| relay(browser, broker, place)))
+}
+
+/// The token among the subprotocols that are offered.
+fn offered_token(headers: &HeaderMap) -> Option<&str> {
+    let offers =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    offers.flat_map(|value| value.split(',')).find_map(|offer| offer.trim().strip_prefix(OFFER))
 }
 
 /// Where the first plain listener is reached from this machine.

@@ -2,14 +2,21 @@
 
 use super::super::Broker;
 use super::super::effects::Effects;
-use super::super::journal::CommitKey;
+use super::super::journal::{CommitKey, Reach};
+use super::super::operations::Waiter;
+use super::super::publication::Publication;
 use super::super::publish::is_brokers_own;
+use super::super::route::Routed;
 use super::change::Changed;
 use crate::clock::Timestamp;
 use crate::limits::Level;
 use crate::packet::{QoS, ReasonCode};
 use crate::session::{Message, MessageHead, SessionSerial};
 use crate::topic::{self, TopicLimits};
+
+/// Bytes of operators' messages that a shard has under way to others, but for one message of any size: a request that says one payload and
+/// a thousand topics must not fill the mailboxes with a gigabyte.
+const UNDER_WAY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A message that an operator publishes.
 #[derive(Debug, Clone)]
@@ -29,8 +36,8 @@ pub struct Publishing {
 }
 
 impl Broker {
-    /// Publishes, if there is room: `Changed::Unavailable` asks to come again. It is done when the message is on its way; nobody waits
-    /// for the disk and other shards.
+    /// Publishes as a client does, on credit of every shard that wants the message, and if there is room: `Changed::Unavailable` asks to
+    /// come again, and nothing was done. It is done when the message is on its way; nobody waits for the disk and other shards.
     pub(super) fn publish_for<E: Effects>(
         &mut self,
         now: Timestamp,
@@ -53,9 +60,11 @@ impl Broker {
             return Changed::Refused(ReasonCode::RetainNotSupported);
         }
         let is_stored = asked.qos > QoS::AtMostOnce || asked.retain;
+        let journal = &self.clients.journal;
         if self.is_busy()
             || self.shared.pressure.level() >= Level::Pause
-            || (is_stored && self.clients.journal.is_down())
+            || (is_stored && (journal.is_down() || journal.is_backlogged()))
+            || (self.operators_bytes > 0 && self.operators_bytes + len > UNDER_WAY_BYTES_MAX)
         {
             return Changed::Unavailable;
         }
@@ -69,12 +78,30 @@ impl Broker {
             owner: 0,
             number,
         };
-        self.count_operators_message(asked);
         let message = Message::new(head, &asked.topic, &asked.forwarded, &asked.payload);
         let is_committed = number > 0 && asked.qos > QoS::AtMostOnce;
         let key = is_committed.then_some(CommitKey { message: number, publisher: None, packet_id: None });
-        self.publish_own(now, message, None, key, fx);
+        let waiter = Waiter::Operators { key, bytes: len };
+        match self.route(now, &mut Publication::of(&message), waiter, None, fx) {
+            Routed::Stalled => return Changed::Unavailable,
+            Routed::Pending { .. } => self.operators_bytes += len,
+            Routed::Done { reach } => self.operators_message_arrived(now, key, reach, fx),
+        }
+        self.count_operators_message(asked);
         Changed::Done { is_new: true }
+    }
+
+    /// Everyone who wants it has it.
+    pub(in crate::broker) fn operators_message_arrived<E: Effects>(
+        &mut self,
+        now: Timestamp,
+        key: Option<CommitKey>,
+        reach: Reach,
+        fx: &mut E,
+    ) {
+        if let Some(key) = key {
+            self.commit_will(now, key, reach, fx);
+        }
     }
 
     fn count_operators_message(&self, asked: &Publishing) {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::super::Broker;
 use super::super::commits::Publisher;
 use super::super::effects::{Effects, Timer};
+use super::super::inspect::ITEMS_MAX;
 use super::super::journal::{CommitKey, Reach};
 use super::super::operations::Waiter;
 use super::super::publication::Publication;
@@ -87,6 +88,7 @@ pub struct DelayedPage {
 }
 
 impl DelayedMessages {
+    /// Those after a place: so many at most, and no more than one answer may have.
     pub(super) fn page(&self, after: Option<(u64, u64)>, limit: usize) -> DelayedPage {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = self.waiting.range((from, Bound::Unbounded));
@@ -101,7 +103,7 @@ impl DelayedMessages {
             };
             (*place, shown)
         };
-        let items = rest.by_ref().take(limit).map(shown).collect();
+        let items = rest.by_ref().take(limit.clamp(1, ITEMS_MAX)).map(shown).collect();
         DelayedPage { items, has_more: rest.next().is_some() }
     }
 
@@ -317,6 +319,34 @@ mod tests {
             assert_eq!(split(wrong), None, "{wrong}");
         }
         assert_eq!(split("$delayed/4294967296/a"), None);
+    }
+
+    #[test]
+    fn an_answer_lists_no_more_than_a_turn_may_cost() {
+        let head = MessageHead {
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            expires_at: None,
+            publisher: SessionSerial::default(),
+            owner: 0,
+            number: 0,
+        };
+        let mut delayed = DelayedMessages::default();
+        for number in 0..1000 {
+            let message = Message::new(head, "t", &[], b"x");
+            delayed.waiting.insert((7, number), Will { message, expiry_s: None, delay_s: 1 });
+        }
+        let (mut after, mut listed) = (None, Vec::new());
+        loop {
+            let page = delayed.page(after, 1000);
+            assert!(page.items.len() <= ITEMS_MAX, "{}", page.items.len());
+            listed.extend(page.items.iter().map(|(place, _)| *place));
+            after = listed.last().copied();
+            if !page.has_more {
+                break;
+            }
+        }
+        assert_eq!(listed, (0..1000).map(|number| (7, number)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::list::{all, texts};
-use super::served;
+use super::{logged_in, served};
 use crate::wire::{Connect, Property, Version, Will};
 
 #[test]
@@ -115,4 +115,33 @@ fn admin_clients_of_a_tenant_are_named_with_their_mountpoint() {
     assert_eq!(http.delete(&format!("{subscriptions}&filter=u")).status, 204);
     assert_eq!(http.delete(path).status, 204);
     client.expect_disconnect(0x98);
+}
+
+#[test]
+fn admin_clients_whose_names_are_dots_have_a_way_through_a_path() {
+    let Some(broker) = served(2, &[]) else { return };
+    let http = logged_in(&broker);
+    for (client_id, named) in [
+        (".", "~."),
+        ("..", "~.."),
+        ("~..", "~~.."),
+        ("~~.", "~~~."),
+        ("...", "..."),
+        ("~", "~"),
+        ("..", "%7E%2e."),
+    ] {
+        let mut client = broker.connect(Connect::v5(client_id).persistent());
+        let path = format!("/api/v1/clients/{named}");
+        assert_eq!(http.json(&path)["client_id"], client_id);
+        http.post(&format!("{path}/subscriptions"), &json!({ "filter": "a/b", "qos": 1 })).json(201);
+        let session = http.json(&format!("/api/v1/sessions/{named}"));
+        assert_eq!((&session["client_id"], &session["subscriptions"]), (&client_id.into(), &1.into()));
+        assert_eq!(http.delete(&format!("{path}/subscriptions?filter=a/b")).status, 204);
+        http.post("/api/v1/bans", &json!({ "kind": "client", "name": client_id })).json(201);
+        assert_eq!(http.delete(&format!("/api/v1/bans/client/{named}")).status, 204);
+        assert_eq!(http.delete(&path).status, 204, "{client_id} is disconnected");
+        client.expect_disconnect(0x98);
+        assert_eq!(http.delete(&format!("/api/v1/sessions/{named}")).status, 204);
+        http.get(&format!("/api/v1/sessions/{named}")).problem(404, "not_found");
+    }
 }

@@ -115,6 +115,43 @@ fn delayed_messages_are_bounded_and_listed() {
 }
 
 #[test]
+fn delayed_messages_of_a_long_page_are_in_order_over_all_shards() {
+    if peer_is_mosquitto() {
+        return;
+    }
+    // On one shard most of them: it tells of them a part at a time.
+    const COUNTS: [usize; 4] = [700, 40, 300, 5];
+    let broker = Broker::start(&Options::shards(3)).unwrap();
+    let mut sent = Vec::new();
+    for (client, count) in COUNTS.into_iter().enumerate() {
+        let mut publisher = broker.connect(Connect::v5(&format!("c{client}")));
+        for number in 0..count {
+            let delay_s = 1000 + (number * 7919 + client) % 5000;
+            let topic = format!("t/{delay_s}/{client}/{number}");
+            publisher.send(Publish::new(&format!("$delayed/{delay_s}/{topic}"), "x"));
+            sent.push(topic);
+        }
+        publisher.ping();
+    }
+    let mut listed: Vec<(String, String)> = Vec::new();
+    let mut path = "/api/v1/delayed?limit=1000".to_owned();
+    loop {
+        let page = broker.http().json(&path);
+        let items = page["items"].as_array().unwrap();
+        let text = |item: &serde_json::Value, name: &str| item[name].as_str().unwrap().to_owned();
+        listed.extend(items.iter().map(|item| (text(item, "due_at"), text(item, "topic"))));
+        let Some(next) = page["next"].as_str() else { break };
+        assert_eq!(items.len(), 1000, "a page is full while there is more");
+        path = format!("/api/v1/delayed?limit=1000&cursor={next}");
+    }
+    assert!(listed.is_sorted_by_key(|(due, _)| due), "the next one first");
+    let mut topics: Vec<_> = listed.into_iter().map(|(_, topic)| topic).collect();
+    topics.sort();
+    sent.sort();
+    assert!(topics == sent, "{} of {} are listed", topics.len(), sent.len());
+}
+
+#[test]
 fn delayed_messages_that_were_acknowledged_survive_a_crash() {
     if peer_is_mosquitto() {
         return;

@@ -42,7 +42,7 @@ function received(message) {
 
 async function connect(values, password) {
   state.form = values;
-  const client = new MqttClient({ url: relay(), version: Number(values.version), clientId: values.clientId, username: values.username, password });
+  const client = new MqttClient({ ...relay(), version: Number(values.version), clientId: values.clientId, username: values.username, password });
   const { login } = state;
   client.onmessage = (message) => { if (state.client === client) received(message); };
   client.onclose = (sentence) => {

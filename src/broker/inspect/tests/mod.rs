@@ -3,6 +3,7 @@
 mod changes;
 mod modules;
 mod paging;
+mod publishing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -27,6 +28,10 @@ struct World {
     /// What waits for each connection, as the broker is told.
     outbound_len: usize,
     timers: Vec<(Timer, Timestamp)>,
+    /// What went to other shards.
+    sent: Vec<ShardMessage>,
+    has_no_credit: bool,
+    reserved: u32,
 }
 
 impl Effects for World {
@@ -47,10 +52,15 @@ impl Effects for World {
     }
     fn hand_over(&mut self, _: ConnectionId, _: ShardId, _: HandOver) {}
     fn reserve(&mut self, _: ShardId) -> bool {
-        true
+        self.reserved += u32::from(!self.has_no_credit);
+        !self.has_no_credit
     }
-    fn unreserve(&mut self, _: ShardId) {}
-    fn send(&mut self, _: ShardId, _: ShardMessage) {}
+    fn unreserve(&mut self, _: ShardId) {
+        self.reserved -= 1;
+    }
+    fn send(&mut self, _: ShardId, message: ShardMessage) {
+        self.sent.push(message);
+    }
     fn send_control(&mut self, _: ShardId, _: ShardMessage) {}
     fn release(&mut self, _: ShardId, _: u32) {}
     fn set_timer(&mut self, timer: Timer, at: Timestamp) {
@@ -91,7 +101,11 @@ impl Node {
         change(&mut config);
         let config = Arc::new(config);
         let shared = Shared::new(&config, 1, 7, 0);
-        let broker = Broker::new(BrokerSetup { shard: ShardId(0), config, shared });
+        Self::of(ShardId(0), config, shared)
+    }
+
+    fn of(shard: ShardId, config: Arc<Config>, shared: Arc<Shared>) -> Self {
+        let broker = Broker::new(BrokerSetup { shard, config, shared });
         let mut node = Self {
             broker,
             world: World::default(),

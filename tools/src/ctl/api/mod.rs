@@ -242,22 +242,24 @@ fn authorities(path: &std::path::Path) -> Result<TlsConfig> {
     Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&roots)).build())
 }
 
-/// `/api/v1/…` of segments that are encoded.
+/// `/api/v1/…` of segments that are encoded. One that HTTP clients and proxies would read as a step up the path has a tilde before it,
+/// and so has what looks like that.
 pub(crate) fn route(segments: &[&str]) -> String {
     let mut path = String::from("/api/v1");
     for segment in segments {
         path.push('/');
+        if matches!(segment.trim_start_matches('~'), "." | "..") {
+            path.push('~');
+        }
         encode(segment, &mut path);
     }
     path
 }
 
-/// Appends `text` percent-encoded (RFC 3986, 2.1): all but unreserved characters, and a segment of dots alone, which would
-/// climb.
+/// Appends `text` percent-encoded (RFC 3986, 2.1): all but unreserved characters.
 fn encode(text: &str, into: &mut String) {
-    let is_dots = !text.is_empty() && text.bytes().all(|byte| byte == b'.');
     for byte in text.bytes() {
-        if (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) && !is_dots {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             into.push(char::from(byte));
         } else {
             into.push_str(&format!("%{byte:02X}"));
@@ -275,7 +277,8 @@ mod tests {
             route(&["clients", "a/b ?#%é+", "subscriptions"]),
             "/api/v1/clients/a%2Fb%20%3F%23%25%C3%A9%2B/subscriptions"
         );
-        assert_eq!(route(&["clients", ".."]), "/api/v1/clients/%2E%2E");
+        assert_eq!(route(&["clients", ".."]), "/api/v1/clients/~..");
+        assert_eq!(route(&["sessions", "~.", "..."]), "/api/v1/sessions/~~./...");
     }
 
     #[test]
