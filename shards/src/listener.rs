@@ -185,10 +185,13 @@ impl Bound {
         // being told.
         wait_free(|| tcp_socket(wanted, only_v6, false).map(drop))?;
         self.address = wanted;
+        // A port that the kernel chose is a socket's only as long as that listens: this one finds a port, for the others to ask for.
+        let scout = if wanted.port() == 0 { Some(tcp_socket(wanted, only_v6, true)?) } else { None };
+        if let Some(scout) = &scout {
+            self.address = scout.local_addr()?.as_socket().unwrap_or(wanted);
+        }
         for _ in 0..self.shards {
-            let socket = tcp_socket(self.address, only_v6, true)?;
-            self.address = socket.local_addr()?.as_socket().unwrap_or(self.address);
-            self.sockets.push(socket);
+            self.sockets.push(tcp_socket(self.address, only_v6, true)?);
         }
         Ok(())
     }

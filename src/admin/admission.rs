@@ -77,7 +77,7 @@ pub(super) struct Admission {
     /// By network: who has a /64 of IPv6 has no guesses for each of its addresses.
     guesses: Mutex<HashMap<IpAddr, Guesses>>,
     key: Option<hmac::Key>,
-    hashes: Semaphore,
+    hashes: Arc<Semaphore>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -101,7 +101,7 @@ impl Admission {
             right: Mutex::default(),
             guesses: Mutex::default(),
             key: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok(),
-            hashes: Semaphore::new(HASHES_MAX),
+            hashes: Arc::new(Semaphore::new(HASHES_MAX)),
         }
     }
 
@@ -128,7 +128,7 @@ impl Admission {
             return Err(Refusal::Guesses);
         }
         // Nobody closes it.
-        let _turn = self.hashes.acquire().await.map_err(|_| Refusal::Machine)?;
+        let turn = Arc::clone(&self.hashes).acquire_owned().await.map_err(|_| Refusal::Machine)?;
         // Others of that network may have guessed, or proved it, while this one waited for its turn.
         if known.is_some_and(|known| self.was_right(&known)) {
             return Ok(());
@@ -136,21 +136,30 @@ impl Admission {
         if address.is_some_and(|address| self.guesses_too_often(address)) {
             return Err(Refusal::Guesses);
         }
-        let (hash, bytes) = (secret.hash, password.as_bytes().to_vec());
-        let is_right = tokio::task::spawn_blocking(move || hash.verify(&bytes)).await;
-        if is_right.map_err(|_| Refusal::Machine)? && !secret.text.is_empty() {
-            if let Some(known) = known {
-                self.remember(known);
-            }
-            if let Some(address) = address {
-                locked(&self.guesses).remove(&address);
-            }
-            return Ok(());
+        let (admission, bytes) = (Arc::clone(self), password.as_bytes().to_vec());
+        // Who goes away meanwhile has guessed all the same, and his hash has its turn until it is computed.
+        let judge = move || {
+            let is_right = secret.hash.verify(&bytes) && !secret.text.is_empty();
+            admission.judged(is_right, known, address);
+            drop(turn);
+            is_right
+        };
+        match tokio::task::spawn_blocking(judge).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Wrong),
+            Err(_) => Err(Refusal::Machine),
         }
+    }
+
+    /// A password was right or wrong: what is kept of that.
+    fn judged(&self, is_right: bool, known: Option<Digest>, address: Option<IpAddr>) {
+        if !is_right {
+            return address.into_iter().for_each(|address| self.count_guess(address));
+        }
+        known.into_iter().for_each(|known| self.remember(known));
         if let Some(address) = address {
-            self.count_guess(address);
+            locked(&self.guesses).remove(&address);
         }
-        Err(Refusal::Wrong)
     }
 
     /// A token of `name`, good for so long.
@@ -276,6 +285,27 @@ mod tests {
             admission.issue("a", life).unwrap();
         }
         assert_eq!(locked(&admission.tokens).len(), TOKENS_MAX);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_before_the_answer_has_guessed_all_the_same() {
+        let dir = std::env::temp_dir().join(format!("myriad-abandoned-{}", std::process::id()));
+        let admission = Arc::new(Admission::new(dir.join("users")));
+        admission.operators.put("a", "pw").unwrap();
+        let address = "10.0.0.1".parse().unwrap();
+        for _ in 0..GUESSES_MAX {
+            let asked = Arc::clone(&admission);
+            let check = tokio::spawn(async move { asked.check("a", "wrong", Some(address)).await });
+            while admission.hashes.available_permits() == HASHES_MAX && !check.is_finished() {
+                tokio::task::yield_now().await;
+            }
+            check.abort();
+            assert!(check.await.unwrap_err().is_cancelled());
+            // Its turn lasts as long as the hash does.
+            drop(admission.hashes.acquire_many(HASHES_MAX as u32).await.unwrap());
+        }
+        assert!(admission.guesses_too_often(address));
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -7,14 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 pub struct Recovery {
     is_told: AtomicBool,
     percent: AtomicU64,
-    sessions: AtomicU64,
 }
 
 impl Recovery {
-    /// So much is read, with so many sessions in it.
-    pub fn tell(&self, percent: u64, sessions: u64) {
+    /// So much is read. What it is, the log tells: whoever reaches the port may read this.
+    pub fn tell(&self, percent: u64) {
         self.percent.store(percent, Relaxed);
-        self.sessions.store(sessions, Relaxed);
         self.is_told.store(true, Relaxed);
     }
 }
@@ -24,8 +22,7 @@ impl std::fmt::Display for Recovery {
         if !self.is_told.load(Relaxed) {
             return f.write_str("recovering");
         }
-        let (percent, sessions) = (self.percent.load(Relaxed), self.sessions.load(Relaxed));
-        write!(f, "recovering: {percent} % of the journal is read, {sessions} sessions so far")
+        write!(f, "recovering: {} % of the journal is read", self.percent.load(Relaxed))
     }
 }
 
@@ -37,7 +34,7 @@ mod tests {
     fn it_says_recovering_first_and_then_how_far() {
         let recovery = Recovery::default();
         assert_eq!(recovery.to_string(), "recovering");
-        recovery.tell(43, 1200);
-        assert_eq!(recovery.to_string(), "recovering: 43 % of the journal is read, 1200 sessions so far");
+        recovery.tell(43);
+        assert_eq!(recovery.to_string(), "recovering: 43 % of the journal is read");
     }
 }

@@ -154,7 +154,7 @@ fn message_of(notice: Notice) -> Option<ServerMessage> {
 fn show_progress(progress: Progress, recovery: &Recovery) {
     let Progress { bytes, total, sessions } = progress;
     let percent = bytes * 100 / total.max(1);
-    recovery.tell(percent, sessions);
+    recovery.tell(percent);
     if std::io::stderr().is_terminal() {
         eprint!("\rreading the journal: {percent} %, {sessions} sessions ");
     } else {

@@ -3,6 +3,7 @@
 //! Pitfall 9: an ACCEPT is posted only where a slot has been reserved for it, and as many as the process may
 //! still take; beyond the maximum a few are posted so that clients can be refused properly.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +21,8 @@ use crate::ring::Operation;
 pub(crate) const OUTSTANDING_MAX: u32 = 64;
 /// Pause after an accept that failed for lack of something.
 const RETRY_MS: u64 = 100;
+/// Pause after a listener could not be opened.
+const REOPEN_MS: u64 = 1000;
 
 /// What one ACCEPT writes to. Boxed in one block that never moves.
 struct AcceptSlot {
@@ -45,6 +48,25 @@ impl From<ListenerSocket> for Listening {
     }
 }
 
+impl Listening {
+    fn pause(&mut self, is_paused: bool) -> io::Result<()> {
+        let (Some(socket), Some(backlog)) = (&self.socket, self.reopens) else { return Ok(()) };
+        if self.is_paused == is_paused {
+            return Ok(());
+        }
+        // A listening socket that is shut down listens no more, but is still bound: others can't have the address as long as it
+        // does not say that it may be used again.
+        socket.set_reuse_address(!is_paused)?;
+        if is_paused {
+            socket.shutdown(Shutdown::Read)?
+        } else {
+            socket.listen(backlog)?
+        }
+        self.is_paused = is_paused;
+        Ok(())
+    }
+}
+
 /// The listeners of one shard.
 pub(crate) struct Acceptor {
     listeners: Vec<Listening>,
@@ -57,8 +79,10 @@ pub(crate) struct Acceptor {
     leave: i32,
     open: bool,
     retry_ms: Option<u64>,
-    /// The `changes` of [`Capacity`](super::Capacity) seen last.
+    /// The `changes` of [`Capacity`](super::Capacity) that all listeners are as they should be for.
     changes: u32,
+    /// When a listener that could not be opened is tried again.
+    reopen_ms: Option<u64>,
 }
 
 impl Acceptor {
@@ -79,6 +103,7 @@ impl Acceptor {
             open: true,
             retry_ms: None,
             changes: 0,
+            reopen_ms: None,
         }
     }
 
@@ -91,9 +116,9 @@ impl Acceptor {
         !self.open && self.listeners.iter().all(|listening| listening.socket.is_none())
     }
 
-    /// When a failed accept is tried again.
+    /// When what failed is tried again.
     pub(super) fn retry_ms(&self) -> Option<u64> {
-        self.retry_ms
+        [self.retry_ms, self.reopen_ms].into_iter().flatten().min()
     }
 }
 
@@ -102,20 +127,19 @@ impl Net {
     /// closed one complete with EINVAL.
     pub(super) fn pause_listeners(&mut self) {
         let changes = self.capacity.changes.load(Ordering::Acquire);
-        if std::mem::replace(&mut self.acceptor.changes, changes) == changes {
+        if self.acceptor.changes == changes || self.acceptor.reopen_ms.is_some_and(|at| at > self.now_ms) {
             return;
         }
+        self.acceptor.reopen_ms = None;
         for (listening, entrance) in self.acceptor.listeners.iter_mut().zip(&self.capacity.listeners) {
-            let is_paused = entrance.is_paused.load(Ordering::Relaxed);
-            let (Some(socket), Some(backlog)) = (&listening.socket, listening.reopens) else { continue };
-            if std::mem::replace(&mut listening.is_paused, is_paused) == is_paused {
-                continue;
+            if let Err(error) = listening.pause(entrance.is_paused.load(Ordering::Relaxed)) {
+                let again_s = REOPEN_MS / 1000;
+                tracing::error!(%error, "a listener can't be closed or opened, tried again in {again_s} s");
+                self.acceptor.reopen_ms = Some(self.now_ms + REOPEN_MS);
             }
-            // A listening socket that is shut down listens no more, but is still bound.
-            let done = if is_paused { socket.shutdown(Shutdown::Read) } else { socket.listen(backlog) };
-            if let Err(error) = done {
-                tracing::error!(%error, is_paused, "a listener can't be closed or opened");
-            }
+        }
+        if self.acceptor.reopen_ms.is_none() {
+            self.acceptor.changes = changes;
         }
     }
 
@@ -215,7 +239,7 @@ impl Net {
             libc::ECONNABORTED | libc::ECANCELED | libc::EINTR | libc::EAGAIN | libc::EPROTO => {}
             _ if !self.acceptor.open || is_paused => {}
             _ => {
-                let error = std::io::Error::from_raw_os_error(errno);
+                let error = io::Error::from_raw_os_error(errno);
                 tracing::warn!(%error, "accept failed, tried again in {RETRY_MS} ms");
                 self.acceptor.retry_ms = Some(self.now_ms + RETRY_MS);
             }

@@ -3,8 +3,11 @@
 use std::io::ErrorKind;
 use std::net::TcpStream;
 
+use socket2::{Domain, Socket, Type};
+
 use super::served;
 use crate::broker::wait_until;
+use crate::transport::stopped::sockets_that_listen;
 use crate::wire::Connect;
 
 #[test]
@@ -32,10 +35,13 @@ fn admin_listeners_are_listed_stopped_and_started() {
         assert_eq!(TcpStream::connect(broker.address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     }
     http.ask("POST", "/api/v1/listeners/0/stop", &[], b"").json(200);
+    // The address stays the broker's: of the sort that nearly every server makes.
+    let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    other.set_reuse_address(true).unwrap();
+    assert_eq!(other.bind(&broker.address.into()).unwrap_err().kind(), ErrorKind::AddrInUse);
     let started = http.ask("POST", "/api/v1/listeners/0/start", &[], b"").json(200);
     assert_eq!(started["state"], "running");
-    wait_until("somebody listens", || TcpStream::connect(broker.address).is_ok());
-    // On each of the shards.
+    wait_until("each shard listens", || sockets_that_listen(broker.address) == 3);
     for number in 0..12 {
         broker.connect(Connect::v5(&format!("next{number}"))).ping();
     }

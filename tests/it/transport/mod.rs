@@ -12,6 +12,7 @@ mod browser;
 mod clients;
 mod dual_stack;
 mod proxy;
+pub mod stopped;
 mod unix;
 mod websocket;
 pub mod ws;

@@ -226,8 +226,7 @@ fn a_client_that_reads_nothing_can_not_make_pongs_pile_up() {
     let (mut other, _) = ws::connect(broker.address, Connect::v311("other"));
     other.ping();
     let after = resident_kib(&broker);
-    // Of 60 MB; on a busy machine some wait between the shards.
-    assert!(after < before + 32 * 1024, "{before} KiB became {after} KiB");
+    assert!(after < before + 16 * 1024, "{before} KiB became {after} KiB");
 }
 
 #[test]
@@ -282,7 +281,8 @@ fn a_subscriber_that_reads_nothing_can_not_make_messages_pile_up() {
     }
     publisher.ping();
     let after = resident_kib(&broker);
-    assert!(after < before + 16 * 1024, "{before} KiB became {after} KiB");
+    // Of 60 MB; on a busy machine some wait between the shards.
+    assert!(after < before + 32 * 1024, "{before} KiB became {after} KiB");
     // What was not dropped is whole.
     assert_eq!(slow.recv_message().payload.len(), 100_000);
 }

@@ -20,7 +20,13 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Traces a Client Identifier.
-    Client(Subject),
+    Client {
+        #[command(flatten)]
+        subject: Subject,
+        /// Only the one below this prefix of topics ("" is none), where several tenants have such a client.
+        #[arg(long)]
+        mountpoint: Option<String>,
+    },
     /// Traces what is published to a Topic Filter.
     Topic(Subject),
     /// Traces whoever comes from an address.
@@ -50,10 +56,11 @@ struct Subject {
     file: bool,
 }
 
-const TRACES: [Column; 8] = [
+const TRACES: [Column; 9] = [
     column("id", "id", Form::Text),
     column("kind", "kind", Form::Text),
     column("name", "name", Form::Text),
+    column("mountpoint", "mountpoint", Form::Text),
     column("active", "active", Form::Text),
     column("ends at", "ends_at", Form::Text),
     column("events", "events", Form::Count),
@@ -83,9 +90,11 @@ fn duration(text: &str) -> Result<u64, String> {
 pub(crate) fn run(arguments: &Arguments, console: &Console<'_>) -> Result<ExitCode> {
     let api = console.api()?;
     match &arguments.command {
-        Command::Client(subject) => trace(&api, "client", subject, console),
-        Command::Topic(subject) => trace(&api, "topic", subject, console),
-        Command::Address(subject) => trace(&api, "address", subject, console),
+        Command::Client { subject, mountpoint } => {
+            trace(&api, ("client", mountpoint.as_deref()), subject, console)
+        }
+        Command::Topic(subject) => trace(&api, ("topic", None), subject, console),
+        Command::Address(subject) => trace(&api, ("address", None), subject, console),
         Command::List => console.items(&api.get(&route(&["traces"]), &[])?, &TRACES),
         Command::Off { id: Some(id), .. } => {
             console.done(&api.delete(&route(&["traces", id]), &[])?, format_args!("trace {id} is ended"))
@@ -108,9 +117,14 @@ fn id_of(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned).or_else(|| value.as_u64().map(|n| n.to_string()))
 }
 
-fn trace(api: &Api, kind: &str, subject: &Subject, console: &Console<'_>) -> Result<ExitCode> {
-    let body =
+/// `of`: the kind of the subject, and its mountpoint.
+fn trace(api: &Api, of: (&str, Option<&str>), subject: &Subject, console: &Console<'_>) -> Result<ExitCode> {
+    let (kind, mountpoint) = of;
+    let mut body =
         json!({ "kind": kind, "name": subject.name, "seconds": subject.seconds, "file": subject.file });
+    if let Some(mountpoint) = mountpoint {
+        body["mountpoint"] = mountpoint.into();
+    }
     let started = api.post(&route(&["traces"]), &body)?;
     let id = id_of(&started["id"]).context("the broker gave the trace no id")?;
     if subject.file {
@@ -163,7 +177,11 @@ fn follow(api: &Api, id: &str, seconds: u64, json: bool) -> Result<ExitCode> {
 
 fn line(event: &Value) -> String {
     let text = |key: &str| visible(event[key].as_str().unwrap_or_default());
-    format!("{} {} {} {}", text("at"), text("client_id"), text("event"), text("text"))
+    let below = match text("mountpoint") {
+        mountpoint if mountpoint.is_empty() => String::new(),
+        mountpoint => format!(" below {mountpoint}"),
+    };
+    format!("{} {}{below} {} {}", text("at"), text("client_id"), text("event"), text("text"))
 }
 
 #[cfg(test)]
@@ -184,5 +202,8 @@ mod tests {
     fn an_event_is_a_line() {
         let event = json!({ "seq": 1, "at": "T", "client_id": "c\n", "event": "PUBLISH", "text": "a/b" });
         assert_eq!(line(&event), "T c\\n PUBLISH a/b");
+        let event =
+            json!({ "at": "T", "client_id": "c", "mountpoint": "t/", "event": "PUBLISH", "text": "a" });
+        assert_eq!(line(&event), "T c below t/ PUBLISH a");
     }
 }
