@@ -24,7 +24,10 @@ fn bench(subcommand: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_myriad-bench"));
     command.args([subcommand, "--quiet"]).args(arguments);
     // Other tests run beside it: no figure is looked at, only that all of it happened.
-    command.output().unwrap()
+    let output = command.output().unwrap();
+    // The broker's files are in a folder of its own.
+    assert!(!Path::new("data").exists(), "a broker has left ./data");
+    output
 }
 
 fn text(output: &Output) -> String {
